@@ -1,0 +1,49 @@
+# Cordboard: the daily commands.  `make` alone lists them.
+# Needs Python 3.11 or newer, make and the package registries; nothing needs root.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint demo run check rehearse test-switch clean
+
+help: ## List these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(READY) ## Make the virtual environment with the locked dependencies
+
+$(READY): requirements.lock setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Cordboard needs Python 3.11 or newer; set PYTHON=")'
+	@echo "Installing the locked dependencies into $(VENV) (once; about a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test: $(READY) lint ## Check the style and the types, then run all tests
+	@$(BIN)/python -m pytest
+
+lint: $(READY) ## Check the style and the types only
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+demo: $(READY) ## Place calls through routing/ on a stand-in switch and tell what happened (KEEP=1 keeps it up)
+	@KEEP="$(KEEP)" $(BIN)/python scripts/demo.py
+
+run: $(READY) ## Serve routing/ to a real switch (settings: CORDBOARD_* variables, see README)
+	@$(BIN)/cordboard serve --routing routing
+
+check: $(READY) ## Check routing/
+	@$(BIN)/cordboard check routing
+
+rehearse: $(READY) ## Walk the rehearsals of routing/
+	@$(BIN)/cordboard rehearse routing
+
+test-switch: $(READY) ## Acceptance calls on a real FreeSWITCH: make test-switch FREESWITCH=/path/to/freeswitch
+	@CORDBOARD_TEST_FREESWITCH="$(FREESWITCH)" $(BIN)/python -m pytest -rs -m switch tests/switch
+
+clean: ## Remove the virtual environment and what tests and demos left
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
