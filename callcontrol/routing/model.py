@@ -1,0 +1,237 @@
+"""What a company's file says, once checked: plain values, no behaviour but look-ups.
+
+Made only by ``load.py``.  Every name that points somewhere is a :class:`Reference` with its place, so that
+one generic walk finds dangling names and one other finds unreachable steps.
+
+Units: durations are seconds; telephone numbers are E.164 with ``+``; extensions are digit strings.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from callcontrol.routing.hours import Hours
+    from callcontrol.steps.base import Step
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where something stands: path as the user gave it, line and column from 1."""
+
+    path: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake.  ``severity`` is ``error`` or ``warning``; prints as ``path:line:column: CODE message``."""
+
+    place: Place
+    code: str
+    message: str
+    severity: str = "error"
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.code} {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A name that must exist.  ``kind``: ``person group list hours queue flow step sound trunk target``."""
+
+    kind: str
+    name: str
+    place: Place = field(compare=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Where an outcome leads.  ``flow`` None means the flow it is written in; ``step`` None that flow's start.
+
+    ``special`` is ``hangup`` or ``return``; then both others are None.
+    """
+
+    flow: str | None
+    step: str | None
+    special: str | None
+    place: Place = field(compare=False)
+
+    def __str__(self) -> str:
+        if self.special:
+            return self.special
+        if self.flow and self.step:
+            return f"{self.flow}/{self.step}"
+        return self.flow or self.step or "?"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Words to speak, with ``{variable}`` holes; ``variables`` lists the holes in order."""
+
+    text: str
+    variables: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A sound file by name (one word ending in .wav, .mp3 or .ogg)."""
+
+    name: str
+    place: Place = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is played: per language, or the same for all under the key ``""``."""
+
+    sayings: Mapping[str, Text | File]
+
+    def saying(self, language: str, default: str) -> Text | File:
+        """The saying for ``language``, else for ``default``, else the first."""
+        for key in (language, "", default):
+            if key in self.sayings:
+                return self.sayings[key]
+        return next(iter(self.sayings.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom to dial: exactly one field is set.  ``variable`` is the name inside ``"{…}"``."""
+
+    person: str | None = None
+    group: str | None = None
+    number: str | None = None
+    variable: str | None = None
+    place: Place = field(default=Place("", 0, 0), compare=False)
+
+    def __str__(self) -> str:
+        return self.person or self.group or self.number or f"{{{self.variable}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One round of ringing: these targets, for ``ring`` seconds each attempt."""
+
+    to: tuple[Target, ...]
+    ring: float
+    strategy: str = "together"  # or "in-order"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """An extension with somebody behind it.  ``forward`` and ``record`` are loaded for later versions."""
+
+    extension: str
+    name: str
+    email: str | None
+    mobile: str | None
+    phones: tuple[str, ...]
+    confirm: bool
+    forward: Mapping[str, Any]
+    record: str | None
+    language: str | None
+    place: Place = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Extensions rung as one.  With ``rotate`` the group is one of them at a time, from ``start`` on."""
+
+    name: str
+    members: tuple[str, ...]
+    rotate: str | None = None  # None, "daily" or "weekly"
+    start: dt.datetime | None = None  # local to the company's zone, naive
+
+    place: Place = field(default=Place("", 0, 0), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number that the company owns, the flow that answers it and what it sets."""
+
+    number: str
+    flow: str
+    sets: Mapping[str, str]
+    label: str | None
+    place: Place = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CallerList:
+    """Patterns of callers: exact numbers, prefixes (without their star), or ``anonymous``."""
+
+    name: str
+    numbers: frozenset[str]
+    prefixes: tuple[str, ...]
+    anonymous: bool
+
+    def matches(self, caller: str | None) -> bool:
+        """Whether the E.164 ``caller`` (None: withheld) is on the list."""
+        if caller is None:
+            return self.anonymous
+        return caller in self.numbers or caller.startswith(self.prefixes or ("\0",))
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A named graph of steps; ``start`` is where a call begins."""
+
+    name: str
+    steps: Mapping[str, Step]
+    start: str
+    on_error: Edge | None
+    code: str | None
+    place: Place = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """An operator's own test, as written; ``rehearse.py`` runs it."""
+
+    name: str
+    caller: str | None
+    called: str
+    at: dt.datetime  # local, naive
+    press: tuple[str, ...]
+    given: Mapping[str, Any]  # phones, agents, lookups, switches
+    path: tuple[str, ...] | None
+    ends: Mapping[str, Any] | str | None
+    place: Place = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """One company, whole and checked."""
+
+    company: str
+    version: str  # content hash, hex
+    title: str
+    country: str
+    timezone: str
+    languages: tuple[str, ...]
+    numbers: Mapping[str, Number]
+    people: Mapping[str, Person]
+    groups: Mapping[str, Group]
+    lists: Mapping[str, CallerList]
+    hours: Mapping[str, Hours]
+    switches: Mapping[str, str]  # hours name -> code; off until switches are built
+    queues: Mapping[str, Mapping[str, Any]]
+    outbound: Mapping[str, Any]
+    flows: Mapping[str, Flow]
+    rehearsals: tuple[Rehearsal, ...]
+
+    def step(self, flow: str, step: str) -> Step | None:
+        """The step, or None if this version has no such one."""
+        found = self.flows.get(flow)
+        return found.steps.get(step) if found else None

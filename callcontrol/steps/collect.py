@@ -1,0 +1,60 @@
+"""``collect``: ask for digits and keep them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow as ma
+
+from callcontrol.keypad import Digits, ask
+from callcontrol.messages import Progress
+from callcontrol.routing import kinds
+from callcontrol.routing.model import Prompt
+from callcontrol.steps.base import THEN, Run, Step, View
+
+
+class Collect(Step):
+    """Ask for a number of digits and keep them in a variable.  ``#`` ends a shorter entry early.
+
+    ```yaml
+    ask:
+      collect: Please enter your order number.
+      digits: 4-8
+      into: order
+      wait: 8s
+      then: who
+      otherwise: reception/sales
+    ```
+    """
+
+    verb = "collect"
+    outcomes = ("timeout", "invalid")
+    then = "required"
+
+    class Fields(ma.Schema):
+        collect = kinds.PromptField(required=True)
+        digits = kinds.DigitsField(required=True)
+        into = kinds.VariableField(required=True)
+        tries = kinds.CountField(1, 9, load_default=3)
+        wait = kinds.DurationField(1, 60, load_default=5.0)
+
+    what: Prompt
+    digits: tuple[int, int]
+    into: str
+    tries: int
+    wait: float
+
+    def run(self, call: View, progress: dict[str, Any]) -> Run:
+        left = int(progress.get("left", self.tries))
+        outcome = "timeout"
+        while left > 0:
+            yield Progress({"left": left})
+            entered = yield from ask(call, self.what, Digits(*self.digits), self.wait)
+            if entered.valid and call.fits(self.into, entered.digits):
+                call.set(self.into, entered.digits)
+                call.why(f"{self.into} = {entered.digits}")
+                return THEN
+            outcome = "invalid" if entered.digits else "timeout"
+            call.why(f"entered {entered.digits}, too short" if entered.digits else "entered nothing")
+            left -= 1
+        return outcome

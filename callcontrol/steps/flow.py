@@ -1,0 +1,33 @@
+"""``flow``: run another flow and come back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow as ma
+
+from callcontrol.routing import kinds
+from callcontrol.steps.base import EnterFlow, Run, Step, View
+
+
+class FlowStep(Step):
+    """Run another flow; its ``return`` comes back to this step's ``then``.
+
+    An edge of that flow which leads into yet another flow leaves for good.
+
+    ```yaml
+    survey: {flow: survey, then: goodbye}
+    ```
+    """
+
+    verb = "flow"
+    takes_time = False
+
+    class Fields(ma.Schema):
+        flow = kinds.FlowField(required=True)
+
+    what: str
+
+    def run(self, call: View, progress: dict[str, Any]) -> Run:
+        return EnterFlow(self.what)
+        yield

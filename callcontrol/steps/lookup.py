@@ -1,0 +1,43 @@
+"""``lookup``: ask a company's own service.  Known to the language; not built: calls take ``failed``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow as ma
+
+from callcontrol.routing import kinds
+from callcontrol.steps.base import Run, Step, View
+
+
+class Lookup(Step):
+    """Fetch a JSON object and take the named keys from it.  Not built yet: a call takes ``failed``.
+
+    ```yaml
+    who:
+      lookup: https://crm.acme.test/orders/{order}
+      into: [manager]
+      wait: 2s
+      then: manager
+      otherwise: reception/vip
+    ```
+    """
+
+    verb = "lookup"
+    outcomes = ("not_found", "failed")
+    then = "required"
+    not_yet = "failed"
+
+    class Fields(ma.Schema):
+        lookup = kinds.UrlField(required=True)
+        into = kinds.VariablesField(required=True)
+        wait = kinds.DurationField(0.5, 10, load_default=2.0)
+
+    what: str
+    into: tuple[str, ...]
+    wait: float
+
+    def run(self, call: View, progress: dict[str, Any]) -> Run:
+        call.why("lookups are not built yet")
+        return "failed"
+        yield

@@ -1,0 +1,80 @@
+"""``menu``: a prompt and the keys that answer it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import marshmallow as ma
+
+from callcontrol.hunt import Hunt
+from callcontrol.keypad import Choice, ask
+from callcontrol.messages import Progress
+from callcontrol.routing import kinds
+from callcontrol.routing.model import Edge, Prompt, Stage, Target
+from callcontrol.steps.base import OTHERWISE, THEN, Run, Step, View
+
+#: Ringing time of an extension dialled in a menu, seconds.
+DIRECT_RING = 30.0
+
+
+class Menu(Step):
+    """Play a prompt and follow the key that the caller presses, also while it still plays.
+
+    ``extensions`` lets callers dial people (or the members of groups) directly: a talk is the menu's
+    ``then``, any other result its ``otherwise``.  A key that begins an extension waits two seconds for the
+    rest.  After ``tries`` wrong or missing answers the outcome is ``invalid`` or ``timeout``, by the last.
+
+    ```yaml
+    greet:
+      menu: For sales press 1, for service press 2.
+      keys: {1: sales, 2: service, star: greet}
+      extensions: [service, 301]
+      tries: 3
+      wait: 5s
+      otherwise: anna
+    ```
+    """
+
+    verb = "menu"
+    outcomes = ("timeout", "invalid")
+
+    class Fields(ma.Schema):
+        menu = kinds.PromptField(required=True)
+        keys = kinds.KeysField(load_default=dict)
+        extensions = kinds.ExtensionsField(load_default=())
+        tries = kinds.CountField(1, 9, load_default=3)
+        wait = kinds.DurationField(1, 60, load_default=5.0)
+
+    what: Prompt
+    keys: Mapping[str, Edge]
+    extensions: tuple[Target, ...]
+    tries: int
+    wait: float
+
+    def run(self, call: View, progress: dict[str, Any]) -> Run:
+        if "x" in progress:  # an extension was being rung when the call changed hands
+            return (yield from self._dial(call, str(progress["x"]), progress))
+        left = int(progress.get("left", self.tries))
+        choice = Choice(keys=frozenset(self.keys), extensions=call.dialable(self.extensions))
+        outcome = "timeout"
+        while left > 0:
+            yield Progress({"left": left})
+            entered = yield from ask(call, self.what, choice, self.wait)
+            if entered.valid and entered.digits in self.keys:
+                call.why(f"pressed {entered.digits}")
+                return self.keys[entered.digits]
+            if entered.valid:
+                return (yield from self._dial(call, entered.digits, {}))
+            outcome = "invalid" if entered.digits else "timeout"
+            call.why(
+                f"pressed {entered.digits}, which means nothing here" if entered.digits else "pressed nothing"
+            )
+            left -= 1
+        return outcome
+
+    def _dial(self, call: View, extension: str, progress: dict[str, Any]) -> Run:
+        call.why(f"dialled extension {extension}")
+        hunt = Hunt((Stage((Target(person=extension),), DIRECT_RING),), note={"x": extension})
+        result = yield from hunt.run(call, progress)
+        return THEN if result == THEN else OTHERWISE

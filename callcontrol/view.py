@@ -1,0 +1,249 @@
+"""What a step sees of its call, and the few things that every step does the same way.
+
+No step sees the driver (``call.py``), and nothing here performs anything: helpers are generators that yield
+the same commands a step would, to be used with ``yield from``.
+
+The surprise: ``now`` is the time of the event being handled, not a clock; it stands still between two waits.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Generator, Iterable
+from typing import Any
+
+from callcontrol.messages import (
+    Answer,
+    Command,
+    Event,
+    Hangup,
+    Log,
+    Phone,
+    Play,
+    PlayEnded,
+    Progress,
+    Sound,
+    SoundFile,
+    Speech,
+    Tell,
+    Tone,
+    Wait,
+)
+from callcontrol.routing.hours import member_at
+from callcontrol.routing.model import File, Prompt, Routing, Target
+
+_HOLE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+
+#: A part of a step, for ``yield from``.
+Part = Generator[Command | Wait | Progress, Any, Any]
+
+#: No prompt is longer; a playback without an end by then counts as ended, seconds.
+LONGEST_SOUND = 900.0
+#: A variable's value, bytes of UTF-8.
+LONGEST_VALUE = 64
+#: All values of a call together, bytes of UTF-8.
+LONGEST_VALUES = 160
+
+
+class View:
+    """One call as its steps see it.
+
+    ``caller`` is E.164, an extension, or None when withheld; ``called`` E.164.  ``talked`` is True in a step
+    that is run again because its talk is over.
+    """
+
+    def __init__(
+        self, routing: Routing, *, call_id: str, caller: str | None, called: str, answered: bool, now: float
+    ) -> None:
+        self.routing = routing
+        self.id = call_id
+        self.caller = caller
+        self.called = called
+        self.answered = answered
+        self.now = now
+        self.language = routing.languages[0]
+        self.variables: dict[str, str] = {}
+        self.ring_number = 0
+        self.talk: tuple[str, float] | None = None
+        self.talked = False
+        self.reasons: list[str] = []
+        self._last_id = 0
+
+    # -------------------------------------------------------------------------------------------- values
+
+    def set(self, name: str, value: str) -> None:
+        """Give a variable a value; ``language`` changes what the caller hears.
+
+        Raises ValueError past the limits: ``check`` and the steps refuse such values before.
+        """
+        if name == "language":
+            if value in self.routing.languages:
+                self.language = value
+            return
+        if not self.fits(name, value):
+            raise ValueError(f"no room for the value of {name}: {len(value.encode())} bytes")
+        self.variables[name] = value
+
+    def fits(self, name: str, value: str) -> bool:
+        """Whether the call has room for this value: 64 bytes of UTF-8, all together 160."""
+        size = len(value.encode())
+        others = sum(len(v.encode()) for k, v in self.variables.items() if k != name)
+        return size <= LONGEST_VALUE and others + size <= LONGEST_VALUES
+
+    def get(self, name: str) -> str:
+        """A variable's value, ``""`` when it has none."""
+        if name == "caller":
+            return self.caller or ""
+        if name == "called":
+            return self.called
+        if name == "language":
+            return self.language
+        return self.variables.get(name, "")
+
+    def fill(self, text: str, variables: Iterable[str]) -> str:
+        """``text`` with its ``{holes}`` filled, each once: a value is never read as a hole again."""
+        known = set(variables)
+        return _HOLE.sub(lambda hole: self.get(hole[1]) if hole[1] in known else hole[0], text)
+
+    def why(self, reason: str) -> None:
+        """Say, for the trace, why the step does what it does."""
+        self.reasons.append(reason)
+
+    def hours_on(self, name: str) -> bool:
+        """Whether these hours are on at this moment of the call.  Switches are off until they are built."""
+        return self.routing.hours[name].is_on(self.now)
+
+    def next_id(self) -> int:
+        """A number for a sound or a recording, unique in this session."""
+        self._last_id += 1
+        return self._last_id
+
+    def next_ring(self) -> int:
+        """A number for one round of ringing or one message, unique in this call, also after a takeover."""
+        self.ring_number += 1
+        return self.ring_number
+
+    # ----------------------------------------------------------------------------------------- telephones
+
+    def leg_id(self, ring: int, phone: Phone) -> str:
+        """The UUID of the leg that rings ``phone`` in this round: any controller computes the same."""
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.id}/{ring}/{phone.key}"))
+
+    def extensions(self, targets: Iterable[Target], at: float) -> list[str | Target]:
+        """The people behind ``targets`` in order, once each; other targets stay what they are."""
+        found: list[str | Target] = []
+        for target in targets:
+            for item in self._one(target, at):
+                if item not in found:
+                    found.append(item)
+        return found
+
+    def _one(self, target: Target, at: float) -> list[str | Target]:
+        if target.person:
+            return [target.person]
+        if target.group:
+            group = self.routing.groups[target.group]
+            if group.rotate:
+                return [member_at(group, self.routing.timezone, at)]
+            return list(group.members)
+        if target.variable:
+            value = self.get(target.variable).strip()
+            for person in self.routing.people.values():
+                if value and (value == person.extension or value.lower() == (person.email or "").lower()):
+                    return [person.extension]
+        return [target]
+
+    def phones(self, extension: str) -> list[Phone]:
+        """A person's telephones: the SIP phone of the extension, then the numbers under ``phones``."""
+        person = self.routing.people[extension]
+        return [
+            Phone(extension, extension),
+            *(Phone(extension, number, outside=True) for number in person.phones),
+        ]
+
+    def dialable(self, targets: Iterable[Target]) -> frozenset[str]:
+        """The extensions that a caller may type: the people, and every member of the groups."""
+        found: set[str] = set()
+        for target in targets:
+            if target.person:
+                found.add(target.person)
+            elif target.group:
+                found.update(self.routing.groups[target.group].members)
+        return frozenset(found)
+
+    # --------------------------------------------------------------------------------------------- sounds
+
+    def sound(self, prompt: Prompt) -> Sound:
+        """What is heard of ``prompt`` in the caller's language."""
+        saying = prompt.saying(self.language, self.routing.languages[0])
+        if isinstance(saying, File):
+            return SoundFile(saying.name, self.language)
+        return Speech(self.fill(saying.text, saying.variables), self.language)
+
+    def say(self, prompt: Prompt) -> Part:
+        """Play a prompt to its end."""
+        yield from self.play(self.sound(prompt))
+
+    def play(self, sound: Sound) -> Part:
+        """Play a sound to its end."""
+        playing = Playing(self, sound)
+        yield from playing.start()
+        until = self.now + LONGEST_SOUND
+        while not (yield from playing.over((yield Wait(until)))) and self.now < until:
+            pass
+
+    def hang_up(self, reason: str) -> Part:
+        """End the call and wait for the switch to agree; asks again every ten seconds and never returns."""
+        while True:
+            yield Hangup(reason)
+            until = self.now + 10.0
+            while self.now < until:
+                yield Wait(until)
+
+
+class Playing:
+    """One sound on its way to the caller; the first sound of a call answers it.
+
+    A file that the switch does not find is never silence: a tone takes its place, and the operator is told.
+    """
+
+    def __init__(self, call: View, sound: Sound, *, bargein: bool = False, loop: bool = False) -> None:
+        self._call = call
+        self._sound = sound
+        self._bargein = bargein
+        self._loop = loop
+        self._id = 0
+        self.active = False
+
+    def start(self) -> Part:
+        """Begin the sound."""
+        if not self._call.answered:
+            self._call.answered = True
+            yield Answer()
+        self._id = self._call.next_id()
+        self.active = True
+        if isinstance(self._sound, Speech):
+            self._call.why(f"says “{self._sound.text}”")
+        elif isinstance(self._sound, SoundFile):
+            self._call.why(f"plays {self._sound.name}")
+        yield Play(self._id, self._sound, bargein=self._bargein, loop=self._loop)
+
+    @property
+    def id(self) -> int:
+        """The id of the Play that is under way."""
+        return self._id
+
+    def over(self, event: Event) -> Part:
+        """Whether ``event`` ends the sound (returned).  A missing one is replaced by a tone."""
+        if not (isinstance(event, PlayEnded) and event.id == self._id and self.active):
+            return not self.active
+        self.active = False
+        if event.missing and not isinstance(self._sound, Tone):
+            name = self._sound.name if isinstance(self._sound, SoundFile) else self._sound.text
+            yield Tell("sound.missing", {"sound": name, "language": self._sound.language})
+            yield Log("error", f"the sound {name!r} could not be played: a tone was played instead")
+            self._sound = Tone("missing")
+            yield from self.start()
+            return False
+        return True

@@ -1,0 +1,213 @@
+"""Playbooks: a call's dialogue, told event by event, compared line by line.
+
+``Playbook`` drives the pure :class:`Call` on a clock of the test's own.  Every command is one readable line;
+a wrong dialogue prints both sides.  Facts are kept apart in ``facts``, the alarm in ``wakes_at``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from callcontrol import messages as m
+from callcontrol.call import Call
+from callcontrol.routing.load import load_text
+from callcontrol.routing.model import Routing
+from callcontrol.state import State, decode
+
+CALL = "71652f13-ad9c-4e68-90c5-09193bccfef3"
+CALLER = "+79031234567"
+CALLED = "+74951234567"
+MONDAY_NOON = "2026-11-23 12:00"
+
+HEAD = """\
+cordboard: 1
+company: Test
+country: RU
+timezone: Europe/Moscow
+languages: [en, ru]
+numbers:
+  "+74951234567": {flow: main, set: {brand: Test}}
+people:
+  301: {name: Anna, email: anna@acme.test, phones: ["+79161112233"]}
+  302: {name: Boris}
+  303: {name: Chiara}
+groups:
+  team: [302, 303]
+lists:
+  vip: ["+79160000001", "+7812*"]
+  blocked: ["+882*", anonymous]
+hours:
+  office: {mon-fri: 09:00-18:00, holidays: closed}
+"""
+
+
+def routing(flows: str, head: str = HEAD) -> Routing:
+    """A routing with these flows (YAML, from column 1: ``main:`` …); fails the test on any error."""
+    text = head + "flows:\n" + "\n".join("  " + line for line in flows.strip("\n").splitlines()) + "\n"
+    loaded = load_text(text, path="test.yaml", company="test")
+    errors = [str(problem) for problem in loaded.problems if problem.severity == "error"]
+    assert not errors, "\n".join(errors)
+    assert loaded.routing is not None
+    return loaded.routing
+
+
+def epoch(at: str, zone: str = "Europe/Moscow") -> float:
+    return dt.datetime.fromisoformat(at).replace(tzinfo=ZoneInfo(zone)).timestamp()
+
+
+class Playbook:
+    """One call under test.  ``legs`` maps the address of a telephone to the UUID it was last rung with."""
+
+    def __init__(
+        self,
+        of: Routing | str,
+        *,
+        caller: str | None = CALLER,
+        called: str = CALLED,
+        at: str = MONDAY_NOON,
+        answered: bool = False,
+        taken: State | None = None,
+        returned: bool = False,
+        now: float | None = None,
+    ) -> None:
+        self.routing = routing(of) if isinstance(of, str) else of
+        self.now = epoch(at) if now is None else now
+        self.call = Call(
+            self.routing,
+            call_id=CALL,
+            caller=caller,
+            called=called,
+            now=self.now,
+            answered=answered,
+            taken=taken,
+            returned=returned,
+        )
+        self.lines: list[str] = []
+        self.facts: list[m.Tell] = []
+        self.logs: list[m.Log] = []
+        self.legs: dict[str, str] = {}
+        self.states: list[State] = []
+        self.wakes_at: float | None = None
+        self.played = 0
+        self.recorded = 0
+        self._take(self.call.begin(self.now))
+
+    # ---------------------------------------------------------------------------------------- telling it
+
+    def happens(self, event: m.Event, after: float = 0.0) -> Playbook:
+        """Give the call an event, ``after`` seconds later."""
+        self.now += after
+        self._take(self.call.handle(event, self.now))
+        return self
+
+    def presses(self, keys: str, gap: float = 0.2) -> Playbook:
+        for key in keys:
+            self.happens(m.Digit(key), gap)
+        return self
+
+    def hears_all(self, after: float = 3.0) -> Playbook:
+        """The sound that plays ends."""
+        return self.happens(m.PlayEnded(self.played), after)
+
+    def waits(self) -> Playbook:
+        """Nothing happens until the call's own alarm."""
+        assert self.wakes_at is not None, "the call waits for nothing"
+        return self.happens(m.TimeCame(), max(0.0, self.wakes_at - self.now))
+
+    def answers(self, phone: str, after: float = 1.0) -> Playbook:
+        return self.happens(m.LegReady(self.legs[phone]), after)
+
+    def fails(self, phone: str, result: str, after: float = 1.0) -> Playbook:
+        return self.happens(m.LegFailed(self.legs[phone], result), after)
+
+    def joined(self, phone: str, after: float = 0.1) -> Playbook:
+        return self.happens(m.Joined(self.legs[phone]), after)
+
+    def hangs_up(self, after: float = 1.0) -> Playbook:
+        return self.happens(m.HungUp("NORMAL_CLEARING"), after)
+
+    def taken_over(self, *, after: float = 0.3, returned: bool = False) -> Playbook:
+        """What another controller makes of the last checkpoint: a playbook of its own."""
+        return Playbook(
+            self.routing,
+            caller=self.call.view.caller,
+            now=self.now + after,
+            answered=self.call.view.answered,
+            taken=self.states[-1],
+            returned=returned,
+        )
+
+    # ------------------------------------------------------------------------------------------- checking
+
+    def then(self, *expected: str) -> Playbook:
+        """Everything commanded since the last look is exactly this."""
+        seen, self.lines = self.lines, []
+        if list(expected) != seen:
+            width = max([8, *(len(line) for line in expected)]) + 2
+            rows = [f"{'expected':<{width}}seen"]
+            for i in range(max(len(expected), len(seen))):
+                left = expected[i] if i < len(expected) else ""
+                right = seen[i] if i < len(seen) else ""
+                rows.append(f"{left:<{width}}{right}{'' if left == right else '   <<<'}")
+            raise AssertionError("the dialogue differs\n" + "\n".join(rows))
+        return self
+
+    @property
+    def path(self) -> list[str]:
+        return [f"{flow}/{step}" if flow != "main" else step for flow, step in self.call.path]
+
+    def told(self, kind: str) -> list[dict[str, Any]]:
+        """The data of every fact of this type."""
+        return [fact.data for fact in self.facts if fact.type == kind]
+
+    def _take(self, commands: Sequence[m.Command]) -> None:
+        for command in commands:
+            if isinstance(command, m.Tell):
+                self.facts.append(command)
+            elif isinstance(command, m.Log):
+                self.logs.append(command)
+            elif isinstance(command, m.WakeAt):
+                self.wakes_at = command.at
+            elif isinstance(command, m.Checkpoint):
+                self.states.append(decode(command.state))
+            else:
+                self.lines.append(self._line(command))
+
+    def _line(self, command: m.Command) -> str:
+        if isinstance(command, m.Play):
+            self.played = command.id
+            sound = command.sound
+            what = sound.text if isinstance(sound, m.Speech) else sound.name
+            marks = (" (keys)" if command.bargein else "") + (" (loop)" if command.loop else "")
+            return f"play {what}{marks}"
+        if isinstance(command, m.Record):
+            self.recorded = command.id
+            return f"record {command.name.removeprefix('test_' + CALL + '_')} {command.seconds:.0f}s"
+        if isinstance(command, m.RingLeg):
+            self.legs[command.phone.address] = command.leg
+            return f"ring {command.phone.address} {command.seconds:.0f}s"
+        if isinstance(command, m.FindLeg):
+            return f"find {self._phone(command.leg)}"
+        if isinstance(command, m.CancelLeg):
+            return f"cancel {self._phone(command.leg)}"
+        if isinstance(command, m.Join):
+            return f"join {self._phone(command.leg)}{' answering' if command.answer else ''}"
+        if isinstance(command, m.Hangup):
+            return f"hangup {command.reason}"
+        return {"Answer": "answer", "RingBack": "ringback", "StopPlay": "stop", "LetGo": "let go"}[
+            type(command).__name__
+        ]
+
+    def _phone(self, leg: str) -> str:
+        for phone, known in self.legs.items():
+            if known == leg:
+                return phone
+        for extension in self.routing.people:  # rung by an earlier owner
+            for ring in range(1, 20):
+                if self.call.view.leg_id(ring, m.Phone(extension, extension)) == leg:
+                    self.legs[extension] = leg
+                    return extension
+        return leg

@@ -1,0 +1,93 @@
+"""The direction of imports, and why: the pure core can be tested in microseconds, rehearsed without a switch
+and replayed from a journal only as long as it knows no socket, clock, Redis or log."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PURE_NAMES = ("messages", "call", "hunt", "keypad", "state", "view", "wire", "rehearse")
+PURE = [
+    *(ROOT / "callcontrol" / f"{name}.py" for name in PURE_NAMES),
+    *sorted((ROOT / "callcontrol/steps").glob("*.py")),
+    *sorted((ROOT / "callcontrol/routing").glob("*.py")),
+]
+IMPURE = {
+    "gevent",
+    "greenswitch",
+    "redis",
+    "rq",
+    "time",
+    "logging",
+    "structlog",
+    "socket",
+    "threading",
+    "asyncio",
+}
+IMPURE |= {"subprocess", "requests", "random", "secrets"}
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, also inside functions and under TYPE_CHECKING."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def modules(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def roots(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports(path)}
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_pure_core_imports_no_socket_clock_redis_or_log(path: Path) -> None:
+    assert not roots(path) & IMPURE
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_pure_core_imports_nothing_of_the_shell(path: Path) -> None:
+    shell = "esl session ringing server serving supervisor switchboard facts published versions settings cli embedded"
+    assert not imports(path) & {f"callcontrol.{name}" for name in shell.split()}
+
+
+def test_greenswitch_is_imported_by_one_module() -> None:
+    users = [
+        path
+        for path in modules("callcontrol", "freeswitch", "workers", "webhooks")
+        if "greenswitch" in roots(path)
+    ]
+    assert [path.name for path in users] == ["esl.py"]
+
+
+@pytest.mark.parametrize("path", modules("callcontrol"), ids=lambda path: path.stem)
+def test_call_control_imports_neither_workers_nor_web(path: Path) -> None:
+    assert not roots(path) & {"workers", "webhooks", "freeswitch"}
+
+
+@pytest.mark.parametrize("path", modules("workers", "webhooks"), ids=str)
+def test_workers_and_web_never_import_gevent(path: Path) -> None:
+    assert "gevent" not in roots(path)
+
+
+@pytest.mark.parametrize("path", modules("freeswitch"), ids=lambda path: path.stem)
+def test_the_stand_in_switch_has_an_encoder_of_its_own(path: Path) -> None:
+    assert "callcontrol" not in roots(path)
+
+
+@pytest.mark.parametrize(
+    "path", modules("callcontrol", "freeswitch", "workers", "webhooks"), ids=lambda path: path.stem
+)
+def test_no_library_module_patches_the_standard_library(path: Path) -> None:
+    if path.name != "cli.py":  # the one place: a controller process, before it imports anything else
+        assert "gevent.monkey" not in imports(path)
