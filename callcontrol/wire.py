@@ -1,0 +1,630 @@
+"""Every sentence that Cordboard ever says to a switch, and what the switch's words for a failure mean.
+
+A command is a value, :class:`Command`, and only the functions of this module make one.  Each checks all of
+its arguments against a narrow shape and raises :class:`Refused` for anything else, so no text that came
+from a caller, a CRM or a routing file can become a second command, a second leg or an expansion.  There is
+no escaping anywhere: FreeSWITCH has none that holds (``${system(...)}`` in an application's argument runs
+a shell command), so what would need it is refused.
+
+Pure: it knows no socket, no clock and no log, and must never learn what a call or a step is.
+
+The surprises, each seen in the source or on a switch (FreeSWITCH 1.11.1):
+
+* ``hupall CAUSE`` without a variable hangs up *every* channel of the switch: :func:`hupall` always names one.
+* An event name that the switch does not know is skipped in silence, and whoever waits for it waits for
+  ever: names come from :data:`EVENTS`.
+* ``:_:`` splits a dial string into independent ones, inside the braces too: no value may hold it.
+* ``uuid_setvar`` with an empty value removes the variable.
+* ``uuid_answer`` of a call that is gone says ``-ERROR``, not ``-ERR``: judge a reply by its ``-``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+
+class Refused(ValueError):
+    """An argument that could inject, or is of the wrong shape.  Nothing was sent.
+
+    ``what`` names the argument, ``why`` says what it should have been and shows the beginning of it,
+    escaped; a password is never shown.
+    """
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what}: {why}")
+        self.what = what
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Command:
+    """One command, made by the functions below only.  ``text`` lacks the blank line that ends it."""
+
+    text: str
+    secret: bool = False
+
+    @property
+    def label(self) -> str:
+        """The command on one line, for logs and errors; a password is not in it."""
+        if self.secret:
+            return self.text.split(" ", 1)[0] + " ***"
+        return self.text.replace("\n", " | ")
+
+    def __repr__(self) -> str:
+        return f"<{self.label}>"
+
+
+# -------------------------------------------------------------------------------------------- words
+
+
+class App(StrEnum):
+    """The applications that we execute.  An unknown one is answered ``+OK`` and then hangs the caller up."""
+
+    ANSWER = "answer"
+    RING_READY = "ring_ready"
+    PLAYBACK = "playback"
+    RECORD = "record"
+    HANGUP = "hangup"
+    PARK = "park"
+    SLEEP = "sleep"
+
+
+class Cause(StrEnum):
+    """The hangup causes that we give (Q.850 and FreeSWITCH's own, ``switch_channel.c`` ``CAUSE_CHART``)."""
+
+    NORMAL_CLEARING = "NORMAL_CLEARING"
+    USER_BUSY = "USER_BUSY"
+    CALL_REJECTED = "CALL_REJECTED"
+    NO_ANSWER = "NO_ANSWER"
+    UNALLOCATED_NUMBER = "UNALLOCATED_NUMBER"
+    NORMAL_TEMPORARY_FAILURE = "NORMAL_TEMPORARY_FAILURE"
+    SWITCH_CONGESTION = "SWITCH_CONGESTION"
+    ALLOTTED_TIMEOUT = "ALLOTTED_TIMEOUT"
+    ORIGINATOR_CANCEL = "ORIGINATOR_CANCEL"
+    LOSE_RACE = "LOSE_RACE"
+    MANAGER_REQUEST = "MANAGER_REQUEST"
+
+
+#: ``messages.HANGUP_REASONS`` in the switch's spelling.  Over SIP: 200/BYE, 486, 603, 404, 503, 503.
+CAUSE_OF_REASON: Final[Mapping[str, Cause]] = MappingProxyType(
+    {
+        "normal": Cause.NORMAL_CLEARING,
+        "busy": Cause.USER_BUSY,
+        "declined": Cause.CALL_REJECTED,
+        "unknown_number": Cause.UNALLOCATED_NUMBER,
+        "congestion": Cause.SWITCH_CONGESTION,
+        "failure": Cause.NORMAL_TEMPORARY_FAILURE,
+    }
+)
+
+#: What ``originate`` says (``-ERR CAUSE``) as an outcome of ``dial``.  A cause that is not here is
+#: ``unreachable``: :func:`result_of` is the way to ask.
+RESULT_OF_CAUSE: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "USER_BUSY": "busy",
+        "BUSY_EVERYWHERE": "busy",
+        "CALL_REJECTED": "declined",
+        "DECLINE": "declined",
+        "REJECT_ALL": "declined",
+        "UNWANTED": "declined",
+        # It rang, or may have rung, and nobody picked it up; or we stopped it ourselves.
+        "NO_ANSWER": "no_answer",
+        "NO_USER_RESPONSE": "no_answer",
+        "NO_PICKUP": "no_answer",
+        "ALLOTTED_TIMEOUT": "no_answer",
+        "ORIGINATOR_CANCEL": "no_answer",
+        "LOSE_RACE": "no_answer",
+        "PICKED_OFF": "no_answer",
+        "MANAGER_REQUEST": "no_answer",
+        "NORMAL_CLEARING": "no_answer",
+        "NORMAL_UNSPECIFIED": "no_answer",
+        # Nothing there that could ring.
+        "USER_NOT_REGISTERED": "unreachable",
+        "SUBSCRIBER_ABSENT": "unreachable",
+        "INVALID_GATEWAY": "unreachable",
+        "GATEWAY_DOWN": "unreachable",
+        "INVALID_PROFILE": "unreachable",
+        "INVALID_URL": "unreachable",
+        "INVALID_NUMBER_FORMAT": "unreachable",
+        "UNALLOCATED_NUMBER": "unreachable",
+        "NO_ROUTE_DESTINATION": "unreachable",
+        "DOES_NOT_EXIST_ANYWHERE": "unreachable",
+        "NETWORK_OUT_OF_ORDER": "unreachable",
+        "DESTINATION_OUT_OF_ORDER": "unreachable",
+        "NORMAL_TEMPORARY_FAILURE": "unreachable",
+        "NORMAL_CIRCUIT_CONGESTION": "unreachable",
+        "SWITCH_CONGESTION": "unreachable",
+        "SERVICE_UNAVAILABLE": "unreachable",
+        "INCOMPATIBLE_DESTINATION": "unreachable",
+        "RECOVERY_ON_TIMER_EXPIRE": "unreachable",
+        "PROGRESS_TIMEOUT": "unreachable",
+        "CHAN_NOT_IMPLEMENTED": "unreachable",
+    }
+)
+
+
+def result_of(cause: str) -> str:
+    """The outcome of ``dial`` (``busy declined no_answer unreachable``) for what the switch said."""
+    return RESULT_OF_CAUSE.get(cause, "unreachable")
+
+
+#: Events that a controller may ask for (``switch_event.c`` ``EVENT_NAMES``, those of a call and of a job).
+EVENTS: Final = frozenset(
+    {
+        "BACKGROUND_JOB",
+        "CHANNEL_ANSWER",
+        "CHANNEL_APPLICATION",
+        "CHANNEL_BRIDGE",
+        "CHANNEL_CALLSTATE",
+        "CHANNEL_CREATE",
+        "CHANNEL_DATA",
+        "CHANNEL_DESTROY",
+        "CHANNEL_EXECUTE",
+        "CHANNEL_EXECUTE_COMPLETE",
+        "CHANNEL_HANGUP",
+        "CHANNEL_HANGUP_COMPLETE",
+        "CHANNEL_HOLD",
+        "CHANNEL_ORIGINATE",
+        "CHANNEL_OUTGOING",
+        "CHANNEL_PARK",
+        "CHANNEL_PROGRESS",
+        "CHANNEL_PROGRESS_MEDIA",
+        "CHANNEL_STATE",
+        "CHANNEL_UNBRIDGE",
+        "CHANNEL_UNHOLD",
+        "CHANNEL_UNPARK",
+        "CHANNEL_UUID",
+        "CUSTOM",
+        "DETECTED_SPEECH",
+        "DETECTED_TONE",
+        "DTMF",
+        "HEARTBEAT",
+        "NOTALK",
+        "PLAYBACK_START",
+        "PLAYBACK_STOP",
+        "RECORD_START",
+        "RECORD_STOP",
+        "RELOADXML",
+        "SHUTDOWN",
+        "STARTUP",
+        "TALK",
+    }
+)
+
+# ------------------------------------------------------------------------------------------- shapes
+
+_UUID: Final = re.compile(r"[A-Za-z0-9-]{8,64}")
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_VALUE: Final = re.compile(r"[A-Za-z0-9_.:/+@#*-]{0,512}")
+_HEADER: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+_SUBCLASS: Final = re.compile(r"[A-Za-z][A-Za-z0-9_:-]{0,63}")
+_EXTENSION: Final = re.compile(r"[A-Za-z0-9_+*#][A-Za-z0-9_+*#-]{0,63}")
+_CONTEXT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_DIGITS: Final = re.compile(r"[0-9]{1,15}")
+_DOMAIN: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+_PATH: Final = re.compile(r"/[A-Za-z0-9/_.-]{1,510}")
+_SILENCE: Final = re.compile(r"silence_stream://(?:-1|[1-9][0-9]{0,8})(?:,[0-9]{1,5})?")
+#: What no argument and no header's value may hold: control characters (with DEL and the C1 set, so U+0085),
+#: and the two separators that Python takes for the end of a line.
+CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def _shown(text: object) -> str:
+    shown = ascii(text)
+    return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+def _checked(what: str, text: str, shape: re.Pattern[str], wanted: str) -> str:
+    """``text`` if the whole of it has the shape.  The reason names the attack before the shape."""
+    if not isinstance(text, str):
+        raise Refused(what, f"must be text, not {type(text).__name__}")
+    # fullmatch, since `$` would let a newline through at the end.
+    if shape.fullmatch(text) is None:
+        if CONTROL.search(text):
+            raise Refused(what, f"has a control character: {_shown(text)}")
+        if "${" in text:
+            raise Refused(what, f"would be expanded by the switch: {_shown(text)}")
+        raise Refused(what, f"must be {wanted}: {_shown(text)}")
+    return text
+
+
+def _uuid(what: str, text: str) -> str:
+    return _checked(what, text, _UUID, "8 to 64 of A-Z a-z 0-9 -")
+
+
+def _name(text: str) -> str:
+    return _checked("variable name", text, _NAME, "a-z, then a-z 0-9 _, 64 at most")
+
+
+def _value(name: str, text: str) -> str:
+    text = _checked(f"value of {name}", text, _VALUE, "of A-Z a-z 0-9 _ . : / + @ # * -, 512 at most")
+    if ":_:" in text:
+        raise Refused(f"value of {name}", f"would split a dial string: {_shown(text)}")
+    return text
+
+
+def _whole(what: str, number: int, least: int, most: int) -> int:
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise Refused(what, f"must be a whole number: {_shown(number)}")
+    if not least <= number <= most:
+        raise Refused(what, f"must be from {least} to {most}: {_shown(number)}")
+    return number
+
+
+def _cause(cause: Cause) -> str:
+    if not isinstance(cause, Cause):
+        raise Refused("cause", f"must be one of wire.Cause: {_shown(cause)}")
+    return cause.value
+
+
+# ------------------------------------------------------------------------------------------- sounds
+
+
+@dataclass(frozen=True, slots=True)
+class SoundPath:
+    """An absolute path of a sound file, on the switch's disk: ``A-Z a-z 0-9 / _ . -`` and no ``..``."""
+
+    path: str
+
+    def __post_init__(self) -> None:
+        _checked("sound path", self.path, _PATH, "absolute, of A-Z a-z 0-9 / _ . -, 511 at most")
+        if ".." in self.path or self.path.endswith("/"):
+            raise Refused("sound path", f"must name a file, without '..': {_shown(self.path)}")
+
+    def __str__(self) -> str:
+        return self.path
+
+
+class Tone(StrEnum):
+    """Sounds without a file (teletone: ``%(on ms, off ms, Hz ...)``).  A looping one ends by ``break_``."""
+
+    #: The ringing that an answered caller hears while a phone rings (ITU-T E.180: 425 Hz, 1 s on, 4 s off).
+    RINGBACK = "tone_stream://%(1000,4000,425);loops=-1"
+    #: "Speak now."
+    RECORD_BEEP = "tone_stream://%(400,200,1000)"
+    #: Something went wrong and the call will end: the special information tone of ITU-T E.180.
+    APOLOGY = "tone_stream://%(330,0,950);%(330,0,1400);%(330,1000,1800);loops=2"
+    #: Stands for a prompt whose words have no recording yet.
+    PROMPT = "tone_stream://%(150,50,600);%(150,50,800);%(300,400,700)"
+    #: Stands for a sound that should be there and is not.
+    MISSING = "tone_stream://%(120,80,400);%(120,300,400)"
+    #: Waiting: a soft falling third every two seconds.
+    MUSIC = "tone_stream://v=-15;%(400,100,660);%(600,1900,550);loops=-1"
+
+
+_TONES: Final = frozenset(tone.value for tone in Tone)
+
+
+def silence(milliseconds: int, noise: int = 0) -> str:
+    """Silence, -1: for ever.  ``noise`` (0 none, 1400 comfortable) keeps the line from sounding dead."""
+    if milliseconds != -1:
+        _whole("milliseconds", milliseconds, 1, 999_999_999)
+    _whole("noise", noise, 0, 10_000)
+    return f"silence_stream://{milliseconds}" + (f",{noise}" if noise else "")
+
+
+def sounds(*paths: SoundPath) -> str:
+    """Several files played as one, without a gap (``file_string``)."""
+    if not 1 <= len(paths) <= 64:
+        raise Refused("sounds", f"must be 1 to 64 files: {len(paths)}")
+    for path in paths:
+        if not isinstance(path, SoundPath):
+            raise Refused("sounds", f"must be wire.SoundPath: {_shown(path)}")
+    if len(paths) == 1:
+        return paths[0].path
+    return "file_string://" + "!".join(path.path for path in paths)
+
+
+def _sound(text: str) -> str:
+    if text in _TONES or _SILENCE.fullmatch(text):
+        return text
+    if text.startswith("file_string://"):
+        return sounds(*(SoundPath(part) for part in text.removeprefix("file_string://").split("!")))
+    return SoundPath(text).path
+
+
+def _recording(text: str) -> str:
+    """``PATH [SECONDS [THRESHOLD [SILENT_SECONDS]]]``, as the application ``record`` takes it."""
+    path, *numbers = text.split(" ")
+    if len(numbers) > 3:
+        raise Refused("record", f"takes a path and three numbers at most: {_shown(text)}")
+    for number in numbers:
+        _checked("record", number, _DIGITS, "followed by whole numbers")
+    return " ".join([SoundPath(path).path, *numbers])
+
+
+def recording(path: SoundPath, seconds: int, *, threshold: int = 200, silence: int = 0) -> str:
+    """Argument for ``record``: ``seconds`` at most; ``silence`` seconds under ``threshold`` end it (0: no).
+
+    ``threshold`` is the mean sample amplitude under which a frame counts as silent (0..32767).  A file that
+    the switch cannot open makes ``record`` hang the *caller* up (``mod_dptools.c`` ``record_function``).
+    """
+    _whole("seconds", seconds, 1, 86_400)
+    _whole("threshold", threshold, 0, 32_767)
+    _whole("silence", silence, 0, 86_400)
+    if not isinstance(path, SoundPath):
+        raise Refused("record", f"needs a wire.SoundPath: {_shown(path)}")
+    return f"{path.path} {seconds} {threshold} {silence}" if silence else f"{path.path} {seconds}"
+
+
+# ---------------------------------------------------------------------------------------- endpoints
+
+
+@dataclass(frozen=True, slots=True)
+class UserEndpoint:
+    """The SIP phone of an extension: ``user/301@acme.example.org``."""
+
+    extension: str
+    domain: str
+
+    def __post_init__(self) -> None:
+        _checked("extension", self.extension, _DIGITS, "1 to 15 digits")
+        _checked("domain", self.domain, _DOMAIN, "a lower-case domain name")
+
+    @property
+    def text(self) -> str:
+        return f"user/{self.extension}@{self.domain}"
+
+
+#: Whatever can be rung.  Numbers outside get a type of their own when trunks are built.
+Endpoint = UserEndpoint
+
+# ----------------------------------------------------------------------------- the connection itself
+
+#: Must be the first command of an outbound connection; its reply is the whole channel.
+CONNECT: Final = Command("connect")
+#: The switch's list of this call's events; it lacks BACKGROUND_JOB, RECORD_START, RECORD_STOP and CUSTOM.
+MYEVENTS: Final = Command("myevents")
+
+
+def linger(seconds: int) -> Command:
+    """Keep the connection so long after the hangup, for the last events.  Plain ``linger`` is for ever."""
+    return Command(f"linger {_whole('seconds', seconds, 1, 600)}")
+
+
+def _events(verb: str, names: tuple[str, ...]) -> Command:
+    if not names:
+        raise Refused("events", "must name at least one")
+    custom = False
+    for name in names:
+        if custom:
+            _checked("event subclass", name, _SUBCLASS, "of A-Z a-z 0-9 _ : -")
+        elif name not in EVENTS:
+            raise Refused("event", f"must be one of wire.EVENTS: {_shown(name)}")
+        # After CUSTOM the switch takes every further word for a subclass.
+        custom = custom or name == "CUSTOM"
+    return Command(f"{verb} {' '.join(names)}")
+
+
+def event_plain(*names: str) -> Command:
+    """Ask for these events too.  CUSTOM comes last, followed by its subclasses."""
+    return _events("event plain", names)
+
+
+def nixevent(*names: str) -> Command:
+    """Ask for these events no longer."""
+    return _events("nixevent", names)
+
+
+def filter_(header: str, value: str) -> Command:
+    """Send only events whose ``header`` is ``value``; several filters add up (any of them)."""
+    _checked("header", header, _HEADER, "a header's name")
+    if header.lower() in ("add", "delete"):
+        raise Refused("header", f"is a word of the command itself: {header}")
+    if not value:
+        raise Refused("filter value", "must not be empty")
+    return Command(f"filter {header} {_value('filter', value)}")
+
+
+def auth(password: str) -> Command:
+    """Say the password of the switch's event socket.  It never appears in a log or an error."""
+    if not isinstance(password, str) or not 1 <= len(password) <= 256:
+        raise Refused("password", "must be text of 1 to 256 characters")
+    if not password.isprintable() or "${" in password:
+        raise Refused("password", "has a control character or an expansion")
+    return Command(f"auth {password}", secret=True)
+
+
+def exit_() -> Command:
+    """End the connection: ``+OK bye`` and a closed socket; ``socket_resume`` decides about the call."""
+    return Command("exit")
+
+
+# ------------------------------------------------------------------------------------- on one call
+
+
+def _no_argument(text: str) -> str:
+    raise Refused("argument", f"this application takes none: {_shown(text)}")
+
+
+def _cause_name(text: str) -> str:
+    if text not in Cause.__members__:
+        raise Refused("cause", f"must be one of wire.Cause: {_shown(text)}")
+    return text
+
+
+def _sleep(text: str) -> str:
+    return _checked("milliseconds", text, _DIGITS, "a whole number of milliseconds")
+
+
+_ARGUMENT_OF: Final = {
+    App.ANSWER: _no_argument,
+    App.RING_READY: _no_argument,
+    App.PARK: _no_argument,
+    App.PLAYBACK: _sound,
+    App.RECORD: _recording,
+    App.HANGUP: _cause_name,
+    App.SLEEP: _sleep,
+}
+_NEEDS_ARGUMENT: Final = frozenset({App.PLAYBACK, App.RECORD, App.SLEEP})
+
+
+def execute(app: App, arg: str | int | SoundPath | None = None, uuid: str | None = None) -> Command:
+    """Run an application on the call of this (outbound) connection.
+
+    ``arg`` must be what ``app`` takes: a sound (:class:`SoundPath`, :class:`Tone`, :func:`silence`,
+    :func:`sounds`) for ``playback``, :func:`recording` for ``record``, a :class:`Cause` for ``hangup``,
+    milliseconds for ``sleep``, nothing for the others.  ``uuid`` comes back as ``Application-UUID`` in its
+    ``CHANNEL_EXECUTE`` and ``CHANNEL_EXECUTE_COMPLETE``.
+
+    The reply ``+OK`` only says that it was taken; it starts at the next media tick (20 ms), and after what
+    runs already: each carries ``event-lock``, without which it would start *inside* of that, which goes on
+    afterwards (of five playbacks sent at once the last would be heard first).  So a ``hangup`` waits for the
+    sound before it: :func:`kill` does not.
+    """
+    if not isinstance(app, App):
+        raise Refused("application", f"must be one of wire.App: {_shown(app)}")
+    text = f"sendmsg\ncall-command: execute\nexecute-app-name: {app.value}"
+    if arg is not None:
+        text += f"\nexecute-app-arg: {_ARGUMENT_OF[app](str(arg))}"
+    elif app in _NEEDS_ARGUMENT:
+        raise Refused("argument", f"{app.value} needs one")
+    if uuid is not None:
+        text += f"\nEvent-UUID: {_uuid('uuid', uuid)}"
+    return Command(text + "\nevent-lock: true")
+
+
+def setvar(call: str, name: str, value: str) -> Command:
+    """Set one channel variable, at once, also while a file plays; an empty value removes it."""
+    return Command(f"api uuid_setvar {_uuid('call', call)} {_name(name)} {_value(name, value)}".rstrip(" "))
+
+
+def setvars(call: str, values: Mapping[str, str]) -> Command:
+    """Set up to 64 channel variables in one command."""
+    if not 1 <= len(values) <= 64:
+        raise Refused("values", f"must be 1 to 64 variables: {len(values)}")
+    pairs = ";".join(f"{_name(name)}={_value(name, value)}" for name, value in values.items())
+    return Command(f"api uuid_setvar_multi {_uuid('call', call)} {pairs}")
+
+
+def getvar(call: str, name: str) -> Command:
+    """Read one channel variable.  Reply: its value, ``_undef_``, or ``-ERR No such channel!``."""
+    return Command(f"api uuid_getvar {_uuid('call', call)} {_name(name)}")
+
+
+def record_start(call: str, path: SoundPath, seconds: int, *, silence: int = 0, again: bool = False) -> Command:
+    """Record what the caller says into ``path``, beside whatever runs.  Reply: ``+OK Success`` or ``-ERR ...``.
+
+    At most ``seconds``; so many seconds of ``silence`` end it (0: never).  Unlike the application ``record``
+    it survives the death of its controller, and a file that cannot be opened does not cost the call
+    (``mod_dptools.c`` ``record_function`` hangs the caller up in both cases).  ``again``: append to the file
+    if the recording has ended meanwhile; while it goes on the command changes nothing.
+    """
+    _whole("seconds", seconds, 1, 86_400)
+    _whole("silence", silence, 0, 3_600)
+    if not isinstance(path, SoundPath):
+        raise Refused("record", f"needs a wire.SoundPath: {_shown(path)}")
+    options = ["RECORD_READ_ONLY=true"]
+    if silence:
+        options += [f"RECORD_INITIAL_TIMEOUT_MS={silence * 1000}", f"RECORD_FINAL_TIMEOUT_MS={silence * 1000}"]
+    if again:
+        options.append("RECORD_APPEND=true")
+    return Command(f"api uuid_record {_uuid('call', call)} start {path.path} {seconds} {{{','.join(options)}}}")
+
+
+def record_stop(call: str, path: SoundPath) -> Command:
+    """End a recording; its RECORD_STOP follows.  Reply: ``-ERR`` if there is no such recording."""
+    if not isinstance(path, SoundPath):
+        raise Refused("record", f"needs a wire.SoundPath: {_shown(path)}")
+    return Command(f"api uuid_record {_uuid('call', call)} stop {path.path}")
+
+
+def exists(call: str) -> Command:
+    """Is this channel alive?  Reply: ``true`` or ``false``."""
+    return Command(f"api uuid_exists {_uuid('call', call)}")
+
+
+def break_(call: str, *, queued: bool = True) -> Command:
+    """Cut short what plays or records.  ``queued``: also drop applications that have not started yet.
+
+    A dropped application never reports: no ``CHANNEL_EXECUTE``, no ``CHANNEL_EXECUTE_COMPLETE``.  Without
+    ``queued`` a break that comes before the start is forgotten, and the sound plays to its end.
+    """
+    return Command(f"api uuid_break {_uuid('call', call)}{' all' if queued else ''}")
+
+
+def answer(call: str) -> Command:
+    """Answer a call now, without the media tick that the application would take."""
+    return Command(f"api uuid_answer {_uuid('call', call)}")
+
+
+def kill(call: str, cause: Cause) -> Command:
+    """Hang up a channel.  Reply: ``+OK`` or ``-ERR No such channel!``."""
+    return Command(f"api uuid_kill {_uuid('call', call)} {_cause(cause)}")
+
+
+def transfer(call: str, extension: str, context: str) -> Command:
+    """Send a call to an extension of the XML dialplan."""
+    _checked("extension", extension, _EXTENSION, "of A-Z a-z 0-9 _ + * # -, not beginning with -")
+    _checked("context", context, _CONTEXT, "of A-Z a-z 0-9 _ . -")
+    return Command(f"api uuid_transfer {_uuid('call', call)} {extension} XML {context}")
+
+
+# ---------------------------------------------------------------------------------- on the switch
+
+
+def bridge(call: str, leg: str, job: str) -> Command:
+    """Join two channels; the result is the ``BACKGROUND_JOB`` whose ``Job-UUID`` is ``job``.
+
+    An unanswered caller is *hung up* by it (and told ``+OK``): send :func:`answer` before it.
+    """
+    return Command(f"bgapi uuid_bridge {_uuid('call', call)} {_uuid('leg', leg)}\nJob-UUID: {_uuid('job', job)}")
+
+
+_RESERVED: Final = frozenset(
+    {"origination_uuid", "originate_timeout", "ignore_early_media", "cordboard_ready"},
+)
+
+
+def originate(
+    leg: str, endpoint: Endpoint, seconds: int, variables: Mapping[str, str], job: str, *, ready: bool = True
+) -> Command:
+    """Ring one endpoint as the parked leg ``leg`` for at most ``seconds`` (the switch is ± 1 s about it).
+
+    The result is the ``BACKGROUND_JOB`` whose ``Job-UUID`` is ``job``: ``+OK leg`` or ``-ERR CAUSE``
+    (:func:`result_of`).  ``ready``: the leg may be joined as soon as it answers and says so in its variable
+    ``cordboard_ready``, which the switch sets a moment *after* the ``+OK``; without it, whoever screened the
+    leg sets it.  Give ``park_timeout`` among the variables, so that a forgotten leg ends.
+    """
+    if not isinstance(endpoint, Endpoint):
+        raise Refused("endpoint", f"must be one of wire.Endpoint: {_shown(endpoint)}")
+    pairs = [
+        f"origination_uuid={_uuid('leg', leg)}",
+        f"originate_timeout={_whole('seconds', seconds, 1, 600)}",
+        # Without it a far end that plays its own ringing counts as answered.
+        "ignore_early_media=true",
+    ]
+    for name, value in variables.items():
+        if _name(name) in _RESERVED:
+            raise Refused("variable name", f"is set by originate itself: {name}")
+        pairs.append(f"{name}={_value(name, value)}")
+    # The inline dialplan runs when the leg has answered; the quotes keep the list one word.
+    then = "'set:cordboard_ready=true,park' inline" if ready else "park inline"
+    return Command(f"bgapi originate {{{','.join(pairs)}}}{endpoint.text} {then}\nJob-UUID: {_uuid('job', job)}")
+
+
+def hupall(cause: Cause, name: str, value: str) -> Command:
+    """Hang up every channel whose variable ``name`` is ``value``."""
+    if not value:
+        raise Refused(f"value of {name}", "must not be empty: all channels of the switch would be hung up")
+    return Command(f"api hupall {_cause(cause)} {_name(name)} {_value(name, value)}")
+
+
+def show_channels() -> Command:
+    """Every live channel, as JSON: ``{"row_count": 0}`` or ``{"row_count": N, "rows": [{"uuid": ...}]}``."""
+    return Command("api show channels as json")
+
+
+def status() -> Command:
+    """One page about the switch; its reply proves that the switch does its work."""
+    return Command("api status")
+
+
+def core_uuid() -> Command:
+    """Which run of the switch is this?  The reply is the ``Core-UUID`` of its events, new after each restart."""
+    return Command("api global_getvar core_uuid")
