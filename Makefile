@@ -31,7 +31,7 @@ lint: $(READY) ## Check the style and the types only
 	@$(BIN)/mypy
 
 demo: $(READY) ## Place calls through routing/ on a stand-in switch and tell what happened (KEEP=1 keeps it up)
-	@KEEP="$(KEEP)" $(BIN)/python scripts/demo.py
+	@KEEP="$(KEEP)" $(BIN)/python -m scripts.demo
 
 run: $(READY) ## Serve routing/ to a real switch (settings: CORDBOARD_* variables, see README)
 	@$(BIN)/cordboard serve --routing routing

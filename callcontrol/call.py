@@ -29,8 +29,8 @@ from callcontrol.messages import (
     Command,
     Event,
     FindLeg,
-    Hangup,
     HungUp,
+    Join,
     Joined,
     LegFailed,
     LetGo,
@@ -47,7 +47,7 @@ from callcontrol.messages import (
 from callcontrol.routing.model import Edge, Routing
 from callcontrol.state import State, StateError
 from callcontrol.steps.base import THEN, EnterFlow, Run, Step
-from callcontrol.view import View
+from callcontrol.view import View, leg_id
 
 #: Steps walked without waiting for anything: more is a loop that ``check`` did not see.
 MOST_STEPS_AT_ONCE = 100
@@ -89,13 +89,14 @@ def after(life: Life, event: Event) -> Life | None:
 
 
 #: Commands that change nothing outside: they need no checkpoint before them.
-_HARMLESS = (Tell, Log, WakeAt, FindLeg, StopPlay, CancelLeg, Hangup)
+_HARMLESS = (Tell, Log, WakeAt, FindLeg, StopPlay, CancelLeg)
 
 
 class Call:
     """One caller's journey through a company's routing.
 
-    ``taken`` is the checkpoint of an earlier owner, ``returned`` says that the call came back from a talk.
+    ``taken`` is the checkpoint of an earlier owner; ``talked_to`` the leg that the caller last talked with.  If
+    that is the one that the checkpoint names, the call comes back from its talk; else the joining failed.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class Call:
         now: float,
         answered: bool = False,
         taken: State | None = None,
-        returned: bool = False,
+        talked_to: str | None = None,
     ) -> None:
         self.routing = routing
         self.id = call_id
@@ -118,7 +119,7 @@ class Call:
         self.began = taken.began if taken else int(now)
         self.epoch = taken.epoch + 1 if taken else 1
         self._taken = taken
-        self._returned = returned
+        self._talked_to = talked_to
         self.view = View(routing, call_id=call_id, caller=caller, called=called, answered=answered, now=now)
         self._number = routing.numbers.get(called)
         for name, value in (self._number.sets if self._number else {}).items():
@@ -165,6 +166,7 @@ class Call:
             self._tell("call.started", {"from": self.view.caller, "to": self.view.called})
             if self._number is None:  # the shell asks for owned numbers only
                 self._finish_with("unknown_number", f"nobody owns {self.view.called}")
+                self._advance(None)
             else:
                 self._follow(Edge(self._number.flow, None, None, self._number.place))
         else:
@@ -233,9 +235,11 @@ class Call:
         self._run = self._wait = None
 
     def _resume(self, taken: State) -> None:
-        self._tell("call.taken_over", {"epoch": self.epoch, "flow": taken.flow, "step": taken.step})
-        if self._returned and taken.talk:
-            who, since = taken.talk
+        talked = taken.talk and self._talked_to == leg_id(self.id, taken.talk[2], taken.talk[0])
+        after = "talk" if talked else "restart"
+        self._tell("call.taken_over", {"flow": taken.flow, "step": taken.step, "after": after})
+        if taken.talk and talked:
+            who, since, _ = taken.talk
             self._tell("talk.ended", {"with": who, "seconds": max(0, int(self.view.now) - since)})
             self.view.talked = True
         self._stack = [frame for frame in taken.stack if self.routing.step(*frame)]
@@ -267,7 +271,7 @@ class Call:
             language=view.language,
             variables={k: v for k, v in view.variables.items() if self._set_by_number.get(k) != v},
             ring_number=view.ring_number,
-            talk=(view.talk[0], int(view.talk[1])) if view.talk else None,
+            talk=(view.talk[0], int(view.talk[1]), view.talk[2]) if view.talk else None,
         )
 
     # -------------------------------------------------------------------------------------- the driver
@@ -339,7 +343,7 @@ class Call:
             self._emit(item)
 
     def _emit(self, command: Command) -> None:
-        if self._dirty and not isinstance(command, _HARMLESS):
+        if isinstance(command, Join) or (self._dirty and not isinstance(command, _HARMLESS)):
             self._store()
         if isinstance(command, RingLeg | FindLeg):
             self._legs.add(command.leg)
@@ -361,9 +365,7 @@ class Call:
         if step is None:  # the run that hangs up has no step
             return
         self.view.talk, self.view.talked = None, False
-        word = (
-            result if isinstance(result, str) else f"→ {result}" if isinstance(result, Edge) else result.flow
-        )
+        word = result if isinstance(result, str) else f"→ {result}" if isinstance(result, Edge) else result.flow
         why = "; ".join(self.view.reasons)
         self._tell(
             "step.left",
@@ -454,13 +456,11 @@ def epilogue(
     """
     facts = []
     if state.talk:
-        who, since = state.talk
+        who, since, _ = state.talk
         facts.append(Tell("talk.ended", {"with": who, "seconds": max(0, int(now) - since)}))
     step = routing.step(state.flow, state.step) if routing else None
     if step is not None:
-        facts.extend(
-            Tell(kind, data) for kind, data in step.after_end(state.progress, state.company, call_id)
-        )
+        facts.extend(Tell(kind, data) for kind, data in step.after_end(state.progress, state.company, call_id))
     data = {"cause": cause, "by": "unowned", "seconds": max(0, int(now) - state.began), "answered": answered}
     facts.append(Tell("call.ended", {**data, "flow": state.flow, "step": state.step}))
     return facts

@@ -71,13 +71,13 @@ class Hunt:
         began = float(progress["f"]) if "f" in progress else call.now
         first = int(progress.get("a", 0))
         ringback: Playing | None = None
-        position = 0
+        position, audible = 0, False
         for stage in self._stages:
             for attempt in self._attempts(call, stage, began):
                 if position >= first:
                     adopting = progress if position == first and "r" in progress else None
-                    if ringback is None:
-                        ringback = yield from _ringback(call)
+                    if not audible:
+                        ringback, audible = (yield from _ringback(call)), True
                     yield from self._ring(call, attempt, position, began, results, adopting)
                 position += 1
         if ringback is not None and ringback.active:
@@ -119,7 +119,7 @@ class Hunt:
             if results:
                 remember["o"] = _nearest(results)
             yield Progress(remember)
-            legs = {call.leg_id(ring, phone): phone for phone in phones}
+            legs = {call.leg_id(ring, phone.address): phone for phone in phones}
             if adopting is None:
                 for leg, phone in legs.items():
                     yield from _ring_leg(leg, phone, until - call.now)
@@ -127,7 +127,7 @@ class Hunt:
             else:
                 found = yield from self._find(call, legs, until)
                 adopting = None
-            failed = yield from self._first(call, legs, found, until, results)
+            failed = yield from self._first(call, legs, found, until, results, ring)
             # Only a joining that failed brings us round again, for the time that is left.
             phones = [phone for phone in phones if failed is not None and phone != failed]
             ring = 0
@@ -169,22 +169,26 @@ class Hunt:
                 ready.append(event.leg)
             if isinstance(event, LegReady | LegRinging) and event.leg in unknown:
                 unknown.discard(event.leg)
-                call.why(
-                    f"{legs[event.leg].address} still rings" if isinstance(event, LegRinging) else "answered"
-                )
+                call.why(f"{legs[event.leg].address} still rings" if isinstance(event, LegRinging) else "answered")
             elif isinstance(event, LegFailed) and event.leg in unknown:
                 unknown.discard(event.leg)
                 yield from _ring_leg(event.leg, legs[event.leg], until - call.now)
         return ready
 
     def _first(
-        self, call: View, legs: dict[str, Phone], ready: list[str], until: float, results: list[str]
+        self,
+        call: View,
+        legs: dict[str, Phone],
+        ready: list[str],
+        until: float,
+        results: list[str],
+        ring: int,
     ) -> Part:
         """Join the first leg that is ready.  Returns the phone whose joining failed, else None."""
         alive = dict(legs)
         while alive:
             if ready and ready[0] in alive:
-                return (yield from self._join(call, alive, ready[0], results))
+                return (yield from self._join(call, alive, ready[0], results, ring))
             event = yield Wait(until)
             if isinstance(event, LegReady) and event.leg in alive:
                 ready = [event.leg]
@@ -200,10 +204,10 @@ class Hunt:
                 return None
         return None
 
-    def _join(self, call: View, alive: dict[str, Phone], leg: str, results: list[str]) -> Part:
+    def _join(self, call: View, alive: dict[str, Phone], leg: str, results: list[str], ring: int) -> Part:
         phone = alive[leg]
         yield _result(leg, phone, "answered", "")
-        call.talk = (phone.address, call.now)
+        call.talk = (phone.address, call.now, ring)
         unanswered, call.answered = not call.answered, True
         yield Join(leg, answer=unanswered)
         for other, loser in alive.items():

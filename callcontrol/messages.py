@@ -144,11 +144,6 @@ class Phone:
     address: str
     outside: bool = False
 
-    @property
-    def key(self) -> str:
-        """What tells this target from the others of one ring; part of the leg's UUID."""
-        return self.address
-
 
 # ---------------------------------------------------------------------------------------------- commands
 
@@ -194,12 +189,24 @@ class StopPlay(Command):
 
 @dataclass(frozen=True, slots=True)
 class Record(Command):
-    """Record the caller into the spool file ``name``; any key, silence or ``seconds`` ends it."""
+    """Record the caller into the spool file ``name``; RecordEnded follows.
+
+    ``seconds`` or so many seconds of ``silence`` end it, or :class:`StopRecord`.  It goes on when its controller
+    dies; ``again``: the new owner wants it to go on, or to be taken up where it ended.
+    """
 
     id: int
     name: str
     seconds: float
     silence: float
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StopRecord(Command):
+    """End the recording; its RecordEnded still comes."""
+
+    id: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,26 +85,20 @@ class Walk:
         self._rung: dict[str, m.Phone] = {}
         self._ends: dict[str, Any] = {}
         self._done = False
+        self._not_yet = ""
         self._visits: list[Visit] = []
         self._call = Call(routing, call_id="rehearsal", caller=caller, called=called, now=self._now)
 
     def run(self) -> Journey:
         """Walk to the end."""
-        question = not_yet = ""
+        question = ""
         try:
             self._perform(self._call.begin(self._now))
-            while not self._done and not (not_yet := self._not_yet()):
+            while not self._done:
                 self._next()
         except _Question as error:
             question = str(error)
-        return Journey(tuple(self._visits), self._ends, question, not_yet, tuple(self._press))
-
-    def _not_yet(self) -> str:
-        for visit in self._visits:
-            step = self._routing.step(visit.flow, visit.step)
-            if step is not None and step.not_yet is not None:
-                return step.verb
-        return ""
+        return Journey(tuple(self._visits), self._ends, question, self._not_yet, tuple(self._press))
 
     def _next(self) -> None:
         if self._alarm is not None and (not self._agenda or self._agenda[0][0] > self._alarm):
@@ -145,7 +139,7 @@ class Walk:
             self._ends = {"talk": self._rung[command.leg].person}
             self._done = True
         elif isinstance(command, m.Record):
-            self._later(MESSAGE, m.RecordEnded(command.id, command.name, MESSAGE))
+            self._later(min(MESSAGE, command.seconds), m.RecordEnded(command.id, command.name, MESSAGE))
         elif isinstance(command, m.Hangup):
             self._ends = self._ends or {"hangup": command.reason}
             self._done = True
@@ -167,6 +161,9 @@ class Walk:
     def _told(self, fact: m.Tell) -> None:
         if fact.type == "step.entered":
             self._visits.append(Visit(fact.data["flow"], fact.data["step"]))
+            step = self._routing.step(fact.data["flow"], fact.data["step"])
+            if step is not None and step.not_yet is not None:
+                self._not_yet, self._done = step.verb, True
         elif fact.type == "step.left" and self._visits:
             last = self._visits[-1]
             self._visits[-1] = Visit(last.flow, last.step, str(fact.data.get("why", "")))
@@ -211,9 +208,7 @@ def rehearse(routing: Routing, rehearsal: Rehearsal) -> Result:
     if rehearsal.ends is not None and _end(rehearsal.ends) != _end(journey.ends):
         return Result(rehearsal, journey, "failed", "the call ended otherwise")
     if journey.unused_keys:
-        return Result(
-            rehearsal, journey, "failed", f"nobody asked for these keys: {', '.join(journey.unused_keys)}"
-        )
+        return Result(rehearsal, journey, "failed", f"nobody asked for these keys: {', '.join(journey.unused_keys)}")
     return Result(rehearsal, journey, "passed")
 
 

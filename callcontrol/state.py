@@ -42,7 +42,8 @@ class State:
     language: str = ""
     variables: dict[str, str] = field(default_factory=dict)
     ring_number: int = 0
-    talk: tuple[str, int] | None = None
+    #: Whom the call was joined with: address, since when, number of the round of ringing.
+    talk: tuple[str, int, int] | None = None
 
 
 def encode(state: State) -> str:
@@ -86,9 +87,7 @@ def decode(text: str) -> State:
         raise StateError(f"the checkpoint has format {fields[0]!r}, this controller reads {FORMAT}")
     if len(fields) != 14:
         raise StateError(f"the checkpoint has {len(fields)} fields, not 14")
-    _, epoch, company, version, called, began, flow, step, stack, progress, language, values, ring, talk = (
-        fields
-    )
+    _, epoch, company, version, called, began, flow, step, stack, progress, language, values, ring, talk = fields
     if not all(isinstance(text, str) for text in (company, version, called, flow, step, language)):
         raise StateError("a name in the checkpoint is no text")
     if not all(type(number) is int and 0 <= number < 2**40 for number in (epoch, began, ring)):
@@ -100,7 +99,7 @@ def decode(text: str) -> State:
     if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
         raise StateError("the checkpoint's variables are broken")
     if talk != 0 and not (
-        isinstance(talk, list) and len(talk) == 2 and isinstance(talk[0], str) and type(talk[1]) is int
+        isinstance(talk, list) and [type(part) for part in talk] == [str, int, int] and len(talk[0]) < 64
     ):
         raise StateError("the checkpoint's talk is broken")
     return State(
@@ -116,5 +115,5 @@ def decode(text: str) -> State:
         language=language,
         variables=values,
         ring_number=ring,
-        talk=(talk[0], talk[1]) if talk else None,
+        talk=(talk[0], talk[1], talk[2]) if talk else None,
     )

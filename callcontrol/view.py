@@ -65,7 +65,7 @@ class View:
         self.language = routing.languages[0]
         self.variables: dict[str, str] = {}
         self.ring_number = 0
-        self.talk: tuple[str, float] | None = None
+        self.talk: tuple[str, float, int] | None = None
         self.talked = False
         self.reasons: list[str] = []
         self._last_id = 0
@@ -126,9 +126,9 @@ class View:
 
     # ----------------------------------------------------------------------------------------- telephones
 
-    def leg_id(self, ring: int, phone: Phone) -> str:
-        """The UUID of the leg that rings ``phone`` in this round: any controller computes the same."""
-        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.id}/{ring}/{phone.key}"))
+    def leg_id(self, ring: int, address: str) -> str:
+        """See :func:`leg_id`."""
+        return leg_id(self.id, ring, address)
 
     def extensions(self, targets: Iterable[Target], at: float) -> list[str | Target]:
         """The people behind ``targets`` in order, once each; other targets stay what they are."""
@@ -200,6 +200,11 @@ class View:
             until = self.now + 10.0
             while self.now < until:
                 yield Wait(until)
+
+
+def leg_id(call: str, ring: int, address: str) -> str:
+    """The UUID of the leg that rings ``address`` in a round of a call: every controller computes the same."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{call}/{ring}/{address}"))
 
 
 class Playing:

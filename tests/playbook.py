@@ -70,7 +70,7 @@ class Playbook:
         at: str = MONDAY_NOON,
         answered: bool = False,
         taken: State | None = None,
-        returned: bool = False,
+        talked_to: str | None = None,
         now: float | None = None,
     ) -> None:
         self.routing = routing(of) if isinstance(of, str) else of
@@ -83,7 +83,7 @@ class Playbook:
             now=self.now,
             answered=answered,
             taken=taken,
-            returned=returned,
+            talked_to=talked_to,
         )
         self.lines: list[str] = []
         self.facts: list[m.Tell] = []
@@ -93,14 +93,14 @@ class Playbook:
         self.wakes_at: float | None = None
         self.played = 0
         self.recorded = 0
-        self._take(self.call.begin(self.now))
+        self.takes(self.call.begin(self.now))
 
     # ---------------------------------------------------------------------------------------- telling it
 
     def happens(self, event: m.Event, after: float = 0.0) -> Playbook:
         """Give the call an event, ``after`` seconds later."""
         self.now += after
-        self._take(self.call.handle(event, self.now))
+        self.takes(self.call.handle(event, self.now))
         return self
 
     def presses(self, keys: str, gap: float = 0.2) -> Playbook:
@@ -137,7 +137,7 @@ class Playbook:
             now=self.now + after,
             answered=self.call.view.answered,
             taken=self.states[-1],
-            returned=returned,
+            talked_to=self.legs.get(self.states[-1].talk[0]) if returned and self.states[-1].talk else None,
         )
 
     # ------------------------------------------------------------------------------------------- checking
@@ -163,7 +163,7 @@ class Playbook:
         """The data of every fact of this type."""
         return [fact.data for fact in self.facts if fact.type == kind]
 
-    def _take(self, commands: Sequence[m.Command]) -> None:
+    def takes(self, commands: Sequence[m.Command]) -> None:
         for command in commands:
             if isinstance(command, m.Tell):
                 self.facts.append(command)
@@ -185,7 +185,8 @@ class Playbook:
             return f"play {what}{marks}"
         if isinstance(command, m.Record):
             self.recorded = command.id
-            return f"record {command.name.removeprefix('test_' + CALL + '_')} {command.seconds:.0f}s"
+            name = command.name.removeprefix(f"test_{CALL}_").removesuffix(".wav")
+            return f"record {name} {command.seconds:.0f}s{' again' if command.again else ''}"
         if isinstance(command, m.RingLeg):
             self.legs[command.phone.address] = command.leg
             return f"ring {command.phone.address} {command.seconds:.0f}s"
@@ -197,9 +198,13 @@ class Playbook:
             return f"join {self._phone(command.leg)}{' answering' if command.answer else ''}"
         if isinstance(command, m.Hangup):
             return f"hangup {command.reason}"
-        return {"Answer": "answer", "RingBack": "ringback", "StopPlay": "stop", "LetGo": "let go"}[
-            type(command).__name__
-        ]
+        return {
+            "StopRecord": "stop recording",
+            "Answer": "answer",
+            "RingBack": "ringback",
+            "StopPlay": "stop",
+            "LetGo": "let go",
+        }[type(command).__name__]
 
     def _phone(self, leg: str) -> str:
         for phone, known in self.legs.items():
@@ -207,7 +212,7 @@ class Playbook:
                 return phone
         for extension in self.routing.people:  # rung by an earlier owner
             for ring in range(1, 20):
-                if self.call.view.leg_id(ring, m.Phone(extension, extension)) == leg:
+                if self.call.view.leg_id(ring, extension) == leg:
                     self.legs[extension] = leg
                     return extension
         return leg

@@ -63,9 +63,7 @@ def test_the_pure_core_imports_nothing_of_the_shell(path: Path) -> None:
 
 def test_greenswitch_is_imported_by_one_module() -> None:
     users = [
-        path
-        for path in modules("callcontrol", "freeswitch", "workers", "webhooks")
-        if "greenswitch" in roots(path)
+        path for path in modules("callcontrol", "freeswitch", "workers", "webhooks") if "greenswitch" in roots(path)
     ]
     assert [path.name for path in users] == ["esl.py"]
 

@@ -45,12 +45,8 @@ class TestLife:
     def test_the_table_has_no_row_for_an_unknown_life(self) -> None:
         assert {life for life, _ in LIFE} <= set(Life)
 
-    @given(
-        st.lists(st.sampled_from(EVENTS), max_size=30), st.sampled_from(["play", "dial", "menu", "voicemail"])
-    )
-    def test_whatever_comes_in_whatever_order_a_call_ends_at_most_once(
-        self, events: list[m.Event], verb: str
-    ) -> None:
+    @given(st.lists(st.sampled_from(EVENTS), max_size=30), st.sampled_from(["play", "dial", "menu", "voicemail"]))
+    def test_whatever_comes_in_whatever_order_a_call_ends_at_most_once(self, events: list[m.Event], verb: str) -> None:
         step = {
             "play": "{play: Hi., then: it}",
             "dial": "{dial: team, otherwise: bye}",
@@ -70,12 +66,7 @@ ROUTINGS: dict[str, Any] = {}
 
 class TestTelling:
     def test_a_call_tells_its_beginning_its_steps_and_its_end(self) -> None:
-        book = (
-            Playbook(PLAY)
-            .happens(m.Answered(), 0.1)
-            .hears_all()
-            .happens(m.HungUp("NORMAL_CLEARING", "cordboard"))
-        )
+        book = Playbook(PLAY).happens(m.Answered(), 0.1).hears_all().happens(m.HungUp("NORMAL_CLEARING", "cordboard"))
         kinds = [fact.type for fact in book.facts]
         assert kinds == [
             "call.started", "step.entered", "call.answered", "step.left", "step.entered", "call.ended",
@@ -127,9 +118,7 @@ class TestCrashes:
 
 class TestLoops:
     def test_steps_that_never_wait_end_with_the_apology(self) -> None:
-        built = routing(
-            "main:\n  a: {set: {x: 1}, then: b}\n  b: {set: {x: 2}, then: c}\n  c: {hangup: normal}"
-        )
+        built = routing("main:\n  a: {set: {x: 1}, then: b}\n  b: {set: {x: 2}, then: c}\n  c: {hangup: normal}")
         flow = built.flows["main"]
         object.__setattr__(flow.steps["b"], "edges", {"then": flow.steps["a"].edges["then"]})  # b -> b
         book = Playbook(built).then("hangup failure")
@@ -165,9 +154,7 @@ class TestCheckpoints:
         book = Playbook("main:\n  it: {play: Hello., then: return}\n  bye: {hangup: normal}")
         state = book.states[-1]
         state.stack = (("gone", "gone"),)
-        Playbook(book.routing, taken=state, answered=True).then("play Hello.").hears_all().then(
-            "hangup normal"
-        )
+        Playbook(book.routing, taken=state, answered=True).then("play Hello.").hears_all().then("hangup normal")
 
     def test_variables_of_the_number_are_not_stored_again(self) -> None:
         assert Playbook(PLAY).states[0].variables == {}
@@ -219,9 +206,7 @@ class TestEndsThatNobodyOwned:
     def test_a_talk_that_the_caller_ended_is_told(self) -> None:
         book = Playbook("main:\n  it: {dial: 302, otherwise: bye}\n  bye: {hangup: normal}")
         book.answers("302").joined("302")
-        facts = epilogue(
-            book.routing, book.states[-1], CALL, cause="NORMAL_CLEARING", answered=True, now=book.now + 30
-        )
+        facts = epilogue(book.routing, book.states[-1], CALL, cause="NORMAL_CLEARING", answered=True, now=book.now + 30)
         assert [fact.type for fact in facts] == ["talk.ended", "call.ended"]
         assert facts[0].data == {"with": "302", "seconds": 30}
         assert facts[1].data["by"] == "unowned"
@@ -230,19 +215,13 @@ class TestEndsThatNobodyOwned:
         book = Playbook("main:\n  it: {voicemail: [302], then: bye}\n  bye: {hangup: normal}").hears_all()
         facts = epilogue(book.routing, book.states[-1], CALL, cause="X", answered=True, now=book.now)
         assert [fact.type for fact in facts] == ["message.recorded", "call.ended"]
-        assert facts[0].data["files"] == [f"test_{CALL}_m1_1.wav"]
+        assert facts[0].data["files"] == [f"test_{CALL}_m1.wav"]
 
     def test_without_its_routing_the_end_is_told_all_the_same(self) -> None:
         state = State("gone", "0" * 16, CALLED, 3, 0, "main", "it")
-        assert [fact.type for fact in epilogue(None, state, CALL, cause="X", answered=True, now=9)] == [
-            "call.ended"
-        ]
+        assert [fact.type for fact in epilogue(None, state, CALL, cause="X", answered=True, now=9)] == ["call.ended"]
 
 
 def test_every_checkpoint_of_the_longest_talk_fits() -> None:
-    book = (
-        Playbook("main:\n  it: {dial: 302, otherwise: bye}\n  bye: {hangup: normal}")
-        .answers("302")
-        .joined("302")
-    )
+    book = Playbook("main:\n  it: {dial: 302, otherwise: bye}\n  bye: {hangup: normal}").answers("302").joined("302")
     assert max(len(encode(state)) for state in book.states) <= LONGEST

@@ -86,9 +86,9 @@ class TestSeveral:
 
     def test_two_answers_make_one_talk(self) -> None:
         book = dial("team").then("ringback", "ring 302 30s", "ring 303 30s")
-        book.answers("303").then("join 303 answering", "cancel 302").answers("302", 0.01).then().joined(
-            "303"
-        ).then("let go")
+        book.answers("303").then("join 303 answering", "cancel 302").answers("302", 0.01).then().joined("303").then(
+            "let go"
+        )
 
     def test_one_busy_leaves_the_other_ringing(self) -> None:
         book = dial("team").then("ringback", "ring 302 30s", "ring 303 30s")
@@ -105,9 +105,7 @@ class TestSeveral:
 
     def test_in_order_rings_one_by_one(self) -> None:
         book = Playbook("main:\n  it: {dial: team, strategy: in-order, ring: 10s, otherwise: no}" + END)
-        book.then("ringback", "ring 302 10s").waits().then("cancel 302", "ring 303 10s").fails(
-            "303", "declined"
-        )
+        book.then("ringback", "ring 302 10s").waits().then("cancel 302", "ring 303 10s").fails("303", "declined")
         book.then("answer", "play No.")
         assert book.told("step.left")[0]["outcome"] == "declined"
 
@@ -117,13 +115,11 @@ class TestSeveral:
         book.then("cancel 302", "cancel 303", "answer", "play No.")
 
     def test_the_ringing_tone_goes_on_between_stages(self) -> None:
-        book = Playbook(
-            "main:\n  hi: {play: Hi., then: it}\n  it: {dial: " + STAGES + ", otherwise: no}" + END
-        ).then("answer", "play Hi.")
-        book.hears_all().then("play ringback (loop)", "ring 302 15s").fails("302", "busy")
-        book.then("ring 302 20s", "ring 303 20s").fails("302", "busy").fails("303", "busy").then(
-            "stop", "play No."
+        book = Playbook("main:\n  hi: {play: Hi., then: it}\n  it: {dial: " + STAGES + ", otherwise: no}" + END).then(
+            "answer", "play Hi."
         )
+        book.hears_all().then("play ringback (loop)", "ring 302 15s").fails("302", "busy")
+        book.then("ring 302 20s", "ring 303 20s").fails("302", "busy").fails("303", "busy").then("stop", "play No.")
 
     def test_nobody_is_rung_twice_at_once(self) -> None:
         dial("[{to: [302, team], ring: 15s}]").then("ringback", "ring 302 15s", "ring 303 15s")
@@ -153,18 +149,14 @@ groups:
         for value in ("302", "BORIS@acme.test"):
             head_people = value if value == "302" else "ANNA@acme.test"
             flow = (
-                f"main:\n  s: {{set: {{who: {head_people}}}, then: it}}\n  it: {{dial: '{{who}}', otherwise: no}}"
-                + END
+                f"main:\n  s: {{set: {{who: {head_people}}}, then: it}}\n  it: {{dial: '{{who}}', otherwise: no}}" + END
             )
             rung = "302" if value == "302" else "301"
             Playbook(flow).then("ringback", f"ring {rung} 30s")
 
     @pytest.mark.parametrize("value", ["999", "+79161112233", "nobody@acme.test", "30"])
     def test_a_variable_that_is_nobody_is_unreachable(self, value: str) -> None:
-        flow = (
-            f"main:\n  s: {{set: {{who: '{value}'}}, then: it}}\n  it: {{dial: '{{who}}', otherwise: no}}"
-            + END
-        )
+        flow = f"main:\n  s: {{set: {{who: '{value}'}}, then: it}}\n  it: {{dial: '{{who}}', otherwise: no}}" + END
         Playbook(flow).then("ringback", "answer", "play No.")
 
 
@@ -209,6 +201,27 @@ class TestTakeover:
         book = dial("302").then("ringback", "ring 302 30s").answers("302").then("join 302 answering")
         again = book.taken_over().then("play ringback (loop)", "find 302")
         again.happens(m.LegReady(book.legs["302"])).then("join 302")
+
+    def test_a_leg_that_died_as_it_was_joined_is_no_talk(self) -> None:
+        book = dial("302").then("ringback", "ring 302 30s").answers("302", 4).then("join 302 answering")
+        again = book.taken_over().then("play ringback (loop)", "find 302")  # it came back without a talk
+        again.happens(m.LegFailed(book.legs["302"], "unreachable", "GONE"), 0).then("ring 302 26s")
+        assert again.told("talk.ended") == []
+
+    def test_an_earlier_talk_is_not_taken_for_this_one(self) -> None:
+        flow = "main:\n  a: {dial: 302, then: b, otherwise: no}\n  b: {dial: 302, then: talked, otherwise: no}" + END
+        first = Playbook(flow).answers("302").joined("302")
+        second = first.taken_over(after=30, returned=True)
+        assert second.path == ["a", "b"]
+        second.answers("302")
+        third = Playbook(
+            second.routing,
+            taken=second.states[-1],
+            answered=True,
+            now=second.now,
+            talked_to=first.legs["302"],
+        )
+        assert third.lines[-1] == "find 302"
 
     def test_five_takeovers_in_a_row_ring_one_telephone_once(self) -> None:
         book = dial("302").then("ringback", "ring 302 30s")

@@ -27,7 +27,8 @@ STATES = st.builds(
     language=st.sampled_from(["en", "ru", ""]),
     variables=st.dictionaries(NAME, st.text(max_size=8), max_size=3),
     ring_number=st.integers(0, 999),
-    talk=st.none() | st.tuples(st.text("0123456789+", min_size=1, max_size=16), st.integers(0, 2**32)),
+    talk=st.none()
+    | st.tuples(st.text("0123456789+", min_size=1, max_size=16), st.integers(0, 2**32), st.integers(0, 99)),
 )
 
 
@@ -83,7 +84,9 @@ def test_the_layout_that_the_broken_ones_are_made_of_is_good() -> None:
         (11, {"a": 1}),
         (12, 1.5),
         (13, ["301"]),
-        (13, [301, 1]),
+        (13, [301, 1, 1]),
+        (13, ["301", 1]),
+        (13, ["301", 1, True]),
         (13, 7),
     ],
 )
@@ -94,9 +97,7 @@ def test_a_checkpoint_with_one_wrong_field_is_refused(place: int, value: object)
         decode(packed(fields))
 
 
-@given(
-    st.text(max_size=600) | st.binary(max_size=300).map(lambda raw: base64.urlsafe_b64encode(raw).decode())
-)
+@given(st.text(max_size=600) | st.binary(max_size=300).map(lambda raw: base64.urlsafe_b64encode(raw).decode()))
 def test_nothing_that_a_switch_may_say_does_more_than_be_refused(text: str) -> None:
     try:
         decode(text)

@@ -6,7 +6,7 @@ import pytest
 
 from callcontrol import messages as m
 from callcontrol.call import Life
-from tests.playbook import MONDAY_NOON, Playbook
+from tests.playbook import CALL, MONDAY_NOON, Playbook
 
 BYE = "bye: {hangup: normal}"
 
@@ -43,9 +43,7 @@ class TestPlay:
         Playbook(one("{play: Hello., then: good}"), answered=True).then("play Hello.")
 
     def test_without_then_the_call_ends(self) -> None:
-        Playbook("main:\n  it: {play: Hello.}").then("answer", "play Hello.").hears_all().then(
-            "hangup normal"
-        )
+        Playbook("main:\n  it: {play: Hello.}").then("answer", "play Hello.").hears_all().then("hangup normal")
 
     def test_keys_do_nothing(self) -> None:
         Playbook(one("{play: Hello., then: good}")).then("answer", "play Hello.").presses("123").then()
@@ -55,8 +53,9 @@ class TestPlay:
         book.then("answer", "play Test for +79031234567")
 
     def test_a_value_that_looks_like_a_hole_is_not_filled_again(self) -> None:
-        book = Playbook(one('{set: {brand: "{caller}"}, then: say}', 'say: {play: "Hi {brand}", then: good}'))
-        book.then("answer", "play Hi {caller}")
+        view = Playbook(one("{play: Hello., then: good}")).call.view
+        view.variables["brand"] = "{caller}"
+        assert view.fill("Hi {brand} {other}", ["brand"]) == "Hi {caller} {other}"
 
     def test_a_missing_sound_is_a_tone_and_an_alarm_never_silence(self) -> None:
         book = Playbook(one("{play: gone.wav, then: good}")).then("answer", "play gone.wav")
@@ -124,9 +123,7 @@ class TestSetAndFlow:
             one("{flow: survey, then: good}")
             + "\nsurvey:\n  ask: {play: How was it?, then: thanks}\n  thanks: {play: Thanks., then: return}"
         )
-        book.then("answer", "play How was it?").hears_all().then("play Thanks.").hears_all().then(
-            "play Good."
-        )
+        book.then("answer", "play How was it?").hears_all().then("play Thanks.").hears_all().then("play Good.")
         assert book.path == ["it", "survey/ask", "survey/thanks", "good"]
 
     def test_a_step_without_then_ends_the_call_inside_a_flow_too(self) -> None:
@@ -152,9 +149,7 @@ class TestSetAndFlow:
 
 
 class TestMenu:
-    FLOW = one(
-        "{menu: Press., keys: {1: good, 3: no, star: it}, extensions: [301, team], wait: 5s, otherwise: bye}"
-    )
+    FLOW = one("{menu: Press., keys: {1: good, 3: no, star: it}, extensions: [301, team], wait: 5s, otherwise: bye}")
 
     def started(self) -> Playbook:
         return Playbook(self.FLOW).then("answer", "play Press. (keys)")
@@ -195,9 +190,7 @@ class TestMenu:
         book.presses("91").then().waits().then("play Press. (keys)")
 
     def test_a_menu_of_keys_only_asks_again_at_once(self) -> None:
-        book = Playbook(one("{menu: Press., keys: {1: good}, otherwise: bye}")).then(
-            "answer", "play Press. (keys)"
-        )
+        book = Playbook(one("{menu: Press., keys: {1: good}, otherwise: bye}")).then("answer", "play Press. (keys)")
         book.presses("8").then("play Press. (keys)")
 
     def test_each_outcome_can_have_an_edge_of_its_own(self) -> None:
@@ -213,9 +206,7 @@ class TestMenu:
     def test_a_talk_with_a_dialled_extension_is_the_menus_then(self) -> None:
         flow = one("{menu: Press., keys: {1: no}, extensions: [302], then: good, otherwise: bye}")
         book = Playbook(flow).then("answer", "play Press. (keys)").presses("302")
-        book.then("play ringback (loop)", "ring 302 30s").answers("302").then("join 302").joined("302").then(
-            "let go"
-        )
+        book.then("play ringback (loop)", "ring 302 30s").answers("302").then("join 302").joined("302").then("let go")
         book.taken_over(after=60, returned=True).then("play Good.")
 
     def test_any_other_result_of_a_dialled_extension_is_its_otherwise(self) -> None:
@@ -256,15 +247,7 @@ class TestCollect:
         assert book.told("step.left")[0]["outcome"] == "invalid"
 
     def test_silence_is_a_timeout(self) -> None:
-        book = (
-            self.started()
-            .hears_all()
-            .waits()
-            .then("play Number? (keys)")
-            .hears_all()
-            .waits()
-            .then("play No.")
-        )
+        book = self.started().hears_all().waits().then("play Number? (keys)").hears_all().waits().then("play No.")
         assert book.told("step.left")[0]["outcome"] == "timeout"
 
     def test_what_was_collected_survives_a_takeover(self) -> None:
@@ -277,17 +260,23 @@ class TestVoicemail:
 
     def recording(self) -> Playbook:
         book = Playbook(self.FLOW).then("answer", "play Speak.").hears_all().then("play record_beep")
-        return book.hears_all(0.6).then("record m1_1.wav 60s")
+        return book.hears_all(0.6).then("record m1 60s")
 
     def done(self, book: Playbook, seconds: float) -> Playbook:
         return book.happens(m.RecordEnded(book.recorded, "x", seconds), 0.1)
 
     def test_a_key_ends_the_message_and_it_is_told(self) -> None:
-        book = self.done(self.recording(), 7.5).then("play Good.")
+        book = self.recording().presses("#").then("stop recording").presses("1").then()
+        self.done(book, 7.5).then("play Good.")
         (fact,) = book.told("message.recorded")
-        assert fact["for"] == ["302"]
-        assert fact["seconds"] == 7.5
-        assert len(fact["files"]) == 1
+        assert fact == {"for": ["302"], "seconds": 7.5, "files": [f"test_{CALL}_m1.wav"]}
+
+    def test_silence_ends_it(self) -> None:
+        self.done(self.recording(), 12.0).then("play Good.")
+
+    def test_its_longest_time_ends_it(self) -> None:
+        book = self.recording().waits().then("stop recording")
+        self.done(book, 60.0).then("play Good.")
 
     def test_a_caller_who_hangs_up_leaves_the_message_too(self) -> None:
         book = self.recording().hangs_up(5)
@@ -300,37 +289,35 @@ class TestVoicemail:
 
     def test_an_end_of_the_recording_that_never_comes_is_given_up_by_the_shell(self) -> None:
         book = self.recording().hangs_up(5)
-        book._take(book.call.close(book.now + 6))
+        book.takes(book.call.close(book.now + 6))
         assert book.call.over
         assert len(book.told("call.ended")) == 1
+
+    def test_or_by_the_step_itself(self) -> None:
+        book = self.recording().presses("#").then("stop recording").waits().then("play apology")
+        assert len(book.told("message.failed")) == 1
+        book.hears_all().then("play Good.")
 
     def test_hanging_up_at_the_tone_leaves_no_message(self) -> None:
         book = self.done(self.recording(), 0.3)
         assert book.told("message.recorded") == []
         assert len(book.told("message.empty")) == 1
 
-    def test_a_cut_recording_stays_as_a_segment(self) -> None:
+    def test_a_takeover_lets_the_recording_go_on_for_the_time_that_is_left(self) -> None:
         book = self.recording()
-        again = book.taken_over(after=20).then("play record_beep").hears_all(0.6)
-        again.then("record m1_2.wav 40s")
-        (fact,) = self.done(again, 5).told("message.recorded")
-        assert [name.rpartition("_m")[2] for name in fact["files"]] == ["1_1.wav", "1_2.wav"]
-
-    def test_five_takeovers_make_six_segments_of_one_message(self) -> None:
-        book = self.recording()
-        for segment in range(2, 7):
-            book = book.taken_over(after=2).then("play record_beep").hears_all(0.5)
-            book.lines = []
-        (fact,) = self.done(book, 3).told("message.recorded")
-        assert len(fact["files"]) == 6
+        for _ in range(5):
+            book = book.taken_over(after=4)
+        book.then("record m1 39s again")
+        (fact,) = self.done(book, 25).told("message.recorded")
+        assert fact["files"] == [f"test_{CALL}_m1.wav"]
 
     def test_a_takeover_in_the_greeting_plays_the_greeting(self) -> None:
         book = Playbook(self.FLOW).then("answer", "play Speak.")
         book.taken_over().then("play Speak.")
 
-    def test_a_message_whose_time_is_used_up_is_told_without_another_segment(self) -> None:
-        again = self.recording().taken_over(after=59.5).then("play Good.")
-        assert len(again.told("message.recorded")) == 1
+    def test_a_takeover_when_the_time_is_used_up_ends_the_message_soon(self) -> None:
+        again = self.recording().taken_over(after=90).then("record m1 1s again")
+        again.waits().then("stop recording")
 
     def test_a_disk_that_takes_nothing_is_an_apology_and_the_call_goes_on(self) -> None:
         book = self.recording()
@@ -340,8 +327,8 @@ class TestVoicemail:
 
     def test_two_messages_of_one_call_have_two_names(self) -> None:
         book = Playbook(one("{voicemail: [302], then: it}")).then("answer", "play record_beep")
-        book.hears_all().then("record m1_1.wav 120s")
-        self.done(book, 4).then("play record_beep").hears_all().then("record m2_1.wav 120s")
+        book.hears_all().then("record m1 120s")
+        self.done(book, 4).then("play record_beep").hears_all().then("record m2 120s")
 
 
 class TestNotBuiltYet:

@@ -45,7 +45,7 @@ class Collect(Step):
     wait: float
 
     def run(self, call: View, progress: dict[str, Any]) -> Run:
-        left = int(progress.get("left", self.tries))
+        left = min(int(progress.get("left", self.tries)), self.tries)
         outcome = "timeout"
         while left > 0:
             yield Progress({"left": left})

@@ -44,8 +44,7 @@ class Dial(Step):
     def stages(self) -> tuple[Stage, ...]:
         """The stages with the step's own ``ring`` and ``strategy`` where the stage has none."""
         return tuple(
-            stage if stage.ring else replace(stage, ring=self.ring, strategy=self.strategy)
-            for stage in self.what
+            stage if stage.ring else replace(stage, ring=self.ring, strategy=self.strategy) for stage in self.what
         )
 
     def run(self, call: View, progress: dict[str, Any]) -> Run:

@@ -55,7 +55,7 @@ class Menu(Step):
     def run(self, call: View, progress: dict[str, Any]) -> Run:
         if "x" in progress:  # an extension was being rung when the call changed hands
             return (yield from self._dial(call, str(progress["x"]), progress))
-        left = int(progress.get("left", self.tries))
+        left = min(int(progress.get("left", self.tries)), self.tries)
         choice = Choice(keys=frozenset(self.keys), extensions=call.dialable(self.extensions))
         outcome = "timeout"
         while left > 0:
@@ -67,9 +67,7 @@ class Menu(Step):
             if entered.valid:
                 return (yield from self._dial(call, entered.digits, {}))
             outcome = "invalid" if entered.digits else "timeout"
-            call.why(
-                f"pressed {entered.digits}, which means nothing here" if entered.digits else "pressed nothing"
-            )
+            call.why(f"pressed {entered.digits}, which means nothing here" if entered.digits else "pressed nothing")
             left -= 1
         return outcome
 

@@ -7,14 +7,15 @@ from typing import Any
 
 import marshmallow as ma
 
-from callcontrol.messages import HungUp, Log, Progress, Record, RecordEnded, Tell, Tone, Wait
+from callcontrol.messages import Digit, HungUp, Log, Progress, Record, RecordEnded, StopRecord, Tell, Tone, Wait
 from callcontrol.routing import kinds
 from callcontrol.routing.model import Prompt
 from callcontrol.steps.base import THEN, Run, Step, View
-from callcontrol.view import Part
 
 #: Silence that ends a message, seconds.
 SILENCE = 6.0
+#: How long the switch may take to close a file, seconds.
+CLOSING = 5.0
 #: A message shorter than this is a caller who hung up at the tone, seconds.
 SHORTEST = 0.5
 
@@ -22,7 +23,7 @@ SHORTEST = 0.5
 class Voicemail(Step):
     """Play a greeting and a tone, and record a message for these people.  Any key, or silence, ends it.
 
-    A message that a restart cut in two is one message of two segments.
+    The recording goes on while the call changes hands: the caller notices nothing.
 
     ```yaml
     message: {voicemail: [301, 302], greeting: Please leave a message., max_length: 2m, then: hangup}
@@ -41,59 +42,57 @@ class Voicemail(Step):
     max_length: float
 
     def run(self, call: View, progress: dict[str, Any]) -> Run:
-        cut = int(progress.get("n", 0))
-        number = int(progress["r"]) if cut else call.next_ring()
-        began = float(progress.get("t", call.now))
-        if not cut and self.greeting is not None:
-            yield from call.say(self.greeting)
+        again = "t" in progress
+        number = int(progress["r"]) if again else call.next_ring()
+        began = min(float(progress["t"]), call.now) if again else call.now
+        if not again:
+            if self.greeting is not None:
+                yield from call.say(self.greeting)
+            yield from call.play(Tone("record_beep"))
             began = call.now
-        segment, left = cut + 1, self.max_length - (call.now - began)
-        if left < 1:
-            yield Tell("message.recorded", self._message(call.routing.company, call.id, number, cut, None))
-            return THEN
-        yield Progress({"n": cut, "r": number, "t": int(began)} if cut else {})
-        yield from call.play(Tone("record_beep"))
-        yield Progress({"n": segment, "r": number, "t": int(began)})
+        name = file_name(call.routing.company, call.id, number)
+        left = max(1.0, self.max_length - (call.now - began))
         record = call.next_id()
-        yield Record(record, segment_name(call.routing.company, call.id, number, segment), left, SILENCE)
-        until, gone = call.now + left + 10.0, False
-        while call.now < until:
+        yield Progress({"r": number, "t": int(began)})
+        yield Record(record, name, left, SILENCE, again=again)
+        until, ending, gone = call.now + left, False, False
+        while True:
             event = yield Wait(until, past_end=True)
-            if isinstance(event, RecordEnded) and event.id == record and event.failed:
-                break
             if isinstance(event, RecordEnded) and event.id == record:
-                yield from self._recorded(call, number, segment, event.seconds)
+                if event.failed:
+                    break
+                yield self._recorded(call, name, event.seconds)
                 return THEN
             if isinstance(event, HungUp):
-                until, gone = call.now + 5.0, True
+                until, ending, gone = call.now + CLOSING, True, True
+            elif ending and call.now >= until:
+                break
+            elif not ending and (isinstance(event, Digit) or call.now >= until):
+                yield StopRecord(record)
+                until, ending = call.now + CLOSING, True
         yield Tell("message.failed", {"for": list(self.what)})
         yield Log("error", "the message was not recorded")
         if not gone:
             yield from call.play(Tone("apology"))
         return THEN
 
-    def _recorded(self, call: View, number: int, segment: int, seconds: float) -> Part:
-        if segment == 1 and seconds < SHORTEST:
+    def _recorded(self, call: View, name: str, seconds: float) -> Tell:
+        if seconds < SHORTEST:
             call.why("left no message")
-            yield Tell("message.empty", self._message(call.routing.company, call.id, number, 1, seconds))
-            return
-        call.why(f"left a message of {seconds:.0f} s" + (f" in {segment} segments" if segment > 1 else ""))
-        yield Tell("message.recorded", self._message(call.routing.company, call.id, number, segment, seconds))
+            return Tell("message.empty", self._message(name, seconds))
+        call.why(f"left a message of {seconds:.0f} s")
+        return Tell("message.recorded", self._message(name, seconds))
 
     def after_end(
         self, progress: Mapping[str, Any], company: str, call_id: str
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        if progress.get("n"):
-            number, segments = int(progress["r"]), int(progress["n"])
-            yield "message.recorded", self._message(company, call_id, number, segments, None)
+        if "t" in progress:
+            yield "message.recorded", self._message(file_name(company, call_id, int(progress["r"])), None)
 
-    def _message(
-        self, company: str, call_id: str, number: int, segments: int, seconds: float | None
-    ) -> dict[str, Any]:
-        files = [segment_name(company, call_id, number, n) for n in range(1, segments + 1)]
-        return {"for": list(self.what), "files": files, "seconds": seconds}
+    def _message(self, name: str, seconds: float | None) -> dict[str, Any]:
+        return {"for": list(self.what), "files": [name], "seconds": seconds}
 
 
-def segment_name(company: str, call_id: str, number: int, segment: int) -> str:
-    """The spool file of one segment: company, call, number of the message in the call, segment."""
-    return f"{company}_{call_id}_m{number}_{segment}.wav"
+def file_name(company: str, call_id: str, number: int) -> str:
+    """The spool file of a message: company, call, number of the message in the call."""
+    return f"{company}_{call_id}_m{number}.wav"

@@ -1,0 +1,124 @@
+"""The command ``cordboard``.  Thin: every subject has its own module, this one only talks to people.
+
+Exit codes: 0 fine, 1 problems in files, 2 usage, 3 cannot start.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from callcontrol import settings as s
+
+_DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+def _setting(name: str, default: str | None, help_: str, **more: Any) -> Callable[[Any], Any]:
+    return click.option(
+        f"--{name}",
+        envvar=f"CORDBOARD_{name.upper()}",
+        default=default,
+        show_default=default is not None,
+        show_envvar=True,
+        required=default is None,
+        help=help_,
+        **more,
+    )
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cordboard", message="cordboard %(version)s")
+def main() -> None:
+    """Cordboard: a cloud PBX you can read.
+
+    A company's telephone routing is one YAML file. Check it, rehearse it, serve it.
+    """
+
+
+@main.command()
+@click.argument("directory", type=_DIRECTORY)
+def check(directory: Path) -> None:
+    """Read every company in DIRECTORY and say what is wrong, with file, line and column.
+
+    Prints one line per problem; nothing means that all is well. Warnings do not change the exit code.
+    """
+    from callcontrol.routing.load import check_directory
+
+    problems = check_directory(directory)
+    for problem in problems:
+        click.echo(str(problem))
+    errors = sum(problem.severity == "error" for problem in problems)
+    if errors:
+        click.echo(f"{errors} {'error' if errors == 1 else 'errors'}: nothing of this goes live", err=True)
+    sys.exit(1 if errors else 0)
+
+
+@main.command()
+@click.argument("directory", type=_DIRECTORY)
+@click.option("--company", help="Only this company's rehearsals.")
+def rehearse(directory: Path, company: str | None) -> None:
+    """Walk the rehearsals of every company in DIRECTORY: no telephone, no switch.
+
+    One that reaches something which is not built yet is counted apart and does not change the exit code.
+    """
+    from callcontrol.rehearse import rehearse_directory
+
+    sys.exit(rehearse_directory(directory, company, click.echo))
+
+
+@main.command()
+@_setting("routing", None, "Directory of the companies' YAML files.", type=_DIRECTORY)
+@_setting("listen", s.LISTEN, "Where switches bring their calls: host:port.")
+@_setting("redis", s.REDIS, "Redis or Valkey, 7 or newer.")
+@_setting("config", "cordboard.yaml", "The operator's own file: switches.", type=click.Path(path_type=Path))
+@_setting("peers", s.PEERS, "Networks that switches may connect from, separated by commas.")
+@_setting("state", "state", "Directory for versions and facts.", type=click.Path(path_type=Path))
+@_setting("sounds", "", "Directory of the companies' sounds; by default ROUTING/sounds.")
+@_setting("spool", "spool", "Directory, on the switch's disk, for recordings.", type=click.Path(path_type=Path))
+@_setting("processes", "0", "Controller processes; 0: one per core.", type=click.IntRange(0, 64))
+@_setting("domain", s.DOMAIN, "Companies' SIP domains are <company>.<domain>.")
+@click.option("--clock-offset", envvar="CORDBOARD_CLOCK_OFFSET", type=float, default=0.0, hidden=True)
+@click.option("--child", type=int, hidden=True)
+def serve(child: int | None, **given: Any) -> None:
+    """Take the calls that switches bring, and walk each through its company's routing.
+
+    SIGHUP publishes the directory again, SIGTERM hands every call over and stops, SIGUSR2 replaces the
+    processes one by one.
+    """
+    if child is not None:
+        from gevent import monkey
+
+        monkey.patch_all()
+    from callcontrol import serving
+
+    try:
+        sys.exit(serving.run(_settings(**given), child))
+    except s.SettingsError as error:
+        click.echo(f"cordboard: {error}", err=True)
+        sys.exit(3)
+
+
+def _settings(**given: Any) -> s.Settings:
+    routing = given["routing"].resolve()
+    return s.Settings(
+        routing=routing,
+        listen=s.address(given["listen"]),
+        redis=given["redis"],
+        switches=s.read_config(given["config"].resolve()),
+        peers=s.networks(given["peers"]),
+        state=given["state"].resolve(),
+        sounds=Path(given["sounds"]).resolve() if given["sounds"] else routing / "sounds",
+        spool=given["spool"].resolve(),
+        processes=given["processes"] or os.cpu_count() or 1,
+        domain=given["domain"],
+        clock_offset=given["clock_offset"],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,336 @@
+"""One controller process: accepts calls, owns their sessions, hears the ends that nobody owns.
+
+Several of these share one port (SO_REUSEPORT) under a supervisor.  Losing one loses no call: the switch
+brings its calls to the others.  ``run_child`` patches the standard library for gevent before anything else
+of this process is imported; no library module does.
+
+The surprise: every process hears the end of every call of its switches.  The owner of a call writes its end;
+for a talk, which nobody owns, and for a call whose owner died, the one who claims it in Redis does.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import re
+import shutil
+import signal
+import socket as stdlib_socket
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import gevent
+import structlog
+from gevent import socket
+from gevent.server import StreamServer
+
+from callcontrol import messages as m
+from callcontrol import wire
+from callcontrol.call import epilogue
+from callcontrol.esl import EslError, EslEvent
+from callcontrol.facts import FactFile, Shipper
+from callcontrol.published import Published
+from callcontrol.ringing import Line
+from callcontrol.routing.model import Routing
+from callcontrol.session import CONTEXT, RESUME_EXTENSION, Session
+from callcontrol.settings import Settings, admits
+from callcontrol.state import State, StateError, decode
+from callcontrol.supervisor import heartbeat, process_name
+from callcontrol.switchboard import Switchboard
+from callcontrol.versions import VersionStore
+from callcontrol.view import leg_id
+
+#: How long the owner of a call that was not talking has to write its end before another does, seconds.
+GRACE = 3.0
+#: How often one process compares what should live with what does, seconds.
+RECONCILE = 5.0
+#: How long a drain waits for recordings of callers who have left, seconds.
+DRAIN = 4.0
+#: Ends that this process wrote, remembered so that it does not write them twice while Redis is away.
+MOST_ENDS = 10_000
+#: Recording needs so much free room in the spool, bytes.
+LEAST_ROOM = 50 * 2**20
+
+_UUID = re.compile(r"[A-Za-z0-9-]{8,64}")
+_TONES = {
+    "ringback": wire.Tone.RINGBACK,
+    "apology": wire.Tone.APOLOGY,
+    "record_beep": wire.Tone.RECORD_BEEP,
+    "missing": wire.Tone.MISSING,
+}
+
+
+class Controller:
+    """The process's calls, its connections to switches, its facts."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.sessions: dict[str, Session] = {}
+        self.name = process_name()
+        self._log: Any = structlog.get_logger("controller").bind(process=self.name)
+        self._store = VersionStore(settings.state)
+        self.published = Published(self._store)
+        self.facts = FactFile(settings.state / "facts", self.name)
+        self.board = Switchboard(settings.redis, name=self.name)
+        self._shipper = Shipper(settings.state / "facts", self.facts, self.board)
+        self._lines = [
+            Line(address, settings.domain, self._ended_somewhere, self._knows_core) for address in settings.switches
+        ]
+        self._by_core: dict[str, Line] = {}
+        self._ends: dict[str, None] = {}
+        self._n = 0
+        self._suspects: set[str] = set()
+        self._draining = False
+        self._server: StreamServer | None = None
+
+    # ------------------------------------------------------------------------------------------- running
+
+    def serve(self, listener: socket.socket) -> None:
+        """Accept calls until drained."""
+        self.published.load()
+        self._shipper.start()
+        for line in self._lines:
+            line.start()
+        gevent.spawn(self._reconcile_forever)
+        self._server = StreamServer(listener, self._accepted)
+        host, port = listener.getsockname()[:2]
+        self._log.info("ready for calls", host=host, port=port, companies=len(self.published.companies))
+        self._server.serve_forever()
+
+    def _accepted(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        if not admits(self.settings.peers, address[0]):
+            self._log.warning("refused a connection that is no switch of ours", peer=address[0])
+            sock.close()
+            return
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        Session(sock, address, self).run()
+
+    def reload(self) -> None:
+        """Take up what was published; live calls stay on their version."""
+        self.published.load()
+        self._log.info("routing was read again", companies=len(self.published.companies))
+
+    def drain(self) -> None:
+        """Hand every call to another controller and stop."""
+        if self._draining:
+            return
+        self._draining = True
+        self._log.info("draining", calls=len(self.sessions))
+        if self._server is not None:
+            self._server.close()
+        for session in list(self.sessions.values()):
+            session.hand_over()
+        deadline = time.monotonic() + DRAIN
+        while self.sessions and time.monotonic() < deadline:
+            gevent.sleep(0.02)
+        self._shipper.stop(1.0)
+        self.facts.close()
+        for line in self._lines:
+            line.stop()
+        if self._server is not None:
+            self._server.stop(0)
+        self._log.info("drained", left=len(self.sessions))
+
+    # ------------------------------------------------------------------------------ what sessions ask for
+
+    def remember(self, session: Session) -> None:
+        """A session begins; an older one of the same call, if any, lost it."""
+        older = self.sessions.get(session.id)
+        self.sessions[session.id] = session
+        if older is not None:  # still open while resume becomes true, it would reset the call
+            older.hand_over()
+
+    def forget(self, session: Session) -> None:
+        """A session is over."""
+        if self.sessions.get(session.id) is session:
+            del self.sessions[session.id]
+        for line in self._lines:
+            line.forget(session)
+
+    def line_of(self, core: str) -> Line:
+        """The way back to the switch that a call came from."""
+        return self._by_core.get(core, self._lines[0])
+
+    def _knows_core(self, line: Line, core: str) -> None:
+        self._by_core[core] = line
+
+    def routing_for(self, called: str | None, taken: State | None) -> tuple[Routing, str]:
+        """See :meth:`Published.find`."""
+        return self.published.find(called, taken)
+
+    def sound(self, company: str, sound: m.Sound, *, loop: bool) -> wire.SoundPath | wire.Tone:
+        """What the switch shall play.  Text is a tone until speech is built; its words are in the log."""
+        if isinstance(sound, m.SoundFile):
+            return wire.SoundPath(str(self.settings.sounds / company / sound.name))
+        if isinstance(sound, m.Tone):
+            return _TONES[sound.name]
+        return wire.Tone.PROMPT
+
+    def spool_file(self, name: str) -> wire.SoundPath:
+        """Where the switch records."""
+        return wire.SoundPath(str(self.settings.spool / name))
+
+    def spool_trouble(self) -> str:
+        """Why nothing can be recorded now, or nothing.  A file that cannot be opened would cost the call."""
+        try:
+            free = shutil.disk_usage(self.settings.spool).free
+        except OSError as error:
+            return f"{self.settings.spool}: {error.strerror or error}"
+        if free < LEAST_ROOM:
+            return f"{self.settings.spool}: only {free // 2**20} MB are free"
+        if not os.access(self.settings.spool, os.W_OK | os.X_OK):
+            return f"{self.settings.spool}: nobody may write there"
+        return ""
+
+    def fact(
+        self, fact: m.Tell, company: str, call: str | None, epoch: int, n: int, at: float, switch: str
+    ) -> dict[str, Any]:
+        """A fact as it is written."""
+        if fact.type == "call.ended" and call is not None:
+            self._remember_end(call)
+        return {
+            "v": 1,
+            "type": fact.type,
+            "company": company or None,
+            "call": call,
+            "epoch": epoch,
+            "n": n,
+            "at": at,
+            "switch": switch,
+            "data": fact.data,
+        }
+
+    def _now(self) -> float:
+        return time.time() + self.settings.clock_offset
+
+    def _remember_end(self, call: str) -> None:
+        self._ends[call] = None
+        while len(self._ends) > MOST_ENDS:
+            del self._ends[next(iter(self._ends))]
+
+    # -------------------------------------------------------------------------------- ends nobody owned
+
+    def _ended_somewhere(self, line: Line, event: EslEvent) -> None:
+        call = event.get("Unique-ID") or ""
+        if call in self.sessions or call in self._ends or not _UUID.fullmatch(call):
+            return
+        talking = event.get("variable_socket_resume") == "false"
+        end = {
+            "state": event.get("variable_cordboard_state") or "",
+            "cause": (event.get("Hangup-Cause") or "UNKNOWN")[:60],
+            "answered": (event.get("Caller-Channel-Answered-Time") or "0") != "0",
+        }
+        gevent.spawn_later(0.0 if talking else GRACE, self._write_end, line, call, end, self._now())
+
+    def _write_end(self, line: Line, call: str, end: Mapping[str, Any], now: float) -> None:
+        """Write the end of a call that nobody owned, unless somebody else has."""
+        if call in self.sessions or call in self._ends:
+            return
+        try:
+            state = decode(str(end["state"]))
+        except StateError:
+            state = None
+        epoch = state.epoch if state else 0
+        if self.board.claim_end(call, f"{epoch}:-1") is False:
+            return
+        company = state.company if state else ""
+        if state is not None:
+            routing = self.published.version(state.company, state.version)
+            facts = epilogue(routing, state, call, cause=end["cause"], answered=bool(end["answered"]), now=now)
+        else:
+            data = {"cause": end["cause"], "by": "unowned", "answered": bool(end["answered"])}
+            facts = [m.Tell("call.ended", data)]
+        at = round(now, 3)
+        records = [
+            self.fact(fact, company, call, epoch, index - len(facts), at, line.name) for index, fact in enumerate(facts)
+        ]
+        self.facts.write(records)
+        self._log.info("a call ended that nobody owned", call=call, company=company, cause=end["cause"])
+        line.end_legs_of(call)
+
+    # ----------------------------------------------------------------------------------- reconciliation
+
+    def _reconcile_forever(self) -> None:
+        while not self._draining:
+            gevent.sleep(RECONCILE)
+            for line in self._lines:
+                try:
+                    if self.board.lease(f"cordboard:reconciler:{line.name}", self.name, RECONCILE * 2):
+                        self.reconcile(line)
+                except EslError as error:
+                    self._log.info("the switch could not be asked what lives", switch=line.name, error=str(error))
+                except Exception:
+                    self._log.exception("reconciling failed", switch=line.name)
+
+    def reconcile(self, line: Line) -> None:
+        """Compare the calls that should live with those that do.
+
+        A call that is gone gets its end; one that is parked, joined with nobody and closed to takeover (a
+        joining that failed while its owner died) is sent back to a controller at the second look.
+        """
+        if not line.connected:
+            return
+        rows = json.loads(line.ask(wire.show_channels())).get("rows", [])
+        alive = {str(row.get("uuid", "")): row for row in rows}
+        suspects: set[str] = set()
+        now = self._now()
+        for call, known in self.board.live_calls(line.name).items():
+            if call in self.sessions or not _UUID.fullmatch(call):
+                continue
+            row = alive.get(call)
+            if row is None:
+                if now - float(known.get("at", now)) > GRACE * 2:
+                    self._write_end(line, call, {"state": "", "cause": "UNKNOWN", "answered": False}, now)
+                continue
+            if line.ask(wire.getvar(call, "socket_resume")).strip() != "false":
+                continue
+            if not self._talks(line, call):
+                suspects.add(call)
+        for call in suspects & self._suspects:
+            self._log.warning("a caller was left parked: bringing the call back", call=call)
+            line.ask(wire.transfer(call, RESUME_EXTENSION, CONTEXT))
+        self._suspects = suspects - self._suspects
+
+    def _talks(self, line: Line, call: str) -> bool:
+        """Whether the leg that a call was joined with still lives."""
+        try:
+            state = decode(line.ask(wire.getvar(call, "cordboard_state")).strip())
+        except StateError:
+            return False
+        if state.talk is None:
+            return False
+        leg = leg_id(call, state.talk[2], state.talk[0])
+        return line.ask(wire.exists(leg)).strip() == "true"
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A listening socket that the processes of one machine share.  Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, stdlib_socket.SO_REUSEPORT, 1)
+    listener.bind((host, port))
+    listener.listen(1024)
+    return listener
+
+
+def run_child(settings: Settings, beat: int | None) -> int:
+    """Be one controller process until drained.  Returns the exit code (3: cannot start)."""
+    controller = Controller(settings)
+    try:
+        listener = listening_socket(*settings.listen)
+    except OSError as error:
+        host, port = settings.listen
+        print(f"cordboard: cannot listen on {host}:{port}: {error.strerror or error}", file=sys.stderr)
+        return 3
+    gevent.signal_handler(signal.SIGTERM, lambda: gevent.spawn(controller.drain))
+    gevent.signal_handler(signal.SIGINT, lambda: gevent.spawn(controller.drain))
+    gevent.signal_handler(signal.SIGHUP, controller.reload)
+    if beat is not None:
+        gevent.spawn(heartbeat, beat)
+    gc.freeze()  # routing and code live for ever: the collector need not walk them at each round
+    controller.serve(listener)
+    return 0

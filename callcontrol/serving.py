@@ -1,0 +1,91 @@
+"""``cordboard serve``: publish the directory, then supervise the controller processes.
+
+The parent publishes and never has a call; the children have calls and never parse YAML.  Nothing here is
+imported by anything but ``cli.py``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from callcontrol.settings import Settings, SettingsError
+from callcontrol.supervisor import heartbeat_fd, supervise
+
+
+def configure_logs() -> None:
+    """One line per event on stderr, key=value: time, level, event, company, call, step."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(
+                key_order=["timestamp", "level", "event", "company", "call", "step"], drop_missing=True
+            ),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def run(settings: Settings, child: int | None) -> int:
+    """Be the supervisor, or its child number ``child``.  Returns the exit code."""
+    configure_logs()
+    if child is not None:
+        from callcontrol.server import run_child
+
+        return run_child(settings, heartbeat_fd())
+    _prepare(settings)
+    if not _publish(settings):
+        return 3
+    command = [sys.argv[0], *sys.argv[1:]] if os.path.exists(sys.argv[0]) else ["cordboard", *sys.argv[1:]]
+    return supervise(
+        lambda index: [sys.executable, *command, "--child", str(index)],
+        settings.processes,
+        on_child_death=lambda name: _ship_dead(settings, name),
+        on_reload=lambda: _publish(settings),
+    )
+
+
+def _prepare(settings: Settings) -> None:
+    try:
+        for path in (settings.state, settings.state / "facts", settings.spool):
+            Path(path).mkdir(parents=True, exist_ok=True)
+        settings.state.chmod(0o700)
+    except OSError as error:
+        raise SettingsError(f"{error.filename}: {error.strerror or error}") from None
+
+
+def _publish(settings: Settings) -> bool:
+    """Publish the directory; say what is wrong.  False if no company can be served at all."""
+    from callcontrol.published import publish
+    from callcontrol.versions import VersionStore
+
+    log: Any = structlog.get_logger("routing")
+    outcome = publish(settings.routing, VersionStore(settings.state), settings.sounds)
+    for problem in outcome.problems:
+        if problem.severity == "error":
+            log.error("this file does not go live", problem=str(problem))
+    if not outcome.live:
+        print(
+            f"cordboard: {settings.routing}: no company to serve; try: cordboard check {settings.routing}",
+            file=sys.stderr,
+        )
+        return False
+    log.info("published", companies=len(outcome.live), problems=len(outcome.problems))
+    return True
+
+
+def _ship_dead(settings: Settings, name: str) -> None:
+    from callcontrol.facts import ship_dead
+    from callcontrol.switchboard import Switchboard
+
+    ship_dead(settings.state / "facts", Switchboard(settings.redis, name="supervisor"))
+    structlog.get_logger("supervisor").info("the facts of a dead process are shipped", process=name)

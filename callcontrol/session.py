@@ -1,0 +1,459 @@
+"""One live call on one outbound Event Socket connection: the shell around a pure ``Call``.
+
+Translates both ways: the switch's events into the call's words, the call's commands into ``wire`` commands.
+It decides nothing about the call.  Bytes go out first, facts are written after them, so that a takeover's
+new epoch is on the channel before any fact carries it.
+
+The surprise: a :class:`Join` and the checkpoint before it travel over the *inbound* connection, in one write
+with ``socket_resume=false``; over two sockets the talk could begin before the checkpoint is stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import gevent
+import structlog
+
+from callcontrol import messages as m
+from callcontrol import wire
+from callcontrol.call import Call, Life
+from callcontrol.esl import EslError, EslEvent, Outbound, Reply
+from callcontrol.routing.model import Routing
+from callcontrol.state import State, StateError, decode
+
+if TYPE_CHECKING:
+    from callcontrol.server import Controller
+
+#: The extension by which a call comes back after a talk, and the context of everything that we ship.
+RESUME_EXTENSION = "cordboard_resume"
+CONTEXT = "cordboard"
+#: How long a new connection may take to say which call it brings, seconds.
+HELLO = 5.0
+#: How long the switch keeps a dead call's connection for us, seconds; a recording is closed meanwhile.
+LINGER = 5
+#: From the end of our ``socket`` application to the CHANNEL_BRIDGE that says why: 20 ms on a real switch, seconds.
+LEAVING = 0.2
+#: Takeovers after which a bug of ours ends the call instead of handing it on for ever.
+MOST_STUMBLES = 3
+
+_NEEDED = ("RECORD_STOP",)
+_UNWANTED = (
+    "CHANNEL_EXECUTE",
+    "CHANNEL_STATE",
+    "CHANNEL_CALLSTATE",
+    "CHANNEL_PARK",
+    "CHANNEL_UNPARK",
+    "CHANNEL_PROGRESS",
+    "CHANNEL_PROGRESS_MEDIA",
+    "CHANNEL_OUTGOING",
+    "CHANNEL_ORIGINATE",
+    "CHANNEL_CREATE",
+    "CHANNEL_UNBRIDGE",
+    "PLAYBACK_START",
+    "PLAYBACK_STOP",
+)
+_NUMBER = re.compile(r"\+?[0-9*#]{1,32}")
+_UUID = re.compile(r"[A-Za-z0-9-]{8,64}")
+_KEYS = frozenset("0123456789*#")
+_WITHHELD = frozenset({"", "anonymous", "unknown", "restricted", "private", "unavailable", "asserted"})
+
+
+def typed_caller(number: str | None, *, hidden: bool = False) -> str | None:
+    """The caller as E.164 with ``+``, a short number as it is, or None: withheld or no number at all."""
+    text = (number or "").strip()
+    if hidden or text.lower() in _WITHHELD or not _NUMBER.fullmatch(text):
+        return None
+    if text.startswith("+") or not text.isdigit() or len(text) < 7:
+        return text
+    return "+" + text
+
+
+def typed_called(number: str | None) -> str | None:
+    """The dialled number if it is one, else None."""
+    text = (number or "").strip()
+    return text if _NUMBER.fullmatch(text) else None
+
+
+class Session:
+    """One connection and its call.  ``run`` lasts until the call is over, let go, or taken over."""
+
+    def __init__(self, sock: Any, address: tuple[str, int], controller: Controller) -> None:
+        self._controller = controller
+        self._connection = Outbound(sock, address, self._on_event, self._on_closed)
+        self._call: Call | None = None
+        self.id = ""
+        self.company = ""
+        self._n = 0
+        self._queue: deque[m.Event] = deque()
+        self._busy = False
+        self._hung_up_by = "caller"
+        self._terminators = ""
+        self._files: dict[str, int] = {}
+        self._timer: Any = None
+        self._timer_at = 0.0
+        self._wake_at: float | None = None
+        self._log: Any = structlog.get_logger("call")
+
+    # ------------------------------------------------------------------------------------------ beginning
+
+    def run(self) -> None:
+        """Serve the call; returns when the connection is closed."""
+        try:
+            data = self._connection.connect(HELLO)
+            if not self._begin(data):
+                self._connection.close("not a call that can be served")
+                return
+        except EslError as error:
+            self._log.warning("a connection brought no call", error=str(error))
+            self._connection.close(str(error))
+            return
+        except Exception:
+            self._stumbled()
+        try:
+            reason = self._connection.serve()
+        finally:
+            self._stop_timer()
+            self._controller.forget(self)
+        self._finish(reason)
+
+    def _stumbled(self) -> None:
+        """A bug of ours, not the caller's: another controller may do better; the third that fails ends the call."""
+        self._log.exception("this call cannot be served", step=self._where)
+        if self._call is not None and self._call.epoch > MOST_STUMBLES:
+            with contextlib.suppress(EslError):
+                self._connection.send(wire.kill(self.id, wire.Cause.NORMAL_TEMPORARY_FAILURE))
+        else:
+            self._connection.close("a bug: see the log")
+
+    def _begin(self, data: EslEvent) -> bool:
+        uuid = data.get("Unique-ID") or ""
+        if not _UUID.fullmatch(uuid):
+            self._log.warning("a connection brought a call without a readable UUID")
+            return False
+        self.id = uuid
+        self._log = self._log.bind(call=uuid)
+        self._line = self._controller.line_of(data.get("Core-UUID") or "")
+        dialled = data.get("Caller-Destination-Number")
+        called = typed_called(data.get("variable_cordboard_called") or dialled)
+        hidden = data.get("Caller-Privacy-Hide-Number") == "true"
+        caller = typed_caller(data.get("Caller-Caller-ID-Number"), hidden=hidden)
+        taken = self._checkpoint(data.get("variable_cordboard_state"))
+        routing, number = self._controller.routing_for(called, taken)
+        self.company = routing.company
+        self._log = self._log.bind(company=routing.company) if routing.company else self._log
+        self._call = Call(
+            routing,
+            call_id=uuid,
+            caller=caller,
+            called=number,
+            now=self._now(),
+            answered=data.get("Answer-State") == "answered",
+            taken=taken,
+            talked_to=data.get("variable_last_bridge_to"),
+        )
+        self._controller.remember(self)
+        self._connection.send(
+            wire.linger(LINGER),
+            wire.MYEVENTS,
+            wire.event_plain(*_NEEDED),
+            wire.nixevent(*_UNWANTED),
+            wire.setvars(
+                uuid,
+                {
+                    "socket_resume": "true",
+                    "transfer_after_bridge": f"{RESUME_EXTENSION}:XML:{CONTEXT}",
+                    "hangup_after_bridge": "false",
+                },
+            ),
+            wire.setvar(uuid, "cordboard_tries", ""),
+        )
+        self._busy = True
+        self._perform(self._call.begin(self._now()))
+        self._drain()
+        if data.get("Answer-State") == "hangup":
+            self.happened(m.HungUp(data.get("Hangup-Cause") or "UNKNOWN"))
+        return True
+
+    def _checkpoint(self, text: str | None) -> State | None:
+        if not text:
+            return None
+        try:
+            return decode(text)
+        except StateError as error:
+            self._log.error("the checkpoint cannot be used; the call starts again", error=str(error))
+            return None
+
+    # ------------------------------------------------------------------------------------------- events in
+
+    def _on_event(self, event: EslEvent) -> None:
+        call = self._call
+        if call is None:
+            return
+        name = event.name
+        if name == "CHANNEL_EXECUTE_COMPLETE":
+            self._executed(event)
+        elif name == "DTMF":
+            key = event.get("DTMF-Digit") or ""
+            if key in _KEYS:
+                self.happened(m.Digit(key))
+        elif name == "CHANNEL_ANSWER":
+            self.happened(m.Answered())
+        elif name == "CHANNEL_BRIDGE":
+            self.happened(m.Joined(event.get("Other-Leg-Unique-ID") or event.get("Bridge-B-Unique-ID") or ""))
+        elif name == "RECORD_STOP":
+            path = event.get("Record-File-Path") or ""
+            self._recorded(path, event.get("variable_record_ms"))
+        elif name == "CHANNEL_HANGUP":
+            self.happened(m.HungUp(event.get("Hangup-Cause") or "UNKNOWN", self._hung_up_by))
+        elif name == "CHANNEL_HANGUP_COMPLETE":
+            if call.life is not Life.ENDED:
+                self.happened(m.HungUp(event.get("Hangup-Cause") or "UNKNOWN", self._hung_up_by))
+            if not call.over and self._files:
+                return  # RECORD_STOP is still to come; the linger ends the wait
+            self._over()
+
+    def _executed(self, event: EslEvent) -> None:
+        if event.get("Application") == "socket":  # the call leaves us: it is joined, or another has it
+            gevent.spawn_later(LEAVING, self._left)
+            return
+        uuid = event.get("Application-UUID") or ""
+        kind, _, number = uuid.partition("-")
+        token, _, number = number.partition("-")
+        if token != self._token or not number.isdigit():
+            return
+        if kind == "play":
+            missing = event.get("Application-Response") == "FILE NOT FOUND"
+            self.happened(m.PlayEnded(int(number), missing=missing))
+
+    def _left(self) -> None:
+        """No CHANNEL_BRIDGE followed: the leg died as it was joined, and the switch brings the call anew."""
+        if self._call is not None and self._call.life is not Life.ENDED and not self._call.let_go:
+            self._connection.close("the call went to another connection")
+
+    @property
+    def _token(self) -> str:
+        return f"{self._call.epoch if self._call else 0:08d}"
+
+    def _recorded(self, path: str, milliseconds: str | None) -> None:
+        number = self._files.pop(path, None)
+        if number is not None:
+            seconds = int(milliseconds) / 1000 if milliseconds and milliseconds.isdigit() else 0.0
+            self.happened(m.RecordEnded(number, path.rpartition("/")[2], seconds))
+            if self._call is not None and self._call.over:
+                self._over()
+
+    def happened(self, event: m.Event) -> None:
+        """Give the call an event; in order, also when one comes while another is being performed."""
+        self._queue.append(event)
+        if not self._busy:
+            self._busy = True
+            self._drain()
+
+    def _drain(self) -> None:
+        call = self._call
+        try:
+            while self._queue and call is not None:
+                self._perform(call.handle(self._queue.popleft(), self._now()))
+        except Exception:
+            self._stumbled()
+        finally:
+            self._busy = False
+
+    # ----------------------------------------------------------------------------------------- commands out
+
+    def _perform(self, commands: Sequence[m.Command]) -> None:
+        out: list[wire.Command] = []
+        facts: list[m.Tell] = []
+        state: str | None = None
+        let_go = False
+        for command in commands:
+            if isinstance(command, m.Tell):
+                facts.append(command)
+            elif isinstance(command, m.Log):
+                self._say(command)
+            elif isinstance(command, m.Checkpoint):
+                if state is not None:
+                    out.append(wire.setvar(self.id, "cordboard_state", state))
+                state = command.state
+            elif isinstance(command, m.Join):
+                if out:
+                    self._send(out)
+                    out = []
+                self._line.join(self, self.id, command.leg, answer=command.answer, state=state)
+                state = None
+            elif isinstance(command, m.WakeAt):
+                self._wake(command.at)
+            elif isinstance(command, m.LetGo):
+                let_go = True
+            else:
+                if state is not None:
+                    out.append(wire.setvar(self.id, "cordboard_state", state))
+                    state = None
+                self._do(command, out)
+        if state is not None:
+            out.append(wire.setvar(self.id, "cordboard_state", state))
+        if out:
+            self._send(out)
+        if facts:
+            self._tell(facts)
+        if let_go:
+            self._connection.close("they talk: the call needs nobody")
+
+    def _do(self, command: m.Command, out: list[wire.Command]) -> None:
+        if isinstance(command, m.Answer):
+            out.append(wire.execute(wire.App.ANSWER))
+        elif isinstance(command, m.RingBack):
+            out.append(wire.execute(wire.App.RING_READY))
+        elif isinstance(command, m.Play):
+            self._set_terminators("any" if command.bargein else "none", out)
+            sound = self._controller.sound(self.company, command.sound, loop=command.loop)
+            if isinstance(command.sound, m.Speech):
+                self._log.info("says", text=command.sound.text, step=self._where)
+            out.append(wire.execute(wire.App.PLAYBACK, sound, f"play-{self._token}-{command.id}"))
+        elif isinstance(command, m.StopPlay):
+            out.append(wire.break_(self.id, queued=False))
+        elif isinstance(command, m.Record):
+            self._send(out)
+            out.clear()
+            self._record(command)
+        elif isinstance(command, m.StopRecord):
+            for path, number in self._files.items():
+                if number == command.id:
+                    out.append(wire.record_stop(self.id, wire.SoundPath(path)))
+        elif isinstance(command, m.Hangup):
+            self._hung_up_by = "cordboard"
+            out.append(wire.kill(self.id, wire.CAUSE_OF_REASON[command.reason]))
+        elif isinstance(command, m.RingLeg):
+            self._line.ring(self, self.id, self.company, command.leg, command.phone, command.seconds)
+        elif isinstance(command, m.FindLeg):
+            self._line.find(self, self.id, command.leg)
+        elif isinstance(command, m.CancelLeg):
+            self._line.cancel(command.leg)
+        else:
+            raise TypeError(f"the session cannot perform {command!r}")
+
+    def _record(self, command: m.Record) -> None:
+        trouble = self._controller.spool_trouble()
+        if trouble:
+            self._log.error("nothing can be recorded", why=trouble, step=self._where)
+            self._queue.append(m.RecordEnded(command.id, command.name, 0.0, failed=True))
+            return
+        path = self._controller.spool_file(command.name)
+        self._files[path.path] = command.id
+        start = wire.record_start(
+            self.id, path, max(1, round(command.seconds)), silence=round(command.silence), again=command.again
+        )
+        self._send([start], lambda reply: None if reply.ok else self._not_recorded(path.path, reply.text))
+
+    def _not_recorded(self, path: str, why: str) -> None:
+        number = self._files.pop(path, None)
+        if number is not None:
+            self._log.error("the switch cannot record", file=path, why=why.strip(), step=self._where)
+            self.happened(m.RecordEnded(number, path.rpartition("/")[2], 0.0, failed=True))
+
+    def _send(self, commands: Sequence[wire.Command], on_reply: Callable[[Reply], None] | None = None) -> None:
+        if not commands:
+            return
+        try:
+            self._connection.send(*commands, on_reply=on_reply)
+        except EslError as error:  # serve() is about to say the same and ends the session
+            self._log.info("the connection is gone", error=str(error), step=self._where)
+
+    def _set_terminators(self, value: str, out: list[wire.Command]) -> None:
+        if value != self._terminators:
+            self._terminators = value
+            out.append(wire.setvar(self.id, "playback_terminators", value))
+
+    def _tell(self, facts: Sequence[m.Tell]) -> None:
+        call = self._call
+        epoch = call.epoch if call else 0
+        at = round(self._now(), 3)
+        records = []
+        for fact in facts:
+            self._n += 1
+            records.append(self._controller.fact(fact, self.company, self.id, epoch, self._n, at, self._line.name))
+            self._log.debug(fact.type, **fact.data)
+        self._controller.facts.write(records)
+
+    def _say(self, command: m.Log) -> None:
+        getattr(self._log, command.level, self._log.info)(command.text, step=self._where)
+
+    @property
+    def _where(self) -> str:
+        return self._call.where if self._call else "-"
+
+    # ----------------------------------------------------------------------------------------------- time
+
+    def _now(self) -> float:
+        """The call's time, which a demonstration may shift."""
+        return time.time() + self._controller.settings.clock_offset
+
+    def _wake(self, at: float | None) -> None:
+        self._wake_at = at
+        if at is None or (self._timer is not None and self._timer_at <= at):
+            return  # a timer that rings too early looks again; arming anew at each event would cost more
+        self._stop_timer()
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._wake_at is None:
+            return
+        self._timer_at = self._wake_at
+        delay = max(0.0, self._wake_at - self._now())
+        self._timer = gevent.get_hub().loop.timer(delay)
+        self._timer.start(gevent.spawn, self._ring)
+
+    def _ring(self) -> None:
+        self._stop_timer()
+        if self._wake_at is None:
+            return
+        if self._wake_at > self._now():
+            self._arm()
+            return
+        self._wake_at = None
+        self.happened(m.TimeCame())
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.stop()
+            timer.close()
+
+    # ------------------------------------------------------------------------------------------------ end
+
+    def hand_over(self) -> None:
+        """Close the connection so that the switch brings the call to another controller (or back to us)."""
+        if self._call is not None and self._call.life is not Life.ENDED:
+            self._connection.close("handed over")
+
+    @property
+    def ended(self) -> bool:
+        """Whether the caller has left and only a recording keeps us."""
+        return self._call is not None and self._call.life is Life.ENDED
+
+    def _over(self) -> None:
+        call = self._call
+        if call is not None:
+            self._perform(call.close(self._now()))
+        self._connection.close("the call ended")
+
+    def _on_closed(self, reason: str) -> None:
+        """The reader's ``serve`` returns the same reason; everything happens there."""
+
+    def _finish(self, reason: str) -> None:
+        call = self._call
+        if call is None:
+            return
+        if call.life is Life.ENDED:
+            self._perform(call.close(self._now()))
+        elif not call.let_go:
+            self._log.info("the call left this controller", reason=reason, step=self._where)
+
+
+__all__ = ["CONTEXT", "RESUME_EXTENSION", "Routing", "Session", "typed_called", "typed_caller"]
