@@ -45,11 +45,17 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A name that must exist.  ``kind``: ``person group list hours queue flow step sound trunk target``."""
+    """A name that must exist.
+
+    ``kind``: ``person group list hours switch queue flow step edge sound language number variable``.  ``flow``
+    and ``step`` say where it stands, if that is in a flow; an ``edge`` is looked up there first.
+    """
 
     kind: str
     name: str
     place: Place = field(compare=False)
+    flow: str | None = None
+    step: str | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -142,6 +148,7 @@ class Person:
     record: str | None
     language: str | None
     place: Place = field(compare=False)
+    show: str | None = None  # the number shown to the person called: "caller", "company", or E.164
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,680 @@
+"""What can be wrong with a company as a whole: names, ways, loops, values, numbers.
+
+Each check is a small function over a :class:`Whole` that yields problems; :data:`CHECKS` is the list.  A check
+knows no verb: it sees edges, references, and what the step classes say about themselves.
+
+The surprise: a whole may have holes, because it is checked although parts of it could not be read.  A check
+whose answer a hole could change stays silent when ``incomplete`` is set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import phonenumbers
+
+from callcontrol import state
+from callcontrol.routing import kinds
+from callcontrol.routing.codes import problem
+from callcontrol.routing.kinds import did_you_mean
+from callcontrol.routing.model import Edge, Place, Problem, Reference, Routing
+from callcontrol.routing.nodes import quoted
+from callcontrol.steps.base import THEN, Step
+
+#: All values of a call together, bytes.
+LONGEST_VALUES = 160
+#: How deep flows may run flows; see ``call.py``.
+DEEPEST = 8
+
+#: A step by flow and name.
+At = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A company as far as it could be read.
+
+    ``names``: what a reference of a kind may use, None when that is not known.  ``steps``: the names of every
+    flow's steps, also of those that could not be read.  ``sounds``: the files that exist, None: not checked.
+    """
+
+    routing: Routing
+    references: tuple[Reference, ...]
+    assigned: tuple[Reference, ...]
+    names: Mapping[str, frozenset[str] | None]
+    steps: Mapping[str, frozenset[str]]
+    incomplete: bool = False
+    sounds: frozenset[str] | None = None
+
+    @cached_property
+    def ways(self) -> _Ways:
+        """Where calls can go."""
+        return _ways(self)
+
+    @cached_property
+    def carried(self) -> Mapping[At, frozenset[frozenset[str]]]:
+        """The sets of variables with which calls come to each step that they reach."""
+        return _carried(self)
+
+    @cached_property
+    def dangling(self) -> bool:
+        """Whether some edge or flow leads nowhere, so that ways cannot be followed."""
+        return any(
+            _missing(self, reference) is not None
+            for reference in self.references
+            if reference.kind in ("edge", "flow", "step")
+        )
+
+
+Check = Callable[[Whole], Iterable[Problem]]
+
+
+def run(whole: Whole) -> list[Problem]:
+    """Every problem that any check finds."""
+    return [found for check in CHECKS for found in check(whole)]
+
+
+# ------------------------------------------------------------------------------------------- names
+
+_NAMED = {
+    "group": ("E203", "there is no group named"),
+    "list": ("E204", "there is no list of callers named"),
+    "hours": ("E205", "there are no hours named"),
+    "queue": ("E206", "there is no queue named"),
+    "flow": ("E207", "there is no flow named"),
+    "language": ("E210", "not among the company's languages:"),
+    "number": ("E211", "not among the company's numbers:"),
+    "switch": ("E212", "there are no hours with a switch named"),
+}
+
+
+def dangling_names(whole: Whole) -> Iterator[Problem]:
+    """Every name that points to nothing, with the name that was probably meant."""
+    suggestions = kinds.MOST_SUGGESTIONS
+    for reference in whole.references:
+        found = _missing(whole, reference)
+        if found is None:
+            continue
+        code, message, known = found
+        hint = ""
+        if suggestions > 0:
+            suggestions -= 1
+            hint = _hint(whole, reference, known)
+        yield problem(code, reference.place, message + hint)
+
+
+def _missing(whole: Whole, reference: Reference) -> tuple[str, str, Iterable[str]] | None:
+    """Code, message and the known names for a reference that points to nothing; None if all is well."""
+    kind, name = reference.kind, reference.name
+    if kind in ("edge", "step"):
+        return _missing_step(whole, reference)
+    if kind == "sound":
+        if whole.sounds is None or name in whole.sounds:
+            return None
+        folder = f"sounds/{whole.routing.company}/"
+        return "E209", f"the sound {quoted(name)} is not in {folder}", whole.sounds
+    known = whole.names.get(kind)
+    if known is None or name in known:
+        return None
+    if kind == "person":
+        return "E202", f"there is no person with the extension {name}", known
+    code, message = _NAMED[kind]
+    return code, f"{message} {quoted(name)}", known
+
+
+def _missing_step(whole: Whole, reference: Reference) -> tuple[str, str, Iterable[str]] | None:
+    if whole.names.get("flow") is None:
+        return None
+    flow, slash, step = reference.name.partition("/")
+    here = whole.steps.get(reference.flow, frozenset()) if reference.flow is not None else frozenset()
+    if slash:
+        if flow not in whole.steps:
+            return "E207", f"there is no flow named {quoted(flow)}", [f"{name}/{step}" for name in whole.steps]
+        if step not in whole.steps[flow]:
+            steps = [f"{flow}/{name}" for name in whole.steps[flow]]
+            return "E208", f"the flow {quoted(flow)} has no step named {quoted(step)}", steps
+        return None
+    if reference.kind == "step":
+        if reference.flow is None or flow in here or reference.flow not in whole.steps:
+            return None
+        return "E208", f"the flow {quoted(reference.flow)} has no step named {quoted(flow)}", here
+    if flow in here or flow in whole.steps:
+        return None
+    return "E201", f"there is no step or flow named {quoted(flow)} here", [*here, *whole.steps]
+
+
+def _hint(whole: Whole, reference: Reference, known: Iterable[str]) -> str:
+    kind, name = reference.kind, reference.name
+    people = whole.routing.people
+    if kind == "person":
+        guess = kinds.closest(name, known)
+        return f"; did you mean {guess} ({people[guess].name})?" if guess and guess in people else ""
+    hint = did_you_mean(name, known)
+    if not hint and kind == "group":
+        named = [p for p in people.values() if name.lower() in p.name.lower().split()]
+        return f"; did you mean {named[0].extension} ({named[0].name})?" if named else ""
+    if not hint and kind in ("edge", "step"):
+        elsewhere = sorted(f"{flow}/{name}" for flow, steps in whole.steps.items() if name in steps)
+        return f"; did you mean {quoted(elsewhere[0])}?" if elsewhere else ""
+    return hint
+
+
+# -------------------------------------------------------------------------------------------- ways
+
+
+@dataclass(frozen=True)
+class _Ways:
+    """Where calls can go: for each step its (outcome, next step), and the steps at which calls begin."""
+
+    after: Mapping[At, tuple[tuple[str, At], ...]]
+    begin: Mapping[At, frozenset[frozenset[str]]]  # with the sets of variables that a number gives
+    ends: frozenset[At]  # steps after which a call may end
+
+    def reached(self, begin: Iterable[At]) -> dict[At, None]:
+        """Every step on a way from ``begin``, in the order found."""
+        found: dict[At, None] = {}
+        stack = list(begin)
+        while stack:
+            at = stack.pop()
+            if at in found or at not in self.after:
+                continue
+            found[at] = None
+            stack.extend(target for _, target in self.after[at])
+        return found
+
+
+def _ways(whole: Whole) -> _Ways:
+    routing = whole.routing
+    runs = {(r.flow or "", r.step): r.name for r in whole.references if r.kind == "flow" and r.step is not None}
+    after: dict[At, list[tuple[str, At]]] = {}
+    ends: set[At] = set()
+    returning: list[At] = []
+    for step in _steps(routing):
+        at = (step.flow, step.name)
+        after[at] = []
+        for label, edge in _edges(routing, step):
+            target = _target(routing, step.flow, edge)
+            if edge.special:
+                ends.add(at)
+                if edge.special == "return":
+                    returning.append(at)
+            elif target is not None and not (at in runs and label == THEN):
+                after[at].append((label, target))
+        if not after[at] and at not in runs:
+            ends.add(at)
+        elif step.then == "optional" and THEN not in step.edges and step.values.get("extensions") != ():
+            ends.add(at)  # a menu's then is followed after an extension that was dialled there
+    for at, name in runs.items():
+        if at not in after or name not in routing.flows:
+            continue
+        after[at].append(("flow", (name, routing.flows[name].start)))
+        then = routing.flows[at[0]].steps[at[1]].edges.get(THEN)
+        back = _target(routing, at[0], then) if then else None
+        for other in returning:
+            if other[0] == name and back is not None:
+                after[other].append(("return", back))
+    begin: dict[At, frozenset[frozenset[str]]] = {}
+    for number in routing.numbers.values():
+        if number.flow in routing.flows:
+            at = (number.flow, routing.flows[number.flow].start)
+            begin[at] = begin.get(at, frozenset()) | {frozenset(number.sets)}
+    for flow in routing.flows.values():
+        if flow.code is not None:
+            at = (flow.name, flow.start)
+            begin[at] = begin.get(at, frozenset()) | {frozenset()}
+    return _Ways({at: tuple(targets) for at, targets in after.items()}, begin, frozenset(ends))
+
+
+def _steps(routing: Routing) -> Iterator[Step]:
+    for flow in routing.flows.values():
+        yield from flow.steps.values()
+
+
+def _edges(routing: Routing, step: Step) -> Iterator[tuple[str, Edge]]:
+    yield from step.all_edges()
+    on_error = routing.flows[step.flow].on_error
+    if on_error is not None and step.on_error is None:
+        yield "on_error", on_error
+
+
+def _target(routing: Routing, flow: str, edge: Edge) -> At | None:
+    if edge.special:
+        return None
+    home = routing.flows.get(edge.flow or flow)
+    if home is None:
+        return None
+    name = edge.step or home.start
+    return (home.name, name) if name in home.steps else None
+
+
+def unreachable(whole: Whole) -> Iterator[Problem]:
+    """Flows that no number, code or other flow leads to, and steps that their own flow never comes to."""
+    if whole.incomplete or whole.dangling:
+        return
+    routing, ways = whole.routing, whole.ways
+    reached = ways.reached(ways.begin)
+    live = {flow for flow, _ in reached}
+    for flow in routing.flows.values():
+        if flow.name not in live and flow.steps:
+            yield problem("W502", flow.place, f"no number, code or step leads to the flow {quoted(flow.name)}")
+    # A step of a dead flow is only worth a line of its own if the flow itself would not come to it either.
+    reached |= ways.reached((flow.name, flow.start) for flow in routing.flows.values() if flow.name not in live)
+    for step in _steps(routing):
+        if (step.flow, step.name) not in reached:
+            yield problem("W501", step.place, f"nothing leads to the step {quoted(step.name)}")
+
+
+def loops(whole: Whole) -> Iterator[Problem]:
+    """Loops that spin without giving the caller time, and loops that nobody gets out of."""
+    steps = {(step.flow, step.name): step for step in _steps(whole.routing)}
+    ways = whole.ways
+    hasty = {
+        at: [to for label, to in targets if label != "on_error" and to in steps and not steps[to].takes_time]
+        for at, targets in ways.after.items()
+        if not steps[at].takes_time
+    }
+    spinning: set[At] = set()
+    for ring in _rings(hasty):
+        spinning.update(ring)
+        first = min(ring, key=lambda at: steps[at].place)
+        yield problem("E410", steps[first].place, f"a loop without any pause for the caller: {_listed(ring, first)}")
+    if whole.incomplete or whole.dangling:
+        return
+    for ring in _rings({at: [to for _, to in targets] for at, targets in ways.after.items()}):
+        leaves = any(to not in ring for at in ring for _, to in ways.after[at])
+        if leaves or ring & ways.ends or ring & spinning:
+            continue
+        first = min(ring, key=lambda at: steps[at].place)
+        yield problem(
+            "W503", steps[first].place, f"the caller can only hang up: no way leads out of {_listed(ring, first)}"
+        )
+
+
+def _listed(ring: Iterable[At], first: At) -> str:
+    names = [step if flow == first[0] else f"{flow}/{step}" for flow, step in sorted(ring)]
+    names.sort(key=lambda name: name != first[1])
+    return ", ".join(names[:8]) + (" …" if len(names) > 8 else "")
+
+
+def _rings(after: Mapping[At, list[At]]) -> Iterator[set[At]]:
+    """The strongly connected parts that are loops (Tarjan, without recursion)."""
+    index: dict[At, int] = {}
+    low: dict[At, int] = {}
+    path: list[At] = []
+    on_path: set[At] = set()
+    for root in after:
+        if root in index:
+            continue
+        work = [(root, iter(after[root]))]
+        index[root] = low[root] = len(index)
+        path.append(root)
+        on_path.add(root)
+        while work:
+            at, rest = work[-1]
+            for to in rest:
+                if to not in after:
+                    continue
+                if to not in index:
+                    index[to] = low[to] = len(index)
+                    path.append(to)
+                    on_path.add(to)
+                    work.append((to, iter(after[to])))
+                    break
+                if to in on_path:
+                    low[at] = min(low[at], index[to])
+            else:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[at])
+                if low[at] == index[at]:
+                    ring = set(path[path.index(at) :])
+                    del path[path.index(at) :]
+                    on_path -= ring
+                    if len(ring) > 1 or at in after[at]:
+                        yield ring
+
+
+def _runs(whole: Whole) -> dict[str, list[tuple[At, str]]]:
+    """For each flow the steps in it that run another, and which."""
+    found: dict[str, list[tuple[At, str]]] = {}
+    for reference in whole.references:
+        if reference.kind == "flow" and reference.step is not None and reference.flow is not None:
+            found.setdefault(reference.flow, []).append(((reference.flow, reference.step), reference.name))
+    return found
+
+
+def recursion(whole: Whole) -> Iterator[Problem]:
+    """A flow that runs itself, directly or through others, and flows nested deeper than a call can be."""
+    runs = _runs(whole)
+    rings = list(_rings({(flow, ""): [(to, "") for _, to in inner] for flow, inner in runs.items()}))
+    for flow, inner in runs.items():
+        for at, to in inner:
+            if any((flow, "") in ring and (to, "") in ring for ring in rings):
+                step = whole.routing.flows[flow].steps.get(at[1]) if flow in whole.routing.flows else None
+                if step is not None:
+                    how = "itself" if to == flow else f"{to}, which comes back to {flow}"
+                    yield problem("E411", step.place, f"the flow {quoted(flow)} runs {how}, for ever")
+    stacks = _stacks(runs, len)
+    for flow, stack in (stacks or {}).items():
+        if len(stack) == DEEPEST + 1:
+            step = whole.routing.step(*stack[-1])
+            if step is not None:
+                message = f"flows run flows more than {DEEPEST} deep: {len(stack)} of them wait for {quoted(flow)}"
+                yield problem("E414", step.place, message)
+
+
+Weigh = Callable[[tuple[At, ...]], int]
+
+
+def _stacks(runs: Mapping[str, list[tuple[At, str]]], weigh: Weigh) -> dict[str, tuple[At, ...]] | None:
+    """The heaviest stack of steps that wait, outermost first, while a flow is run; None if flows run in circles."""
+    above: dict[str, list[At]] = {}
+    for inner in runs.values():
+        for at, to in inner:
+            above.setdefault(to, []).append(at)
+    done: dict[str, tuple[At, ...]] = {}
+    doing: set[str] = set()
+    work = list(above)
+    while work:
+        flow = work[-1]
+        todo = [at[0] for at in above.get(flow, ()) if at[0] not in done]
+        if todo and flow not in doing:
+            doing.add(flow)
+            work += todo
+            continue
+        if todo:
+            return None
+        work.pop()
+        stacks = [(*done[at[0]], at) for at in above.get(flow, ())]
+        done[flow] = max(stacks, key=lambda stack: (weigh(stack), stack), default=())
+    return done
+
+
+# ------------------------------------------------------------------------------------------ variables
+
+
+#: Sets of variables told apart; past this, what may be set on any way counts as set on all.
+MOST_STATES = 20_000
+
+
+def _carried(whole: Whole) -> Mapping[At, frozenset[frozenset[str]]]:
+    """For each step that calls reach, the sets of variables that they may have when they come there."""
+    ways, gained = whole.ways, _gained(whole)
+    found: dict[At, set[frozenset[str]]] = {}
+    work: list[tuple[At, frozenset[str]]] = []
+
+    def arrive(at: At, names: frozenset[str]) -> None:
+        if at in ways.after and names not in found.setdefault(at, set()):
+            found[at].add(names)
+            work.append((at, names))
+
+    for at, sets in ways.begin.items():
+        for names in sets:
+            arrive(at, names)
+    limit = MOST_STATES + 4 * len(ways.after)
+    steps = 0
+    while work and steps < limit:
+        steps += 1
+        at, names = work.pop()
+        more = names | gained.get(at, frozenset())
+        for label, to in ways.after[at]:
+            arrive(to, more if label in (THEN, "return") else names)
+    if work:
+        return _united(ways, gained)
+    return {at: frozenset(sets) for at, sets in found.items()}
+
+
+def _united(ways: _Ways, gained: Mapping[At, frozenset[str]]) -> Mapping[At, frozenset[frozenset[str]]]:
+    known = {at: frozenset().union(*sets) for at, sets in ways.begin.items() if at in ways.after}
+    work = list(known)
+    while work:
+        at = work.pop()
+        for label, to in ways.after[at]:
+            flowing = known[at] | gained.get(at, frozenset()) if label in (THEN, "return") else known[at]
+            if to in ways.after and (to not in known or not flowing <= known[to]):
+                known[to] = known.get(to, frozenset()) | flowing
+                work.append(to)
+    return {at: frozenset([names]) for at, names in known.items()}
+
+
+def _gained(whole: Whole) -> Mapping[At, frozenset[str]]:
+    found: dict[At, set[str]] = {}
+    for variable in whole.assigned:
+        if variable.flow is not None and variable.step is not None:
+            found.setdefault((variable.flow, variable.step), set()).add(variable.name)
+    return {at: frozenset(names) for at, names in found.items()}
+
+
+def unset_variables(whole: Whole) -> Iterator[Problem]:
+    """A variable in speech, a target or an address that no way to its step sets."""
+    if whole.incomplete or whole.dangling:
+        return
+    known = {at: frozenset().union(*sets) for at, sets in whole.carried.items()}
+    anywhere = frozenset(variable.name for variable in whole.assigned)
+    for reference in whole.references:
+        if reference.kind != "variable" or reference.name in kinds.BUILT_IN:
+            continue
+        if reference.step is None:
+            there: frozenset[str] | None = anywhere
+        else:
+            there = known.get((reference.flow or "", reference.step))
+        if there is None or reference.name in there:
+            continue
+        name = f"{{{reference.name}}}"
+        if reference.name == "position":
+            yield problem("E213", reference.place, f"{name} is known only in the announce of a queue")
+        elif reference.name in anywhere:
+            yield problem("E213", reference.place, f"{name} is set elsewhere, but on no way to this step")
+        else:
+            guess = kinds.closest(reference.name, [*there, *anywhere, *kinds.BUILT_IN])
+            hint = f"; did you mean {{{guess}}}?" if guess else ""
+            yield problem("E213", reference.place, f"nothing sets {name}{hint}")
+
+
+def _sizes(whole: Whole) -> Mapping[str, int]:
+    """The most bytes that each variable can get.  Looked-up values count as one byte here: at run time one
+    that finds no room makes the lookup fail."""
+    sizes: dict[str, int] = {}
+    for number in whole.routing.numbers.values():
+        for name, value in number.sets.items():
+            sizes[name] = max(len(value.encode()), sizes.get(name, 0))
+    for variable in whole.assigned:
+        step = whole.routing.step(variable.flow or "", variable.step or "")
+        if step is None:
+            continue
+        written, digits = step.values.get(step.verb), step.values.get("digits")
+        if isinstance(written, Mapping):
+            size = len(str(written.get(variable.name, "")).encode())
+        else:
+            size = digits[1] if isinstance(digits, tuple) else 1
+        sizes[variable.name] = max(size, sizes.get(variable.name, 0))
+    return sizes
+
+
+def room_for_values(whole: Whole) -> Iterator[Problem]:
+    """Calls whose values could need more than 160 bytes together."""
+    for number in whole.routing.numbers.values():
+        own = {name: len(value.encode()) for name, value in number.sets.items() if name != "language"}
+        if sum(own.values()) > LONGEST_VALUES:
+            yield problem("E504", number.place, _too_much(own))
+    if whole.incomplete or whole.dangling:
+        return
+    sizes, gained = _sizes(whole), _gained(whole)
+    for step in _steps(whole.routing):
+        at = (step.flow, step.name)
+        for names in whole.carried.get(at, ()):
+            more = names | gained.get(at, frozenset())
+            if more != names and sum(sizes.get(name, 0) for name in more) > LONGEST_VALUES:
+                yield problem("E504", step.place, _too_much({name: sizes.get(name, 0) for name in more}))
+                break
+
+
+def _too_much(sizes: Mapping[str, int]) -> str:
+    each = ", ".join(f"{variable} {size}" for variable, size in sorted(sizes.items()))
+    return f"a call can carry {sum(sizes.values())} bytes of values here ({each}); {LONGEST_VALUES} is the most"
+
+
+#: The longest progress that any step keeps; see ``hunt.py`` and ``steps/``.
+_PROGRESS = {"x": "999999", "a": 99, "u": 1999999999, "r": 999, "f": 1999999999, "o": "unreachable"}
+
+
+def room_for_state(whole: Whole) -> Iterator[Problem]:
+    """Steps at which a call's checkpoint could be longer than its channel variable (512 bytes).
+
+    One step for each flow: the others would only repeat it.
+    """
+    if whole.incomplete or whole.dangling:
+        return
+    stacks = _stacks(_runs(whole), lambda stack: sum(len(flow) + len(step) + 6 for flow, step in stack))
+    if stacks is None:  # flows that run themselves are another check's
+        return
+    # A value that the number gave is known from the routing, and not stored again.
+    stored = frozenset(variable.name for variable in whole.assigned if variable.step is not None)
+    sizes = _sizes(whole)
+    called = max(whole.routing.numbers, key=len, default="")
+    full: set[str] = set()
+    for step in _steps(whole.routing):
+        sets = whole.carried.get((step.flow, step.name), frozenset())
+        names = max(sets, key=lambda names: sum(len(n) + sizes.get(n, 0) for n in names & stored), default=frozenset())
+        values = {name: sizes.get(name, 0) for name in sorted(names & stored)}
+        if step.flow not in full and (why := _overflow(whole.routing, step, stacks.get(step.flow, ()), values, called)):
+            full.add(step.flow)
+            message = f"{why}: shorten the names of steps, flows and variables, or set fewer values"
+            yield problem("E413", step.place, message)
+
+
+def _overflow(routing: Routing, step: Step, stack: tuple[At, ...], values: Mapping[str, int], called: str) -> str:
+    # Looked-up values, counted as one byte so far, may fill whatever room there is.
+    spare = max(0, LONGEST_VALUES - sum(values.values()))
+    variables = {}
+    for name, size in values.items():
+        more = min(spare, kinds.LONGEST_VALUE - 1) if size == 1 else 0
+        variables[name] = "x" * (size + more)
+        spare -= more
+    worst = state.State(
+        company=routing.company,
+        version="0" * 16,
+        called=called,
+        epoch=999,
+        began=1999999999,
+        flow=step.flow,
+        step=step.name,
+        stack=stack,
+        progress=dict(_PROGRESS),
+        language=max(routing.languages, key=len, default=""),
+        variables=variables,
+        ring_number=999,
+        talk=("999999", 1999999999, 999),
+    )
+    try:
+        state.encode(worst)
+    except state.StateError as error:
+        return str(error)
+    return ""
+
+
+# ------------------------------------------------------------------------------------------- numbers
+
+
+def keys_and_extensions(whole: Whole) -> Iterator[Problem]:
+    """A menu key that is also a whole extension there.  The beginning of one is fine: a pause tells them apart."""
+    routing = whole.routing
+    for step in _steps(routing):
+        keys = step.values.get("keys")
+        for target in step.values.get("extensions") or ():
+            if target.person:
+                members: tuple[str, ...] = (target.person,)
+            else:
+                group = routing.groups.get(target.group)
+                members = group.members if group else ()
+            for extension in members:
+                if isinstance(keys, Mapping) and extension in keys:
+                    yield problem(
+                        "E412",
+                        keys[extension].place,
+                        f"key {extension} is also the extension of {_who(routing, extension)}, who can be dialled here",
+                    )
+
+
+def _who(routing: Routing, extension: str) -> str:
+    person = routing.people.get(extension)
+    return person.name if person else extension
+
+
+def menus(whole: Whole) -> Iterator[Problem]:
+    """A menu that no key answers, and a ``then`` of one at which nobody can be dialled."""
+    for step in _steps(whole.routing):
+        if step.values.get("extensions") != () or "keys" not in step.values:
+            continue
+        if not step.values["keys"]:
+            yield problem("E415", step.place, "no key answers here: add keys, or extensions")
+        elif THEN in step.edges:
+            message = "then follows a talk with an extension dialled here, and there are no extensions"
+            yield problem("E407", step.edges[THEN].place, message)
+
+
+def emergency(whole: Whole) -> Iterator[Problem]:
+    """Extensions that are emergency numbers: the company's own list (error), the country's (warning)."""
+    routing = whole.routing
+    listed = routing.outbound.get("emergency", ())
+    for extension, person in routing.people.items():
+        if extension in listed:
+            yield problem("E501", person.place, f"{extension} is an emergency number under outbound: it must stay free")
+        elif 1 < len(extension) < 5 and routing.country and _is_emergency(extension, routing.country):
+            message = (
+                f"{extension} is an emergency number in {routing.country}: a phone that dials it gets {person.name}"
+            )
+            yield problem("W504", person.place, message)
+
+
+@lru_cache(maxsize=1024)
+def _is_emergency(number: str, country: str) -> bool:
+    return bool(phonenumbers.is_emergency_number(number, country))
+
+
+def codes(whole: Whole) -> Iterator[Problem]:
+    """A code that two switches or flows share."""
+    routing = whole.routing
+    used: dict[str, tuple[str, Place]] = {}
+    for name, hours in routing.hours.items():
+        if hours.switch:
+            yield from _code(used, hours.switch, f"the switch {name}", hours.place)
+    for name, flow in routing.flows.items():
+        if flow.code:
+            yield from _code(used, flow.code, f"the flow {name}", flow.place)
+
+
+def _code(used: dict[str, tuple[str, Place]], code: str, what: str, place: Place) -> Iterator[Problem]:
+    if code in used:
+        other, where = used[code]
+        yield problem("E503", place, f"the code {code} belongs to {other} already (line {where.line})")
+    used.setdefault(code, (what, place))
+
+
+def forwards(whole: Whole) -> Iterator[Problem]:
+    """People who forward to themselves, or to a mobile that they do not have."""
+    for extension, person in whole.routing.people.items():
+        for when, rule in person.forward.items():
+            if rule["to"] == extension:
+                yield problem("E506", person.place, f"{extension} forwards to themselves ({when})")
+            elif rule["to"] == "mobile" and person.mobile is None:
+                message = f'{extension} forwards to mobile ({when}), but has none: add mobile: "+…"'
+                yield problem("E506", person.place, message)
+
+
+CHECKS: tuple[Check, ...] = (
+    dangling_names,
+    unreachable,
+    loops,
+    recursion,
+    unset_variables,
+    room_for_values,
+    room_for_state,
+    keys_and_extensions,
+    menus,
+    emergency,
+    codes,
+    forwards,
+)

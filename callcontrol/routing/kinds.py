@@ -1,0 +1,1171 @@
+"""What a text in routing may mean: marshmallow fields that read a node of the file into a value.
+
+A kind knows how an operator writes one sort of thing (a duration, an edge, a prompt) and nothing of the
+section or step it stands in.  It meets a mistake by raising :class:`Wrong` with a ready :class:`Problem`, so
+that one load finds them all.  ``kind`` names the sort for whoever generates a schema or a manual from the
+fields, ``wants`` is the same in an operator's words.
+
+The surprise: fields return plain values, but what they *name* has to be found again, generically.  So every
+name that a field reads is also noted in the :class:`Reader` of the load under way (:func:`reading`), together
+with the flow and step it stands in.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, ClassVar, TypeVar
+from zoneinfo import ZoneInfo, available_timezones
+
+import marshmallow as ma
+import phonenumbers
+
+from callcontrol.routing import hours as clock
+from callcontrol.routing import nodes
+from callcontrol.routing.codes import problem
+from callcontrol.routing.hours import Hours, HoursError
+from callcontrol.routing.model import (
+    CallerList,
+    Edge,
+    File,
+    Place,
+    Problem,
+    Prompt,
+    Reference,
+    Stage,
+    Target,
+    Text,
+)
+from callcontrol.routing.nodes import Broken, Scalar, Tree, quoted
+from callcontrol.routing.nodes import Mapping as MappingNode
+from callcontrol.routing.nodes import Sequence as SequenceNode
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+VARIABLE = re.compile(r"[a-z][a-z0-9_]{0,31}")
+EXTENSION = re.compile(r"[0-9]{1,6}")
+LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z]{2,4})?")
+#: Words that an edge reads as an end, not as a name.
+SPECIAL = ("hangup", "return")
+#: Variables that every call has; no step can set the first two.
+BUILT_IN = ("caller", "called", "language")
+#: A variable's value, bytes of UTF-8; see ``state.py`` for the reason.
+LONGEST_VALUE = 64
+#: Characters of a text that is spoken.
+LONGEST_PROMPT = 2000
+SOUND_ENDINGS = (".wav", ".mp3", ".ogg")
+#: Suggestions looked for in one load: each looks at every known name.
+MOST_SUGGESTIONS = 200
+
+_SOUND = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}\.(wav|mp3|ogg)")
+_OTHER_SOUND = re.compile(r"\S+\.(flac|m4a|aac|wma|opus|gsm|aiff?|au|amr)", re.IGNORECASE)
+_HOLE = re.compile(r"\{([^{}]*)\}")
+_DURATION = re.compile(r"(?:(\d{1,4}(?:\.\d)?)h)? ?(?:(\d{1,4}(?:\.\d)?)m)? ?(?:(\d{1,6}(?:\.\d{1,3})?)s)?")
+_NUMBER = re.compile(r"\+?[0-9][0-9 ().-]{2,24}")
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_URL = re.compile(r"https?://[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::\d{1,5})?(?:[/?][!-~]*)?")
+_EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`|~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+_MOMENT = re.compile(r"(\d{4}-\d{2}-\d{2})[ T](\d{1,2}:\d{2})")
+_CODE = re.compile(r"[*#][0-9*#]{1,7}")
+
+
+# --------------------------------------------------------------------------------------- one load's notes
+
+
+@dataclass(slots=True)
+class Reader:
+    """What one load notes while fields are read.  ``flows``: every flow's step names, known beforehand."""
+
+    country: str | None = None
+    flows: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    flow: str | None = None
+    step: str | None = None
+    references: list[Reference] = field(default_factory=list)
+    #: Variables that get a value here; ``kind`` is ``variable``.
+    assigned: list[Reference] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+    def refer(self, kind: str, name: str, node: Tree) -> None:
+        """Note a name that must exist."""
+        self.references.append(Reference(kind, name, node.place, self.flow, self.step))
+
+    def assign(self, name: str, node: Tree) -> None:
+        """Note a variable that gets a value."""
+        self.assigned.append(Reference("variable", name, node.place, self.flow, self.step))
+
+
+_READER: ContextVar[Reader] = ContextVar("reader")
+
+
+@contextmanager
+def reading(reader: Reader) -> Iterator[Reader]:
+    """Fields that are read inside note their names in ``reader``."""
+    token = _READER.set(reader)
+    try:
+        yield reader
+    finally:
+        _READER.reset(token)
+
+
+# -------------------------------------------------------------------------------------------- mistakes
+
+
+class Wrong(ma.ValidationError):
+    """A value that cannot be read.  No problems: they have been reported already."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(list(problems))
+        self.problems = problems
+
+
+def wrong(code: str, node: Tree, message: str) -> Wrong:
+    """One mistake at ``node``."""
+    return Wrong(problem(code, node.place, message))
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that ``name`` most probably means, or None."""
+    names = sorted(set(known))
+    found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if found:
+        return found[0]
+    folded = {known.lower(): known for known in names}
+    return folded.get(name.lower().strip().replace(" ", "_"))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message: ``; did you mean "greet"?``, or nothing."""
+    found = closest(name, known)
+    return f"; did you mean {quoted(found)}?" if found else ""
+
+
+def each(items: Iterable[T], read: Callable[[T], Any]) -> list[Any]:
+    """``read`` of every item; raises one Wrong with the problems of all."""
+    values: list[Any] = []
+    problems: list[Problem] = []
+    failed = False
+    for item in items:
+        try:
+            values.append(read(item))
+        except Wrong as error:
+            failed = True
+            problems.extend(error.problems)
+    if failed:
+        raise Wrong(*problems)
+    return values
+
+
+def both(first: Callable[[], T], second: Callable[[], U]) -> tuple[T, U]:
+    """The results of two readings; raises one Wrong with the problems of both."""
+    values = each((first, second), lambda read: read())
+    return values[0], values[1]
+
+
+def _what(node: Tree) -> str:
+    return {Scalar: "text", MappingNode: "a mapping", SequenceNode: "a list"}.get(type(node), "this")
+
+
+# ----------------------------------------------------------------------------------------- mappings
+
+
+@cache
+def schema_of(fields: type[ma.Schema]) -> ma.Schema:
+    """The one instance of a schema: making one costs more than a load."""
+    return fields()
+
+
+def load_fields(
+    fields: type[ma.Schema], given: Mapping[str, Tree], at: Place, what: str, *, damaged: bool = False
+) -> tuple[dict[str, Any], list[Problem], bool]:
+    """Read ``given`` (known names only) by ``fields``.  If the mapping is ``damaged`` nothing is called missing.
+
+    Returns the values that could be read, all problems, and whether nothing is missing among the values (a
+    value whose problem was reported before is missing without a problem of its own).
+    """
+    schema = schema_of(fields)
+    try:
+        return schema.load(given), [], True
+    except ma.ValidationError as error:
+        problems: list[Problem] = []
+        for name, said in error.messages_dict.items():
+            for item in said:
+                if isinstance(item, Problem):
+                    problems.append(item)
+                elif not damaged:  # marshmallow's own word: the field is required
+                    wants = getattr(schema.fields[name], "wants", "")
+                    problems.append(problem("E302", at, f"{what} needs {quoted(name)}: {wants}"))
+        return dict(error.valid_data or {}), problems, False
+
+
+def options(fields: type[ma.Schema], node: Tree, what: str) -> dict[str, Any]:
+    """Read a mapping of options; raises Wrong with everything that is wrong in it."""
+    given = entries(node, what)
+    known = schema_of(fields).fields
+    read = {key.text: value for key, value in given if key.text in known}
+    problems = []
+    for key, _ in given:
+        if key.text not in known:
+            problems.append(
+                problem("E301", key.place, f"{what} has no option {quoted(key.text)}{did_you_mean(key.text, known)}")
+            )
+    if problems:
+        read |= meant_by(given, known)
+    values, more, whole = load_fields(fields, read, node.place, what, damaged=_damaged(node))
+    if problems or not whole:
+        raise Wrong(*problems, *more)
+    return values
+
+
+def meant_by(given: Iterable[tuple[Scalar, Tree]], known: Iterable[str]) -> dict[str, Tree]:
+    """The known names that unknown ones probably mean: they are broken, not missing as well."""
+    names, found = set(known), {key.text for key, _ in given}
+    meant = {closest(key.text, names): value for key, value in given if key.text not in names}
+    return {
+        name: Broken(value.path, value.line, value.column)
+        for name, value in meant.items()
+        if name is not None and name not in found
+    }
+
+
+def _damaged(node: Tree) -> bool:
+    return isinstance(node, MappingNode) and node.damaged
+
+
+def entries(node: Tree, what: str) -> list[tuple[Scalar, Tree]]:
+    """The items of a mapping; raises Wrong for anything else."""
+    if isinstance(node, Broken):
+        raise Wrong()
+    if not isinstance(node, MappingNode):
+        raise wrong("E303", node, f"{what} is written as name: value, not as {_what(node)}")
+    return node.items
+
+
+# ------------------------------------------------------------------------------------------- texts
+
+
+class Kind(ma.fields.Field[Any]):
+    """A marshmallow field whose input is a node.  ``read`` does the work and may be used by itself."""
+
+    kind: ClassVar[str] = "text"
+    wants: str = "text"
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        return self.read(value)
+
+    def read(self, node: Tree) -> Any:
+        """The value of ``node``; raises Wrong."""
+        raise NotImplementedError
+
+    def text(self, node: Tree) -> str:
+        """The text of ``node``; raises Wrong if it is a list or a mapping."""
+        if isinstance(node, Scalar):
+            return node.text
+        if isinstance(node, Broken):
+            raise Wrong()
+        raise wrong("E303", node, f"{self.wants} is wanted here, not {_what(node)}")
+
+    def refer(self, kind: str, name: str, node: Tree) -> None:
+        """Note a name that must exist."""
+        _READER.get().refer(kind, name, node)
+
+    def expected(self, code: str, node: Tree, why: str = "") -> Wrong:
+        """The mistake ``"x" is not <wants>``."""
+        text = quoted(node.text) if isinstance(node, Scalar) else _what(node)
+        return wrong(code, node, f"{text} is not {self.wants}{why}")
+
+
+def _clean(node: Tree, text: str, longest: int) -> str:
+    """Free text on one line; raises Wrong if it is empty, long, hostile or cut short by a comment."""
+    if isinstance(node, Scalar) and node.cut:
+        raise wrong(
+            "E117",
+            node,
+            f"the text ends with {quoted(text[-20:])} because a # begins a comment; put it in quotes, "
+            "or two spaces before the comment",
+        )
+    if "${" in text:
+        raise wrong("E310", node, "${ is not allowed in text: the switch would execute it")
+    hidden = nodes.unseen(text.replace("\n", " ").replace("\r", " "))
+    if hidden:
+        raise wrong("E310", node, f"the text contains {hidden}, which controls something or cannot be seen")
+    text = " ".join(text.split())
+    if not text:
+        raise wrong("E310", node, "the text is empty")
+    if len(text) > longest:
+        raise wrong("E310", node, f"the text has {len(text)} characters; {longest} is the most here")
+    return text
+
+
+class TextField(Kind):
+    """Free text on one line, ``longest`` characters at most."""
+
+    def __init__(self, longest: int = 200, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.longest = longest
+
+    def read(self, node: Tree) -> str:
+        return _clean(node, self.text(node), self.longest)
+
+
+class ChoiceField(Kind):
+    """One of a few words."""
+
+    kind = "choice"
+
+    def __init__(self, *words: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.words = words
+        self.wants = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+    def read(self, node: Tree) -> str:
+        text = self.text(node)
+        if text not in self.words:
+            hint = did_you_mean(text, self.words)
+            raise wrong("E304", node, f"{quoted(text)} is not one of: {', '.join(self.words)}{hint}")
+        return text
+
+
+class YesNoField(Kind):
+    """``true`` or ``false``."""
+
+    kind = "yesno"
+    wants = "true or false"
+
+    def read(self, node: Tree) -> bool:
+        text = self.text(node)
+        if text not in ("true", "false"):
+            raise self.expected("E304", node)
+        return text == "true"
+
+
+class CountField(Kind):
+    """A whole number from ``low`` to ``high``."""
+
+    kind = "count"
+
+    def __init__(self, low: int, high: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.low, self.high = low, high
+        self.wants = f"a whole number from {low} to {high}"
+
+    def read(self, node: Tree) -> int:
+        text = self.text(node)
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not self.low <= int(text) <= self.high:
+            raise self.expected("E305", node)
+        return int(text)
+
+
+class DurationField(Kind):
+    """A duration from ``low`` to ``high`` seconds; the value is seconds."""
+
+    kind = "duration"
+
+    def __init__(self, low: float, high: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.low, self.high = low, high
+        self.wants = f"a duration from {spoken(low)} to {spoken(high)}, such as {spoken(max(low, min(15, high)))}"
+
+    def read(self, node: Tree) -> float:
+        text = self.text(node)
+        found = _DURATION.fullmatch(text)
+        if not text.strip() or not found:
+            hint = f"; {text} of what? {text}s is seconds, {text}m minutes" if text.isdecimal() else ""
+            raise self.expected("E306", node, hint if len(text) < 6 else "")
+        hours, minutes, seconds = (float(part or 0) for part in found.groups())
+        value = hours * 3600 + minutes * 60 + seconds
+        if not self.low <= value <= self.high:
+            raise self.expected("E306", node)
+        return value
+
+
+def spoken(seconds: float) -> str:
+    """Seconds as operators write them: ``1h 30m``, ``45s``, ``0.5s``."""
+    whole = int(seconds)
+    parts = [f"{whole // 3600}h", f"{whole % 3600 // 60}m", f"{seconds % 60:g}s"]
+    return " ".join(part for part in parts if part[:-1] != "0") or "0s"
+
+
+class DigitsField(Kind):
+    """How many digits: ``4-8`` or ``4``; the value is (least, most)."""
+
+    kind = "digits"
+    wants = "a number of digits, such as 4 or 4-8 (32 at most)"
+
+    def read(self, node: Tree) -> tuple[int, int]:
+        found = re.fullmatch(r"([0-9]{1,2})(?: ?- ?([0-9]{1,2}))?", self.text(node))
+        if not found:
+            raise self.expected("E314", node)
+        least, most = int(found[1]), int(found[2] or found[1])
+        if not 1 <= least <= most <= 32:
+            raise self.expected("E314", node, "; the smaller one first" if least > most else "")
+        return least, most
+
+
+class NameField(Kind):
+    """A name that the operator gives."""
+
+    kind = "name"
+    wants = "a name: a small letter, then small letters, digits, _ or -, at most 32"
+
+    def read(self, node: Tree) -> str:
+        text = self.text(node)
+        if not NAME.fullmatch(text):
+            raise self.expected("E309", node, _better(text, NAME))
+        return text
+
+
+def _better(text: str, shape: re.Pattern[str]) -> str:
+    better = re.sub(r"[^a-z0-9_-]+", "_", text.lower()).strip("_-")
+    return f"; {better} would be one" if shape.fullmatch(better) and better != text else ""
+
+
+class EmailField(Kind):
+    """An e-mail address (the common part of RFC 5321; no quoted local parts)."""
+
+    kind = "email"
+    wants = "an e-mail address"
+
+    def read(self, node: Tree) -> str:
+        text = self.text(node)
+        if len(text) > 254 or not _EMAIL.fullmatch(text):
+            raise self.expected("E319", node)
+        return text
+
+
+class CodeField(Kind):
+    """A code that a phone dials: ``*21``."""
+
+    kind = "code"
+    wants = 'a code for a telephone: a star or hash, then digits, such as "*21"'
+
+    def read(self, node: Tree) -> str:
+        text = self.text(node)
+        if not _CODE.fullmatch(text):
+            raise self.expected("E325", node)
+        return text
+
+
+class CountryField(Kind):
+    """An ISO 3166 country of two capital letters."""
+
+    kind = "country"
+    wants = "a country of two capital letters, such as RU, IT, GB"
+
+    def read(self, node: Tree) -> str:
+        text = self.text(node)
+        if text not in phonenumbers.SUPPORTED_REGIONS:
+            known = {"UK": "GB"}.get(text.upper(), text.upper())
+            hint = f"; did you mean {known}?" if known in phonenumbers.SUPPORTED_REGIONS else ""
+            raise self.expected("E320", node, hint)
+        return text
+
+
+class ZoneField(Kind):
+    """A time zone of the IANA database."""
+
+    kind = "timezone"
+    wants = "a time zone, such as Europe/Moscow"
+
+    def read(self, node: Tree) -> str:
+        text = self.text(node)
+        if text not in _zones():
+            raise self.expected("E320", node, did_you_mean(text, _zones()))
+        ZoneInfo(text)
+        return text
+
+
+class LanguageField(Kind):
+    """A language tag.  Without ``known`` it has to be among the company's languages."""
+
+    kind = "language"
+    wants = "a language, such as en or pt-BR"
+
+    def __init__(self, *, known: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.known = known
+
+    def read(self, node: Tree) -> str:
+        text = self.text(node)
+        if not LANGUAGE.fullmatch(text):
+            raise self.expected("E320", node)
+        if not self.known:
+            _READER.get().refer("language", text, node)
+        return text
+
+
+class MomentField(Kind):
+    """A local date and time, naive: ``2026-11-23 09:00``."""
+
+    kind = "moment"
+    wants = "a date and time, such as 2026-11-23 09:00"
+
+    def read(self, node: Tree) -> dt.datetime:
+        found = _MOMENT.fullmatch(self.text(node))
+        if not found:
+            raise self.expected("E326", node)
+        hour, _, minute = found[2].partition(":")
+        try:
+            day = dt.date.fromisoformat(found[1])
+            moment = dt.datetime.combine(day, dt.time(int(hour), int(minute)))
+        except ValueError:
+            raise self.expected("E326", node, ": there is no such day or time") from None
+        if not clock.FIRST_YEAR <= moment.year <= clock.LAST_YEAR:
+            raise self.expected("E326", node, f": the year is not {clock.FIRST_YEAR} to {clock.LAST_YEAR}")
+        return moment
+
+
+# ------------------------------------------------------------------------------------------ containers
+
+
+class ListField(Kind):
+    """A list of one kind; a single value stands for a list of one.  The value is a tuple."""
+
+    kind = "list"
+
+    def __init__(self, item: Kind, *, twice: bool = False, empty: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.item, self.twice, self.empty = item, twice, empty
+        self.wants = f"a list; each item {item.wants}"
+
+    def read(self, node: Tree) -> tuple[Any, ...]:
+        items = listed(node)
+        if not items and not self.empty:
+            raise wrong("E303", node, "the list is empty")
+        values = each(items, self.item.read)
+        if not self.twice:
+            for i, value in enumerate(values):
+                if value in values[:i]:
+                    raise wrong("E323", items[i], "the same stands in this list twice")
+        return tuple(values)
+
+
+def listed(node: Tree) -> list[Tree]:
+    """The items of a list, or the one value that stands for a list of one."""
+    if isinstance(node, Broken):
+        raise Wrong()
+    return node.items if isinstance(node, SequenceNode) else [node]
+
+
+class OptionsField(Kind):
+    """A mapping read by a schema; the value is a dict."""
+
+    kind = "options"
+
+    def __init__(self, fields: type[ma.Schema], what: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.options, self.what = fields, what
+        known = schema_of(fields).fields
+        names = [name for name, field_ in known.items() if field_.required] or list(known)
+        self.wants = f"{{{', '.join(f'{name}: …' for name in names)}}}"
+
+    def read(self, node: Tree) -> dict[str, Any]:
+        return options(self.options, node, self.what)
+
+
+class MapField(Kind):
+    """A mapping of one kind to another; the value is a dict in the file's order."""
+
+    kind = "map"
+
+    def __init__(self, key: Kind, value: Kind, what: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.key, self.value, self.what = key, value, what
+        self.wants = what
+
+    def read(self, node: Tree) -> dict[Any, Any]:
+        found: dict[Any, Any] = {}
+
+        def one(item: tuple[Scalar, Tree]) -> None:
+            key, value = both(lambda: self.key.read(item[0]), lambda: self.value.read(item[1]))
+            if key in found:
+                raise wrong("E323", item[0], f"{quoted(item[0].text)} means what another entry means already")
+            found[key] = value
+
+        given = entries(node, self.what)
+        if not given:
+            raise wrong("E303", node, f"{self.what} is empty")
+        each(given, one)
+        return found
+
+
+# --------------------------------------------------------------------------------- names of other things
+
+
+class NamedField(Kind):
+    """The name of something that another section defines; ``refers`` is the kind of the reference."""
+
+    refers: ClassVar[str]
+
+    def read(self, node: Tree) -> str:
+        text = self.text(node)
+        _READER.get().refer(self.refers, text, node)
+        return text
+
+
+class FlowField(NamedField):
+    """The name of a flow."""
+
+    kind = refers = "flow"
+    wants = "the name of a flow"
+
+
+class QueueField(NamedField):
+    """The name of a queue."""
+
+    kind = refers = "queue"
+    wants = "the name of a queue"
+
+
+class ExtensionField(Kind):
+    """An extension; with ``exists`` there has to be a person behind it."""
+
+    kind = "extension"
+    wants = "an extension: one to six digits"
+
+    def __init__(self, *, exists: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.exists = exists
+
+    def read(self, node: Tree) -> str:
+        text = self.text(node)
+        if not EXTENSION.fullmatch(text):
+            raise self.expected("E308", node, "; people are named by their extension" if self.exists else "")
+        if self.exists:
+            _READER.get().refer("person", text, node)
+        return text
+
+
+class PeopleField(ListField):
+    """Extensions; a single one stands for a list of one."""
+
+    kind = "people"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(ExtensionField(), **kwargs)
+        self.wants = "a list of extensions"
+
+
+class EdgeField(Kind):
+    """Where an outcome leads."""
+
+    kind = "edge"
+    wants = "the name of a step or flow, flow/step, hangup or return"
+
+    def read(self, node: Tree) -> Edge:
+        text, place, reader = self.text(node), node.place, _READER.get()
+        if text in SPECIAL:
+            return Edge(None, None, text, place)
+        reader.refer("edge", text, node)
+        flow, slash, step = text.partition("/")
+        if slash:
+            return Edge(flow, step, None, place)
+        if reader.flow is not None and text in reader.flows.get(reader.flow, ()):
+            return Edge(None, text, None, place)
+        return Edge(text, None, None, place) if text in reader.flows else Edge(None, text, None, place)
+
+
+_EDGE = EdgeField()
+
+
+class _EdgesField(Kind):
+    """A mapping of names to edges, in order; the value is a tuple of pairs."""
+
+    refers: ClassVar[str]
+
+    def read(self, node: Tree) -> tuple[tuple[str, Edge], ...]:
+        def one(item: tuple[Scalar, Tree]) -> tuple[str, Edge]:
+            _READER.get().refer(self.refers, item[0].text, item[0])
+            return item[0].text, _EDGE.read(item[1])
+
+        given = entries(node, self.wants)
+        if not given:
+            raise wrong("E303", node, f"{self.wants} is empty")
+        return tuple(each(given, one))
+
+
+class CallerEdgesField(_EdgesField):
+    """List of callers -> edge; the first list that has the caller decides."""
+
+    kind, refers = "caller_edges", "list"
+    wants = "a mapping of lists to steps"
+
+
+class HoursEdgesField(_EdgesField):
+    """Hours -> edge; the first that is on decides."""
+
+    kind, refers = "hours_edges", "hours"
+    wants = "a mapping of hours to steps"
+
+
+class _KeyField(Kind):
+    kind = "key"
+    wants = "a key of a telephone: 0 to 9, star or hash"
+
+    def read(self, node: Tree) -> str:
+        text = self.text(node)
+        key = {"star": "*", "hash": "#"}.get(text, text)
+        if len(key) != 1 or key not in "0123456789*#":
+            why = "; a menu takes one key, for more use extensions or collect" if key.isdecimal() else ""
+            raise self.expected("E313", node, why)
+        return key
+
+
+class KeysField(MapField):
+    """Key -> edge: ``0`` to ``9``, ``star``, ``hash``."""
+
+    kind = "keys"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(_KeyField(), EdgeField(), "a mapping of keys to steps", **kwargs)
+
+
+# ------------------------------------------------------------------------------------------- numbers
+
+
+class NumberField(Kind):
+    """A telephone number; the value is E.164.  Local ones are read by the company's country."""
+
+    kind = "number"
+    wants = 'a telephone number; write it as "+74951234567"'
+
+    def read(self, node: Tree) -> str:
+        return self.number(node, self.text(node))
+
+    def number(self, node: Tree, text: str) -> str:
+        """``text`` as E.164; a warning if its country has no such numbers."""
+        reader = _READER.get()
+        if not _NUMBER.fullmatch(text):
+            raise self.expected("E307", node)
+        if not text.startswith("+") and reader.country is None:
+            raise self.expected("E307", node)
+        try:
+            found = phonenumbers.parse(text, None if text.startswith("+") else reader.country)
+        except phonenumbers.NumberParseException:
+            raise self.expected("E307", node, "; no country has this prefix") from None
+        why = phonenumbers.is_possible_number_with_reason(found)
+        if why == phonenumbers.ValidationResult.TOO_SHORT:
+            raise self.expected("E307", node, "; digits are missing")
+        if why == phonenumbers.ValidationResult.TOO_LONG:
+            raise self.expected("E307", node, "; it has too many digits")
+        if why not in (
+            phonenumbers.ValidationResult.IS_POSSIBLE,
+            phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY,
+        ):
+            raise self.expected("E307", node, "; its length is wrong for its country")
+        number = phonenumbers.format_number(found, phonenumbers.PhoneNumberFormat.E164)
+        if not _E164.fullmatch(number):
+            raise self.expected("E307", node)
+        if not phonenumbers.is_valid_number(found):
+            country = phonenumbers.region_code_for_country_code(found.country_code or 0)
+            reader.warnings.append(
+                problem("W505", node.place, f"{quoted(text)} does not look like a number of {country}; a typing error?")
+            )
+        return number
+
+
+_NUMBER_FIELD = NumberField()
+
+
+class OwnNumberField(NumberField):
+    """A number that the company owns."""
+
+    kind = "own_number"
+
+    def read(self, node: Tree) -> str:
+        number = super().read(node)
+        _READER.get().refer("number", number, node)
+        return number
+
+
+class PatternField(Kind):
+    """A caller's number, or its beginning with a star: ``+7812*``; ``otherwise`` where a default is allowed."""
+
+    kind = "pattern"
+    wants = 'a number such as "+74951234567", or its beginning with a star: "+7495*"'
+
+    def read(self, node: Tree) -> str:
+        text = self.text(node)
+        if text.endswith("*"):
+            if not re.fullmatch(r"\+[0-9]{0,14}", text[:-1]):
+                raise self.expected("E327", node, "; a beginning has a + and digits only")
+            return text
+        if "*" in text:
+            raise self.expected("E327", node, "; a star stands at the end")
+        return _NUMBER_FIELD.number(node, text)
+
+
+class CallersField(Kind):
+    """A list of callers: patterns and ``anonymous``; the value is a CallerList without its name."""
+
+    kind = "callers"
+    wants = "a list of callers' numbers, beginnings with a star, or anonymous"
+
+    def read(self, node: Tree) -> CallerList:
+        items = listed(node)
+        if not items:
+            raise wrong("E303", node, "the list is empty")
+        pattern = PatternField()
+        found: list[str] = each(
+            items, lambda item: "anonymous" if self.text(item) == "anonymous" else pattern.read(item)
+        )
+        for i, entry in enumerate(found):
+            if entry in found[:i]:
+                raise wrong("E323", items[i], "the same stands in this list twice")
+        return CallerList(
+            name="",
+            numbers=frozenset(entry for entry in found if entry[-1] != "*" and entry != "anonymous"),
+            prefixes=tuple(entry[:-1] for entry in found if entry[-1] == "*"),
+            anonymous="anonymous" in found,
+        )
+
+
+class EmergencyField(Kind):
+    """An emergency number: digits as they are dialled."""
+
+    kind = "emergency"
+    wants = "an emergency number: two to six digits"
+
+    def read(self, node: Tree) -> str:
+        text = self.text(node)
+        if not re.fullmatch(r"[0-9]{2,6}", text):
+            raise self.expected("E307", node)
+        return text
+
+
+# ------------------------------------------------------------------------------------------- targets
+
+
+class TargetField(Kind):
+    """Whom to dial.  ``only`` says which sorts are allowed: person, group, number, variable."""
+
+    kind = "target"
+
+    def __init__(self, *only: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.only = only or ("person", "group", "number", "variable")
+        words = {
+            "person": "an extension",
+            "group": "a group",
+            "number": "a number",
+            "variable": 'a "{variable}"',
+        }
+        names = [words[sort] for sort in self.only]
+        self.wants = f"{', '.join(names[:-1])} or {names[-1]}"
+
+    def read(self, node: Tree) -> Target:
+        text, place, reader = self.text(node), node.place, _READER.get()
+        target = self._target(text, node, place)
+        for sort in ("person", "group", "number", "variable"):
+            name = getattr(target, sort)
+            if name is None:
+                continue
+            if sort not in self.only:
+                raise self.expected("E317", node)
+            if sort != "number":
+                reader.refer(sort, name, node)
+        return target
+
+    def _target(self, text: str, node: Tree, place: Place) -> Target:
+        if EXTENSION.fullmatch(text):
+            return Target(person=text, place=place)
+        if "{" in text or "}" in text:
+            name = text[1:-1]
+            if text != f"{{{name}}}" or not VARIABLE.fullmatch(name):
+                raise self.expected("E317", node, '; a variable stands alone: "{manager}"')
+            return Target(variable=name, place=place)
+        if text[:1] == "+" or _NUMBER.fullmatch(text):
+            if "number" not in self.only:
+                raise self.expected("E317", node)
+            return Target(number=_NUMBER_FIELD.number(node, text), place=place)
+        if not NAME.fullmatch(text):
+            raise self.expected("E317", node)
+        return Target(group=text, place=place)
+
+
+class ExtensionsField(ListField):
+    """People and groups whose extensions a caller may dial."""
+
+    kind = "extensions"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(TargetField("person", "group"), **kwargs)
+        self.wants = "a list of extensions and groups"
+
+
+class _StageFields(ma.Schema):
+    to = ListField(TargetField(), required=True)
+    ring = DurationField(5, 300, required=True)
+    strategy = ChoiceField("together", "in-order", load_default="together")
+
+
+class StagesField(Kind):
+    """One target, or a list of stages ``{to, ring, strategy}``.
+
+    A single target gives one stage with ``ring`` 0.0: the step's own ``ring`` and ``strategy`` hold.
+    """
+
+    kind = "stages"
+    wants = 'an extension, a group, a number, a "{variable}", or a list of stages {to: …, ring: 15s}'
+
+    def read(self, node: Tree) -> tuple[Stage, ...]:
+        if isinstance(node, Scalar):
+            return (Stage((TargetField().read(node),), 0.0),)
+        if isinstance(node, MappingNode):
+            raise wrong("E303", node, "stages are a list: put [ ] around {to: …, ring: …}")
+        items = listed(node)
+        if not items:
+            raise wrong("E303", node, "the list of stages is empty")
+        if any(isinstance(item, Scalar) for item in items):
+            raise wrong(
+                "E303",
+                node,
+                "a list here is a list of stages; to ring several together write [{to: [301, 302], ring: 30s}]",
+            )
+        return tuple(each(items, self._stage))
+
+    def _stage(self, node: Tree) -> Stage:
+        found = options(_StageFields, node, "a stage")
+        return Stage(found["to"], found["ring"], found["strategy"])
+
+
+# -------------------------------------------------------------------------------------- speech and variables
+
+
+class PromptField(Kind):
+    """Text, a sound file, or one of them for each language.  ``position``: ``{position}`` is known here."""
+
+    kind = "prompt"
+    wants = "text, a sound file, or a mapping of languages to them"
+
+    def __init__(self, *, position: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.position = position
+
+    def read(self, node: Tree) -> Prompt:
+        if not isinstance(node, MappingNode):
+            return Prompt({"": self._saying(node)})
+        if not node.items:
+            raise wrong("E303", node, "the mapping of languages is empty")
+        language = LanguageField()
+
+        def one(item: tuple[Scalar, Tree]) -> tuple[str, Text | File]:
+            return both(lambda: language.read(item[0]), lambda: self._saying(item[1]))
+
+        return Prompt(dict(each(node.items, one)))
+
+    def _saying(self, node: Tree) -> Text | File:
+        text = _clean(node, self.text(node), LONGEST_PROMPT)
+        if text.lower().endswith(SOUND_ENDINGS) and " " not in text:
+            return self._file(node, text)
+        if _OTHER_SOUND.fullmatch(text):
+            raise wrong("E312", node, f"{quoted(text)}: sounds are .wav, .mp3 or .ogg files")
+        if re.fullmatch(r"[\w. -]{1,60}\.(wav|mp3|ogg)", text):
+            raise wrong("E312", node, f"{quoted(text)}: the name of a sound file has no spaces")
+        return Text(text, holes(node, text, known=("position",) if self.position else ()))
+
+    def _file(self, node: Tree, text: str) -> File:
+        if "/" in text or "\\" in text:
+            raise wrong("E312", node, f"{quoted(text)}: the file's name only; it lies in the company's sounds")
+        if not _SOUND.fullmatch(text):
+            why = "write the ending in small letters" if text != text.lower() else "letters, digits, . _ -"
+            raise wrong("E312", node, f"{quoted(text)} is not the name of a sound file: {why}")
+        _READER.get().refer("sound", text, node)
+        return File(text, node.place)
+
+
+def holes(node: Tree, text: str, known: Sequence[str] = ()) -> tuple[str, ...]:
+    """The variables in ``text``, in order, each once; they are noted as references unless ``known``."""
+    found: list[str] = []
+    for hole in _HOLE.finditer(text):
+        name = hole[1]
+        if not VARIABLE.fullmatch(name):
+            better = re.sub(r"[^a-z0-9_]+", "_", name.lower().strip())
+            hint = f"; did you mean {{{better}}}?" if VARIABLE.fullmatch(better) else ""
+            raise wrong("E311", node, f"{quoted(hole[0])} holds no variable{hint}")
+        if name not in found:
+            found.append(name)
+            if name not in known:
+                _READER.get().refer("variable", name, node)
+    rest = _HOLE.sub("", text)
+    if "{" in rest or "}" in rest:
+        raise wrong("E311", node, "a brace without its partner; a variable is written {name}")
+    return tuple(found)
+
+
+class VariableField(Kind):
+    """The name of a variable that gets a value."""
+
+    kind = "variable"
+    wants = "the name of a variable: a small letter, then small letters, digits or _"
+
+    def read(self, node: Tree) -> str:
+        text = self.text(node)
+        if not VARIABLE.fullmatch(text):
+            bare = text.strip("{}")
+            braces = f"; write {bare}, without braces" if VARIABLE.fullmatch(bare) else ""
+            raise self.expected("E309", node, braces or _better(text, VARIABLE))
+        if text in (*BUILT_IN, "position"):
+            raise wrong("E315", node, f"{quoted(text)} belongs to the call; take another name")
+        _READER.get().assign(text, node)
+        return text
+
+
+class VariablesField(ListField):
+    """Names of variables that get values."""
+
+    kind = "variables"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(VariableField(), **kwargs)
+        self.wants = "a list of names of variables"
+
+
+class AssignmentsField(Kind):
+    """Variable -> value, as it stands.  ``language`` may be set, to one of the company's languages."""
+
+    kind = "assignments"
+    wants = "a mapping of variables to values"
+
+    def read(self, node: Tree) -> dict[str, str]:
+        given = entries(node, self.wants)
+        if not given:
+            raise wrong("E303", node, "nothing is set here")
+        return dict(each(given, self._one))
+
+    def _one(self, item: tuple[Scalar, Tree]) -> tuple[str, str]:
+        name, node = item
+        if name.text == "language":
+            return "language", LanguageField().read(node)
+        variable = VariableField().read(name)
+        value = _clean(node, self.text(node), 1000)
+        if "{" in value or "}" in value:
+            raise wrong("E311", node, "a value is taken as it stands: no {variables} here")
+        size = len(value.encode())
+        if size > LONGEST_VALUE:
+            raise wrong("E316", node, f"the value has {size} bytes; {LONGEST_VALUE} is the most")
+        return variable, value
+
+
+class UrlField(Kind):
+    """A web address with ``{variables}`` behind the host."""
+
+    kind = "url"
+    wants = "a web address, such as https://crm.example.com/orders/{order}"
+
+    def read(self, node: Tree) -> str:
+        text = self.text(node)
+        if "${" in text:
+            raise wrong("E310", node, "${ is not allowed in text: the switch would execute it")
+        if len(text) > 500:
+            raise wrong("E318", node, f"the address has {len(text)} characters; 500 is the most")
+        if re.match(r"https?://[^/?]*@", text):
+            raise wrong("E318", node, "a web address here has no name or password: routing holds no secrets")
+        if re.match(r"https?://[^/?]*\{", text):
+            raise wrong("E318", node, "the host of a web address cannot come from a variable")
+        if not _URL.fullmatch(_HOLE.sub("x", text)):
+            raise self.expected("E318", node)
+        holes(node, text)
+        return text
+
+
+# --------------------------------------------------------------------------------------------- hours
+
+
+class HoursField(Kind):
+    """A company's hours; the value is an Hours without name, zone and public holidays."""
+
+    kind = "hours"
+    wants = "hours: days and times, such as {mon-fri: 09:00-18:00, holidays: closed}"
+
+    def read(self, node: Tree) -> Hours:
+        given = entries(node, self.wants)
+        if not given:
+            raise wrong("E303", node, "the hours are empty")
+        names = [key.text for key, _ in given]
+        if "switch" in names:
+            if len(names) > 1:
+                raise wrong("E324", node, "a switch has no times: hours are either a switch or a schedule")
+            return Hours("", "", switch=CodeField().read(given[0][1]), place=node.place)
+        week: list[tuple[clock.Span, ...]] = [()] * 7
+        taken: dict[int, str] = {}
+        found: list[tuple[clock.Dates, Scalar]] = []
+        holidays: tuple[clock.Span, ...] | None = None
+
+        def one(item: tuple[Scalar, Tree]) -> None:
+            nonlocal holidays
+            key, value = item
+            days, spans = both(lambda: self._days(key), lambda: self._spans(value))
+            if days is None:
+                holidays = spans
+            elif isinstance(days, clock.Dates):
+                found.append((clock.Dates(days.first, days.last, spans), key))
+            else:
+                for day in days:
+                    if day in taken:
+                        other = f"{clock.WEEKDAYS[day]} stands here and in {quoted(taken[day])}"
+                        raise wrong("E323", key, other)
+                    taken[day] = key.text
+                    week[day] = spans
+
+        each(given, one)
+        found.sort(key=lambda pair: pair[0].first)
+        for (before, _), (after, key) in itertools.pairwise(found):
+            if after.first <= before.last:
+                raise wrong("E323", key, f"{after.first} stands in another entry too")
+        return Hours("", "", tuple(week), holidays, tuple(dates for dates, _ in found), frozenset(), None, node.place)
+
+    def _days(self, key: Scalar) -> tuple[int, ...] | clock.Dates | None:
+        """Weekdays, dates without times, or None for ``holidays``."""
+        if key.text == "holidays":
+            return None
+        week = clock.weekdays(key.text)
+        if week is not None:
+            return week
+        try:
+            days = clock.dates(key.text)
+        except HoursError as error:
+            raise wrong("E322", key, f"{quoted(key.text)}: {error}") from None
+        if days is None:
+            short = "-".join(part.strip()[:3].lower() for part in re.split(r"-|–", key.text))
+            known = (*clock.WEEKDAYS, "mon-fri", "sat-sun", "holidays", "switch")
+            guess = f"; did you mean {quoted(short)}?" if clock.weekdays(short) else did_you_mean(key.text, known)
+            raise wrong("E322", key, f"{quoted(key.text)} is not a day: mon, mon-fri, holidays, 2027-01-11{guess}")
+        return clock.Dates(*days, ())
+
+    def _spans(self, node: Tree) -> tuple[clock.Span, ...]:
+        items = listed(node)
+        if not items:
+            raise wrong("E303", node, "the list of times is empty; write: closed")
+        words = [self.text(item) for item in items]
+        if words == ["closed"]:
+            return ()
+        if words == ["all day"]:
+            return (clock.ALL_DAY,)
+        if "closed" in words or "all day" in words:
+            raise wrong("E324", node, "closed and all day stand alone")
+        spans: list[clock.Span] = sorted(each(items, self._span), key=lambda span: span.start)
+        for first, second in itertools.pairwise(spans):
+            if second.start < first.end:
+                raise wrong("E323", node, f"{first} and {second} overlap")
+        return tuple(spans)
+
+    def _span(self, node: Tree) -> clock.Span:
+        text = self.text(node)
+        try:
+            return clock.span(text)
+        except HoursError as error:
+            raise wrong("E322", node, f"{quoted(text)} is not a time: {error}") from None

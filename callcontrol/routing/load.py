@@ -1,0 +1,723 @@
+"""A company's file -> a checked :class:`Routing`, or every problem in it.
+
+The only routing module that reads files (a company's YAML, the names of its sounds).  It knows the sections
+of a file and how a step is put together; what a text means is for ``kinds``, what a whole company means is
+for ``checks``, and what a step does is for its class.
+
+The surprise: loading goes on after mistakes.  What could be read is checked as well, so sections are read
+into a draft that may have holes; only a draft without an error becomes a Routing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import holidays
+
+from callcontrol.routing import checks, kinds, nodes, sections
+from callcontrol.routing.codes import problem
+from callcontrol.routing.hours import Hours
+from callcontrol.routing.kinds import Wrong, did_you_mean, wrong
+from callcontrol.routing.model import (
+    CallerList,
+    Edge,
+    Flow,
+    Group,
+    Number,
+    Person,
+    Place,
+    Problem,
+    Rehearsal,
+    Routing,
+)
+from callcontrol.routing.nodes import Broken, Scalar, Tree, quoted
+from callcontrol.routing.nodes import Mapping as MappingNode
+from callcontrol.steps import RESERVED_VERBS, VERBS
+from callcontrol.steps.base import COMMON_OPTIONS, OTHERWISE, THEN, Step
+
+#: The layout of a stored version.
+FORMAT = 1
+#: Years whose public holidays are frozen into a version.  Fixed, and not counted from today, so that the
+#: same file gives the same version on every machine and in every year.
+HOLIDAY_YEARS = range(2025, 2041)
+#: Problems shown of one file.
+MOST_PROBLEMS = 300
+COMPANY = re.compile(r"[a-z][a-z0-9-]{0,30}")
+
+#: Country -> its public holidays; None: unknown.  ``years`` as asked for.
+HolidaysFor = Callable[[str, range], Sequence[dt.date] | None]
+
+
+class LoadError(Exception):
+    """A directory or a stored version that cannot be read at all; ``str()`` says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One company's file after loading.  ``routing`` is None if there is an error among ``problems``.
+
+    ``numbers`` has the numbers that the file claims, also of a file with errors.
+    """
+
+    path: str
+    company: str
+    routing: Routing | None
+    problems: list[Problem]
+    source: str = ""
+    days_off: tuple[dt.date, ...] = ()
+    numbers: Mapping[str, Place] = field(default_factory=dict)
+
+
+# ------------------------------------------------------------------------------------- the way in
+
+
+@lru_cache(maxsize=64)
+def public_holidays(country: str, years: range) -> tuple[dt.date, ...] | None:
+    """The public holidays of a country (ISO 3166) in these years, sorted; None if none are known."""
+    if country not in holidays.list_supported_countries(include_aliases=False):
+        return None
+    return tuple(sorted(holidays.country_holidays(country, years=years)))
+
+
+def load_text(
+    text: str,
+    *,
+    path: str,
+    company: str,
+    holidays_for: HolidaysFor = public_holidays,
+    years: range = HOLIDAY_YEARS,
+    sounds: frozenset[str] | None = None,
+) -> Loaded:
+    """Load a company's file.
+
+    ``path`` is how problems name it.  ``sounds``: names of the files that exist; None: they are not checked.
+    """
+    draft, days_off = _read(text, path, company, lambda country: holidays_for(country, years))
+    problems = list(draft.problems)
+    if draft.whole is not None:
+        problems += checks.run(replace(draft.whole, sounds=sounds))
+    problems = _sorted(problems)
+    routing = None
+    if draft.whole is not None and not any(found.severity == "error" for found in problems):
+        version = _version(_stored(company, text, days_off))
+        routing = replace(draft.whole.routing, version=version)
+    if len(problems) > MOST_PROBLEMS:
+        more = f"{len(problems) - MOST_PROBLEMS} more problems are not shown; mend these first"
+        problems = [*problems[:MOST_PROBLEMS], problem("E120", problems[MOST_PROBLEMS].place, more)]
+    numbers = {n.number: n.place for n in draft.whole.routing.numbers.values()} if draft.whole else {}
+    return Loaded(path, company, routing, problems, text, days_off, numbers)
+
+
+def load_directory(path: Path | str, sounds: Path | str | None = None) -> list[Loaded]:
+    """Load every ``*.yaml`` of a directory, in the order of names; problems across files are not looked for.
+
+    ``sounds`` has a directory of sound files for each company; by default ``<path>/sounds``.  Raises LoadError
+    if the directory cannot be listed.
+    """
+    directory = Path(path)
+    try:
+        files = sorted(file for file in directory.iterdir() if file.suffix in (".yaml", ".yml") and file.name[0] != ".")
+    except OSError as error:
+        raise LoadError(f"the directory {directory} cannot be read: {error.strerror}") from None
+    folder = Path(sounds) if sounds is not None else directory / "sounds"
+    return [_load_file(file, folder) for file in files]
+
+
+def _load_file(file: Path, sounds: Path) -> Loaded:
+    path, company = str(file), file.stem
+    start = Place(path, 1, 1)
+    found: list[Problem] = []
+    if file.suffix == ".yml":
+        found.append(problem("E119", start, f"files end in .yaml; rename it to {file.stem}.yaml"))
+    elif not COMPANY.fullmatch(company):
+        message = "the file's name is the company's id: a small letter, then small letters, digits or -, 31 at most"
+        found.append(problem("E119", start, message))
+    if found:
+        return Loaded(path, company, None, found)
+    try:
+        with file.open("rb") as stream:
+            raw = stream.read(nodes.LARGEST_FILE + 1)
+    except OSError as error:
+        return Loaded(path, company, None, [problem("E118", start, f"cannot be read: {error.strerror}")])
+    text, found = nodes.decode(raw, path)
+    if text is None:
+        return Loaded(path, company, None, found)
+    return load_text(text, path=path, company=company, sounds=_names_in(sounds / company))
+
+
+def _names_in(folder: Path) -> frozenset[str]:
+    try:
+        return frozenset(file.name for file in folder.iterdir() if file.is_file())
+    except OSError:
+        return frozenset()
+
+
+def check_loaded(loaded: Iterable[Loaded]) -> list[Problem]:
+    """The problems of all files, and those between them: a number that two companies claim.  Sorted.
+
+    The number stays with the file that comes first by name; the mistake is the other's.
+    """
+    problems: list[Problem] = []
+    owners: dict[str, Loaded] = {}
+    for entry in loaded:
+        problems += entry.problems
+        for number, place in entry.numbers.items():
+            if number in owners:
+                other = owners[number].numbers[number]
+                problems.append(problem("E502", place, f"{number} is owned by another company already: {other}"))
+            else:
+                owners[number] = entry
+    return _sorted(problems)
+
+
+def check_directory(path: Path | str, sounds: Path | str | None = None) -> list[Problem]:
+    """All problems of a directory, sorted; what ``cordboard check`` prints.
+
+    A directory that cannot be read, or holds no company, is a problem as well.
+    """
+    start = Place(str(path), 1, 1)
+    try:
+        loaded = load_directory(path, sounds)
+    except LoadError as error:
+        return [problem("E118", start, str(error))]
+    if not loaded:
+        return [problem("E118", start, "there is no company here: no file that ends in .yaml")]
+    return check_loaded(loaded)
+
+
+def _sorted(problems: Iterable[Problem]) -> list[Problem]:
+    return sorted(dict.fromkeys(problems), key=lambda found: (found.place, found.code, found.message))
+
+
+# ------------------------------------------------------------------------------------ stored versions
+
+
+def compiled(entry: Loaded) -> bytes:
+    """The canonical stored form of a file without errors; :attr:`Routing.version` is its hash.
+
+    JSON of format, company, source text and the public holidays, so that a version means the same for ever.
+    """
+    return _stored(entry.company, entry.source, entry.days_off)
+
+
+def load_compiled(stored: bytes) -> Routing:
+    """The Routing of a stored version.  Raises LoadError if it cannot be read.
+
+    Nothing is checked again: the version was accepted when it was stored.
+    """
+    try:
+        data = json.loads(stored)
+        if data["format"] != FORMAT:
+            raise LoadError(f"the stored version has format {data['format']!r}; this program reads {FORMAT}")
+        days_off = tuple(dt.date.fromisoformat(day) for day in data["holidays"])
+        company, source = str(data["company"]), str(data["source"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise LoadError(f"the stored version cannot be read: {error!r}") from None
+    draft, _ = _read(source, f"{company}.yaml", company, lambda country: days_off)
+    errors = [found for found in draft.problems if found.severity == "error"]
+    if draft.whole is None or errors:
+        raise LoadError(f"the stored version cannot be read: {errors[0] if errors else 'it is empty'}")
+    return replace(draft.whole.routing, version=_version(stored))
+
+
+def _stored(company: str, source: str, days_off: Iterable[dt.date]) -> bytes:
+    data = {
+        "format": FORMAT,
+        "company": company,
+        "holidays": [day.isoformat() for day in days_off],
+        "source": source,
+    }
+    # A lone surrogate (refused, but hashed before that is known) must not raise.
+    return json.dumps(data, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
+def _version(stored: bytes) -> str:
+    return hashlib.sha256(stored).hexdigest()[:16]
+
+
+# -------------------------------------------------------------------------------------------- reading
+
+
+@dataclass(slots=True)
+class _Read:
+    """What reading a file gave: problems, and the whole company as far as it could be read."""
+
+    problems: list[Problem]
+    whole: checks.Whole | None
+
+
+def _read(
+    text: str, path: str, company: str, days_off: Callable[[str], Sequence[dt.date] | None]
+) -> tuple[_Read, tuple[dt.date, ...]]:
+    tree, problems = nodes.read(text, path)
+    if tree is None:
+        return _Read(problems, None), ()
+    if not isinstance(tree, MappingNode):
+        if not isinstance(tree, Broken):
+            problems.append(problem("E303", tree.place, "a company's file is a mapping that begins with cordboard: 1"))
+        return _Read(problems, None), ()
+    company_file = _Company(tree, path, problems)
+    with kinds.reading(company_file.reader):
+        whole = company_file.read(company, days_off)
+    return _Read([*problems, *company_file.reader.warnings], whole), company_file.days_off
+
+
+class _Company:
+    """The sections of one file, read one after another."""
+
+    def __init__(self, tree: MappingNode, path: str, problems: list[Problem]) -> None:
+        self.path = path
+        self.problems = problems
+        self.tree = tree
+        self.days_off: tuple[dt.date, ...] = ()
+        self.incomplete = False
+        self.unread: dict[str, Tree] = {}
+        flows = self._entries("flows", quietly=True)
+        self.reader = kinds.Reader(flows={name.text: _names_of_steps(flow) for name, flow in flows})
+
+    def read(self, company: str, days_off: Callable[[str], Sequence[dt.date] | None]) -> checks.Whole | None:
+        """The whole company, as far as it could be read."""
+        for key, _ in self.tree.items:
+            if key.text not in sections.SECTIONS:
+                hint = did_you_mean(key.text, sections.SECTIONS)
+                self._say("E301", key, f"there is no section {quoted(key.text)}{hint}")
+        given = {key.text: value for key, value in self.tree.items}
+        self.unread = kinds.meant_by(self.tree.items, sections.SECTIONS)
+        self.incomplete |= bool(self.unread) or self.tree.damaged
+        header = sections.Header._declared_fields
+        head, problems, _ = kinds.load_fields(
+            sections.Header,
+            {name: value for name, value in {**given, **self.unread}.items() if name in header},
+            Place(self.path, 1, 1),
+            "a company's file",
+            damaged=self.tree.damaged,
+        )
+        self.problems += problems
+        self.reader.country = head.get("country")
+        hours = self._hours(head, days_off)
+        numbers = self._section("numbers", kinds.NumberField(), self._number)
+        routing = Routing(
+            company=company,
+            version="",
+            title=head.get("company", company),
+            country=head.get("country", ""),
+            timezone=head.get("timezone", "UTC"),
+            languages=head.get("languages", ()),
+            numbers=numbers,
+            people=self._section("people", kinds.ExtensionField(exists=False), self._person),
+            groups=self._section("groups", kinds.NameField(), self._group),
+            lists=self._section("lists", kinds.NameField(), self._list),
+            hours=hours,
+            switches={name: found.switch for name, found in hours.items() if found.switch},
+            queues=self._section("queues", kinds.NameField(), self._queue),
+            outbound=self._outbound(),
+            flows=self._section("flows", kinds.NameField(), self._flow),
+            rehearsals=tuple(self._section("rehearsals", kinds.TextField(200), self._rehearsal(numbers)).values()),
+        )
+        return checks.Whole(
+            routing=routing,
+            references=tuple(self.reader.references),
+            assigned=tuple(self.reader.assigned),
+            names=self._names(head, numbers, routing.switches),
+            steps=self.reader.flows,
+            incomplete=self.incomplete,
+        )
+
+    # ------------------------------------------------------------------------------------- in general
+
+    def _say(self, code: str, node: Tree, message: str) -> None:
+        self.problems.append(problem(code, node.place, message))
+
+    def _entries(self, section: str, *, quietly: bool = False) -> list[tuple[Scalar, Tree]]:
+        node = self.tree.get(section)
+        if isinstance(node, MappingNode):
+            return node.items
+        if node is not None and not isinstance(node, Broken) and not quietly:
+            self._say("E303", node, f"the section {section} is a mapping of names to what they are")
+        return []
+
+    def _section(self, section: str, name: kinds.Kind, read: Callable[[str, Scalar, Tree], Any]) -> dict[str, Any]:
+        """Every entry of a section that could be read, by its name as ``name`` reads it."""
+        found: dict[str, Any] = {}
+        for key, node in self._entries(section):
+            try:
+                own, value = kinds.both(partial(name.read, key), partial(read, key.text, key, node))
+            except Wrong as error:
+                self.problems += error.problems
+                self.incomplete |= section in ("flows", "numbers")
+                continue
+            if own in found:
+                self._say("E323", key, f"{quoted(key.text)} is the same as an entry above")
+                continue
+            found[own] = value
+        if section == "numbers":
+            return {number: replace(value, number=number) for number, value in found.items()}
+        return found
+
+    def _names(
+        self, head: Mapping[str, Any], numbers: Mapping[str, Any], switches: Mapping[str, str]
+    ) -> dict[str, frozenset[str] | None]:
+        """The names that a reference may use, by its kind; None where the section itself is unreadable."""
+        names: dict[str, frozenset[str] | None] = {}
+        for kind, section in (
+            ("person", "people"),
+            ("group", "groups"),
+            ("list", "lists"),
+            ("hours", "hours"),
+            ("queue", "queues"),
+            ("flow", "flows"),
+        ):
+            node = self.tree.get(section)
+            readable = section not in self.unread and (
+                (isinstance(node, MappingNode) and not node.damaged) or node is None
+            )
+            names[kind] = frozenset(key.text for key, _ in self._entries(section)) if readable else None
+        claimed = [key.text for key, _ in self._entries("numbers")]
+        # Numbers are compared as E.164; one that could not be read would make a second problem of itself.
+        readable = len(numbers) == len(claimed) and "numbers" not in self.unread
+        names["number"] = frozenset([*numbers, *claimed]) if readable else None
+        names["switch"] = frozenset(switches)
+        names["language"] = frozenset(head["languages"]) if "languages" in head else None
+        return names
+
+    # --------------------------------------------------------------------------------------- sections
+
+    def _number(self, name: str, key: Scalar, node: Tree) -> Number:
+        found = kinds.options(sections.NumberFields, node, "a number")
+        return Number(name, found["flow"], found["set"], found["label"], key.place)
+
+    def _person(self, name: str, key: Scalar, node: Tree) -> Person:
+        found = kinds.options(sections.PersonFields, node, "a person")
+        return Person(extension=name, place=key.place, **found)
+
+    def _group(self, name: str, key: Scalar, node: Tree) -> Group:
+        if not isinstance(node, MappingNode):
+            return Group(name, kinds.PeopleField().read(node), place=key.place)
+        found = kinds.options(sections.RotaFields, node, "a group")
+        rotate, start = found["rotate"], found["from"]
+        if rotate is not None and start is None:
+            raise wrong("E324", node, 'a rota needs its beginning: "from", such as 2026-11-23 09:00')
+        if start is not None and rotate is None:
+            raise wrong("E324", node, '"from" is the beginning of a rota: "rotate" is missing (daily or weekly)')
+        return Group(name, found["members"], rotate, start, key.place)
+
+    def _list(self, name: str, key: Scalar, node: Tree) -> CallerList:
+        return replace(kinds.CallersField().read(node), name=name)
+
+    def _queue(self, name: str, key: Scalar, node: Tree) -> dict[str, Any]:
+        found = kinds.options(sections.QueueFields, node, "a queue")
+        agents = [agent["agent"] for agent in found["agents"]]
+        twice = sorted({agent for agent in agents if agents.count(agent) > 1})
+        if twice:
+            raise wrong("E323", node, f"an agent stands in the queue twice: {', '.join(twice)}")
+        return found
+
+    def _outbound(self) -> dict[str, Any]:
+        node = self.tree.get("outbound")
+        if node is None:
+            return {}
+        try:
+            return kinds.options(sections.OutboundFields, node, "outbound")
+        except Wrong as error:
+            self.problems += error.problems
+            return {}
+
+    def _hours(self, head: Mapping[str, Any], days_off: Callable[[str], Sequence[dt.date] | None]) -> dict[str, Hours]:
+        field_ = kinds.HoursField()
+        found: dict[str, Hours] = self._section(
+            "hours", kinds.NameField(), lambda name, key, node: replace(field_.read(node), name=name, place=key.place)
+        )
+        with_holidays = [hours for hours in found.values() if hours.holidays is not None]
+        country = head.get("country")
+        if with_holidays and country is not None:
+            known = days_off(country)
+            if known is None:
+                self.problems.append(
+                    problem(
+                        "E505",
+                        with_holidays[0].place,
+                        f"no public holidays are known for {country}; write the dates instead",
+                    )
+                )
+            self.days_off = tuple(known or ())
+        zone, free = head.get("timezone", "UTC"), frozenset(self.days_off)
+        return {
+            name: replace(hours, zone=zone, days_off=free if hours.holidays is not None else frozenset())
+            for name, hours in found.items()
+        }
+
+    # ------------------------------------------------------------------------------------------ flows
+
+    def _flow(self, name: str, key: Scalar, node: Tree) -> Flow:
+        given = kinds.entries(node, "a flow")
+        self.incomplete |= isinstance(node, MappingNode) and node.damaged
+        self.reader.flow = name
+        try:
+            return self._flow_of(name, key, given)
+        finally:
+            self.reader.flow = None
+
+    def _flow_of(self, name: str, key: Scalar, given: list[tuple[Scalar, Tree]]) -> Flow:
+        meaning = _RESERVED.get(name)
+        if meaning:
+            self._say("E408", key, f"{quoted(name)} is {meaning}; a flow needs another name")
+        steps: dict[str, Step] = {}
+        order = [step.text for step, _ in _steps_of(given)]
+        for step, node in _steps_of(given):
+            built = self._step(name, step, node)
+            if built is not None:
+                steps[step.text] = built
+        settings = {key.text: value for key, value in given if key.text in sections.FlowSettings._declared_fields}
+        for option, value in given:
+            if option.text not in settings and not isinstance(value, MappingNode | Broken):
+                self.incomplete = True
+                self._say(
+                    "E301",
+                    option,
+                    f"{quoted(option.text)} is neither a step ({option.text}: {{play: …}}) nor a setting of a "
+                    f"flow (start, on_error, code){did_you_mean(option.text, settings_of_flows())}",
+                )
+            elif option.text in settings and isinstance(value, MappingNode):
+                self._say("E408", option, f"{quoted(option.text)} is a setting of flows; a step needs another name")
+                del settings[option.text]
+        values, problems, whole = kinds.load_fields(sections.FlowSettings, settings, key.place, "a flow")
+        self.problems += problems
+        self.incomplete |= not whole
+        if not order:
+            self._say("E409", key, f"the flow {quoted(name)} has no step")
+        start = values.get("start")
+        if start is not None and order:
+            self.reader.refer("step", start, next(value for key, value in given if key.text == "start"))
+        first = start if start in order else next(iter(order), "")
+        return Flow(name, steps, first, values.get("on_error"), values.get("code"), key.place)
+
+    def _step(self, flow: str, key: Scalar, node: Tree) -> Step | None:
+        """A step, as far as it could be read; None if not even its verb is known."""
+        name = key.text
+        self.reader.step = name
+        try:
+            self._name_of_step(key)
+            verb = self._verb(key, node)
+            if verb is None or not isinstance(node, MappingNode):
+                self.incomplete = True
+                return None
+            return self._step_of(VERBS[verb], flow, key, node)
+        finally:
+            self.reader.step = None
+
+    def _name_of_step(self, key: Scalar) -> None:
+        try:
+            kinds.NameField().read(key)
+        except Wrong as error:
+            self.problems += error.problems
+        if key.text in _RESERVED:
+            self._say("E408", key, f"{quoted(key.text)} is {_RESERVED[key.text]}; a step needs another name")
+        elif key.text in self.reader.flows:
+            self._say("E408", key, f"{quoted(key.text)} is a flow; a step needs another name")
+
+    def _verb(self, key: Scalar, node: Tree) -> str | None:
+        if isinstance(node, Broken):
+            return None
+        given = kinds.entries(node, "a step")
+        verbs = [option for option, _ in given if option.text in VERBS]
+        later = [option for option, _ in given if option.text in RESERVED_VERBS]
+        for option in later:
+            message = f"{quoted(option.text)} is a verb of a later version; this one has: {', '.join(VERBS)}"
+            self._say("E403", option, message)
+        if len(verbs) > 1:
+            both = " and ".join(quoted(option.text) for option in verbs)
+            self._say("E402", verbs[1], f"{both} are verbs; a step does one thing")
+        elif not verbs and not later and not (isinstance(node, MappingNode) and node.damaged):
+            self._no_verb(key, [option for option, _ in given])
+        return verbs[0].text if len(verbs) == 1 and not later else None
+
+    def _no_verb(self, step: Scalar, options: list[Scalar]) -> None:
+        message = f"the step {quoted(step.text)} has no verb"
+        for option in options:
+            guess = _OTHER_VERBS.get(option.text) or kinds.closest(option.text, VERBS)
+            if guess:
+                self._say("E401", option, f"{message}, but {quoted(option.text)}; did you mean {quoted(guess)}?")
+                return
+        self._say("E401", step, f"{message}: {', '.join(VERBS)}")
+
+    def _step_of(self, step: type[Step], flow: str, key: Scalar, node: MappingNode) -> Step:
+        fields = step.Fields._declared_fields
+        outcomes = (THEN, OTHERWISE, *step.outcomes)
+        own: dict[str, Tree] = {}
+        common: dict[str, Tree] = {}
+        edges: dict[str, Edge] = {}
+        led: set[str] = set()
+        known = (*fields, *outcomes, *COMMON_OPTIONS)
+        what = _a(step)
+        failed = node.damaged
+        for option, value in node.items:
+            if option.text in fields:
+                own[option.text] = value
+            elif option.text in outcomes:
+                led.add(option.text)
+                try:
+                    edges[option.text] = kinds.EdgeField().read(value)
+                except Wrong as error:
+                    failed = True
+                    self.problems += error.problems
+            elif option.text in COMMON_OPTIONS:
+                common[option.text] = value
+            else:
+                failed = True
+                self._say("E301", option, _unknown_option(option.text, step))
+        for name, broken in kinds.meant_by(node.items, known).items():
+            own |= {name: broken} if name in fields else {}
+            led |= {name} & {*outcomes}
+        at = next(option for option in node.items if option[0].text == step.verb)[0].place
+        values, problems, whole = kinds.load_fields(step.Fields, own, at, what, damaged=node.damaged)
+        more, others, common_whole = kinds.load_fields(sections.CommonFields, common, at, what)
+        self.problems += [*problems, *others]
+        self.incomplete |= failed or not whole or not common_whole
+        built = step(
+            flow=flow,
+            name=key.text,
+            place=key.place,
+            edges=edges,
+            on_error=more.get("on_error"),
+            record=more.get("record"),
+            title=more.get("title"),
+            note=more.get("note"),
+            values=values,
+        )
+        self._edges_of(built, led, node, failed)
+        return built
+
+    def _edges_of(self, step: Step, led: set[str], node: MappingNode, failed: bool) -> None:
+        """The rules of ``then``, ``otherwise`` and the outcomes of one step."""
+        if step.then == "required" and THEN not in led and not node.damaged:
+            self._at("E405", step, f"{_a(step)} needs then: where does the call go on?")
+        if step.then == "never" and THEN in led:
+            self._say("E407", _key(node, THEN), f"{_a(step)} has no then: it would never be followed")
+        if step.needs_otherwise and OTHERWISE not in led and not node.damaged:
+            self._at("E406", step, f"{_a(step)} needs otherwise: for every other call")
+        if not step.outcomes and not step.needs_otherwise and OTHERWISE in led:
+            self._say("E407", _key(node, OTHERWISE), f"{_a(step)} has no otherwise: it would never be followed")
+        missing = [outcome for outcome in step.outcomes if outcome not in led]
+        if missing and OTHERWISE not in led and not failed:
+            words = f"{', '.join(missing[:-1])} and {missing[-1]}" if len(missing) > 1 else missing[0]
+            self._at("E404", step, f"nothing says what happens on {words}: add otherwise, or an edge for each")
+        if step.outcomes and not missing and OTHERWISE in led:
+            self._say("E407", _key(node, OTHERWISE), "every outcome has its own edge: otherwise is never followed")
+
+    def _at(self, code: str, step: Step, message: str) -> None:
+        self.problems.append(problem(code, step.place, message))
+
+    # ------------------------------------------------------------------------------------- rehearsals
+
+    def _rehearsal(self, numbers: Mapping[str, Number]) -> Callable[[str, Scalar, Tree], Rehearsal]:
+        def read(name: str, key: Scalar, node: Tree) -> Rehearsal:
+            self.reader.flow = self._home(node, numbers)
+            try:
+                found = kinds.options(sections.RehearsalFields, node, "a rehearsal")
+            finally:
+                self.reader.flow = None
+            call = found["call"]
+            return Rehearsal(
+                name=name,
+                caller=call["from"],
+                called=call["to"],
+                at=call["at"],
+                press=call["press"],
+                given=found["given"],
+                path=found["path"],
+                ends=found["ends"],
+                place=key.place,
+            )
+
+        return read
+
+    def _home(self, node: Tree, numbers: Mapping[str, Number]) -> str | None:
+        """The flow in which a rehearsal's call begins; names of its steps stand alone in the path."""
+        call = node.get("call") if isinstance(node, MappingNode) else None
+        to = call.get("to") if isinstance(call, MappingNode) else None
+        if not isinstance(to, Scalar):
+            return None
+        known = numbers.get(to.text)
+        return known.flow if known else None
+
+
+def settings_of_flows() -> tuple[str, ...]:
+    """What a flow has besides its steps."""
+    return tuple(sections.FlowSettings._declared_fields)
+
+
+def _names_of_steps(flow: Tree) -> frozenset[str]:
+    """The names of a flow's steps, also of what cannot be one."""
+    items = flow.items if isinstance(flow, MappingNode) else []
+    return frozenset(key.text for key, _ in items if key.text not in settings_of_flows())
+
+
+def _steps_of(items: list[tuple[Scalar, Tree]]) -> list[tuple[Scalar, Tree]]:
+    settings = settings_of_flows()
+    steps = [(key, value) for key, value in items if isinstance(value, MappingNode | Broken)]
+    return [(key, value) for key, value in steps if key.text not in settings]
+
+
+def _key(node: MappingNode, name: str) -> Scalar:
+    return next(key for key, _ in node.items if key.text == name)
+
+
+def _unknown_option(option: str, step: type[Step]) -> str:
+    """What to say about an option that a verb does not have."""
+    own = [*step.Fields._declared_fields, THEN, OTHERWISE, *step.outcomes, *COMMON_OPTIONS]
+    other = _OTHER_OPTIONS.get(option)
+    guess = other if other in own else kinds.closest(option, own)
+    message = f"{_a(step)} has no option {quoted(option)}"
+    if guess:
+        return f'{message}; did you mean "{guess}"?'
+    having = [verb for verb, other in VERBS.items() if option in (*other.Fields._declared_fields, *other.outcomes)]
+    return f"{message}; it belongs to {', '.join(having)}" if having else message
+
+
+def _a(step: Step | type[Step]) -> str:
+    return f"{'an' if step.verb == 'hours' else 'a'} {step.verb} step"
+
+
+#: What other systems call our verbs and options.  Only for messages: the language has no synonyms.
+_OTHER_VERBS = {
+    "say": "play",
+    "speak": "play",
+    "call": "dial",
+    "ring": "dial",
+    "transfer": "dial",
+    "ivr": "menu",
+    "gather": "collect",
+    "input": "collect",
+    "time": "hours",
+    "enqueue": "queue",
+    "run": "flow",
+}
+_OTHER_OPTIONS = {
+    "timeout": "ring",
+    "goto": "then",
+    "next": "then",
+    "else": "otherwise",
+    "default": "otherwise",
+    "retries": "tries",
+    "options": "keys",
+    "prompt": "greeting",
+}
+
+
+def _reserved() -> dict[str, str]:
+    words = dict.fromkeys((*COMMON_OPTIONS, *settings_of_flows()), "a word of the language")
+    words |= {outcome: "an outcome" for step in VERBS.values() for outcome in step.outcomes}
+    words |= dict.fromkeys(VERBS, "a verb")
+    words |= dict.fromkeys(RESERVED_VERBS, "a verb of a later version")
+    return words | dict.fromkeys(kinds.SPECIAL, "an end")
+
+
+_RESERVED = _reserved()

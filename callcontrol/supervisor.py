@@ -1,0 +1,479 @@
+"""Keep N controller processes alive: start, watch, kill what hangs, restart, drain, replace one by one.
+
+Plain Python: no gevent, nothing patched, since what watches must not share the fault of what is watched.
+It knows no call, no switch, no Redis.  A child is a command line and a pipe on which it writes one byte
+every quarter of a second from its own event loop (:func:`heartbeat`); the first byte says *I am ready*.
+
+Where the surprise lies:
+
+* A controller whose loop hangs keeps its sockets open, and a switch never notices (``freeswitch-facts.md``):
+  so silence on the pipe is answered with SIGKILL, which turns *hung* into *dead*, which a switch does notice.
+* When we ourselves did not run for a while (a stopped process, a paused machine), everybody seems silent.
+  What we did not see we do not judge: after a gap of our own each child gets that time again.
+* The parent-death signal belongs to the *thread* that forked, so children are forked by the main thread only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import enum
+import math
+import os
+import queue
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import structlog
+
+#: Tells a child the number of the pipe on which it beats.
+HEARTBEAT_VARIABLE = "CORDBOARD_HEARTBEAT_FD"
+
+#: A child ends with this code when it cannot start at all (port taken, routing unreadable…).
+CANNOT_START = 3
+
+_PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How patient the supervisor is; all in seconds."""
+
+    beat: float = 1.0  #: silence after the last beat until SIGKILL
+    first_beat: float = 15.0  #: from the start to the first beat
+    drain: float = 10.0  #: from SIGTERM to SIGKILL
+    quick_death: float = 5.0  #: a child that lived shorter counts towards the backoff
+    backoff_low: float = 0.1  #: delay of the second quick restart in a row (the first has none); doubles
+    backoff_high: float = 5.0
+
+
+# ------------------------------------------------------------------------------------- the child's side
+
+
+def heartbeat_fd() -> int | None:
+    """The pipe to beat on, or None when nobody supervises us.  Read once: it leaves the environment."""
+    text = os.environ.pop(HEARTBEAT_VARIABLE, "")
+    return int(text) if text.isdigit() else None
+
+
+def heartbeat(fd: int, *, every: float = 0.25, sleep: Callable[[float], object] | None = None) -> None:
+    """Beat on ``fd`` every ``every`` seconds for as long as the supervisor lives.  Run it in a greenlet.
+
+    Begin when the child is ready for calls.  ``sleep`` is ``time.sleep`` (gevent's, once it is patched)
+    unless given.  When the supervisor is gone the process sends itself SIGTERM, as if told to drain, and this
+    returns.
+    """
+    die_with_parent()
+    os.set_inheritable(fd, False)  # a grandchild that held the pipe would hide our death
+    os.set_blocking(fd, False)
+    while True:
+        try:
+            os.write(fd, b".")
+        except BlockingIOError:
+            pass  # the supervisor is stopped and the pipe full; it has enough to read
+        except OSError:
+            _log().warning("the supervisor is gone: draining", pid=os.getpid())
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        (sleep or time.sleep)(every)
+
+
+def die_with_parent(signum: int = signal.SIGTERM) -> None:
+    """Ask the kernel for ``signum`` when the parent dies.  Linux only; elsewhere the pipe's end must do."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
+
+
+def process_name(pid: int | None = None) -> str:
+    """``<host>-<pid>-<start>``: a name that no other process on this machine ever had, as ``[A-Za-z0-9-]+``.
+
+    Parent and child compute the same one.  ``start`` is made of the boot id and the start time in clock
+    ticks, since pid and ticks alone repeat from boot to boot; without ``/proc`` it is the time of asking.
+    """
+    number = os.getpid() if pid is None else pid
+    host = re.sub(r"[^A-Za-z0-9]+", "-", os.uname().nodename).strip("-")[:40] or "host"
+    try:
+        with open(f"/proc/{number}/stat", encoding="ascii", errors="replace") as stat:
+            # Field 22, counted after the command's name, which may itself hold blanks and brackets.
+            ticks = int(stat.read().rpartition(")")[2].split()[19])
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as boot:
+            start = f"{boot.read(8)}{ticks:x}"
+    except (OSError, ValueError, IndexError):
+        start = f"{time.time_ns() // 1_000_000:x}"
+    return f"{host}-{number}-{start}"
+
+
+# -------------------------------------------------------------------------------- the supervisor's side
+
+
+def supervise(
+    command_for_child: Callable[[int], list[str]],
+    processes: int,
+    *,
+    on_child_death: Callable[[str], None] | None = None,
+    on_reload: Callable[[], object] | None = None,
+    timing: Timing = Timing(),
+) -> int:
+    """Run ``processes`` children until SIGTERM or SIGINT; returns the exit code of the whole: 0, or 3.
+
+    ``command_for_child(i)`` gives the command line of child ``i`` (from 0).  ``on_child_death(process_name)``
+    is called after each death and ``on_reload()`` on SIGHUP, in a thread of their own, one call at a time, so
+    that they may take their time.
+
+    * a dead child is started again at once; one that dies soon, again and again, after 0.1 … 5 s;
+    * a child that has beaten and then is silent for a second is killed; the first beat may take 15 s;
+    * SIGTERM, SIGINT: children are told to drain (SIGTERM), killed after 10 s; a second SIGINT kills at once;
+    * SIGHUP: passed on once ``on_reload()`` is done, unless it raised (to a child that is still starting:
+      with its first beat);
+    * SIGUSR2: children are replaced one by one, the old one told to drain once the new one beats;
+    * 3 is returned only if the first start of every child ended with exit code 3; their own words are on
+      stderr, which children share.
+
+    Must be called in the main thread (signals, and the parent-death signal).  Raises ValueError for fewer
+    than one process, OSError when a program cannot be run at all at a child's first start.
+    """
+    if processes < 1:
+        raise ValueError(f"a supervisor needs at least one process, not {processes}")
+    return _Supervisor(command_for_child, processes, on_child_death, on_reload, timing).run()
+
+
+class _State(enum.Enum):
+    STARTING = "starting"  # deadline: the first beat
+    BEATING = "beating"  # deadline: the next beat
+    DRAINING = "draining"  # deadline: SIGKILL
+    KILLED = "killed"  # no deadline: SIGKILL cannot be refused
+
+
+@dataclass(slots=True, eq=False)
+class _Child:
+    index: int
+    process: subprocess.Popen[bytes]
+    name: str
+    pipe: int
+    started: float
+    deadline: float
+    state: _State = _State.STARTING
+    reload_when_ready: bool = False
+
+
+@dataclass(slots=True)
+class _Slot:
+    """One of the N places: who fills it, who is to replace them, and when to fill it if nobody does."""
+
+    index: int
+    child: _Child | None = None
+    successor: _Child | None = None
+    quick_deaths: int = 0
+    start_at: float = 0.0
+    starts: int = 0
+    first_code: int | None = None  # how the first start ended, if it ended without a beat
+
+
+@dataclass(slots=True)
+class _Rolling:
+    """A rolling restart: the slots still to do, and the old child whose end we wait for."""
+
+    to_do: list[int] = field(default_factory=list)
+    leaving: _Child | None = None
+
+
+class _Supervisor:
+    def __init__(
+        self,
+        command_for_child: Callable[[int], list[str]],
+        processes: int,
+        on_child_death: Callable[[str], None] | None,
+        on_reload: Callable[[], object] | None,
+        timing: Timing,
+    ) -> None:
+        self._command = command_for_child
+        self._timing = timing
+        self._slots = [_Slot(i) for i in range(processes)]
+        self._children: list[_Child] = []
+        self._rolling = _Rolling()
+        self._stopping = False
+        self._interrupts = 0
+        self._selector = selectors.DefaultSelector()
+        self._on_child_death = on_child_death
+        self._on_reload = on_reload
+        self._errands = _Errands()
+
+    def run(self) -> int:
+        with self._signals() as signals:
+            try:
+                return self._loop(signals)
+            finally:
+                for child in self._children:
+                    self._kill(child)
+                for child in list(self._children):
+                    self._bury(child, child.process.wait())
+                self._errands.finish()
+                self._selector.close()
+
+    def _loop(self, signals: int) -> int:
+        self._selector.register(signals, selectors.EVENT_READ)
+        self._selector.register(self._errands.done, selectors.EVENT_READ)
+        seen = time.monotonic()
+        while True:
+            self._start_what_is_due()
+            # Never longer than a beat: the length of a pass is how we notice that we were stopped ourselves.
+            for key, _ in self._selector.select(min(0.25, self._next_deadline() - time.monotonic())):
+                if key.fd == signals:
+                    for signum in _drain_pipe(signals):
+                        self._on_signal(signum)
+                elif key.fd == self._errands.done:
+                    _drain_pipe(key.fd)
+                    self._pass_reload_on()
+                elif _drain_pipe(key.fd):
+                    self._on_beat(key.data)
+                else:
+                    self._selector.unregister(key.fd)  # closed: it is dying, or will be found silent
+            now = time.monotonic()
+            if now - seen > 0.5:
+                for child in self._children:
+                    child.deadline += now - seen
+            seen = now
+            for child in list(self._children):
+                code = child.process.poll()
+                if code is not None:
+                    self._bury(child, code)
+                    self._on_exit(child, code)
+            self._judge(now)
+            self._roll()
+            if self._stopping and not self._children:
+                return 0
+            if all(slot.first_code == CANNOT_START for slot in self._slots):
+                _log().error("no process could start", processes=len(self._slots))
+                return CANNOT_START
+
+    # -------------------------------------------------------------------------------- starting, ending
+
+    def _start_what_is_due(self) -> None:
+        for slot in self._slots:
+            if not self._stopping and slot.child is None and slot.start_at <= time.monotonic():
+                slot.child = self._start(slot)
+
+    def _start(self, slot: _Slot) -> _Child | None:
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the command is the caller's own
+                self._command(slot.index),
+                stdin=subprocess.DEVNULL,
+                pass_fds=(writer,),
+                env={**os.environ, HEARTBEAT_VARIABLE: str(writer)},
+                process_group=0,  # Ctrl-C is for us; we decide what children hear
+            )
+        except OSError as error:
+            os.close(reader)
+            if not slot.starts:
+                raise
+            _log().error("a process could not be started", child=slot.index, error=str(error))
+            slot.start_at = time.monotonic() + self._timing.backoff_high
+            return None
+        finally:
+            os.close(writer)
+        now = time.monotonic()
+        slot.starts += 1
+        child = _Child(
+            slot.index, process, process_name(process.pid), reader, now, now + self._timing.first_beat
+        )
+        self._children.append(child)
+        self._selector.register(reader, selectors.EVENT_READ, child)
+        _log().info("process started", child=slot.index, pid=process.pid)
+        return child
+
+    def _bury(self, child: _Child, code: int) -> None:
+        """Forget a child that is dead and reaped."""
+        self._children.remove(child)
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(child.pipe)
+        os.close(child.pipe)
+        expected = child.state in (_State.DRAINING, _State.KILLED)
+        log = _log().info if expected else _log().warning
+        log("process ended", child=child.index, pid=child.process.pid, code=code, was=child.state.value)
+        if self._on_child_death is not None:
+            self._errands.run("what follows a death", partial(self._on_child_death, child.name))
+
+    def _on_exit(self, child: _Child, code: int) -> None:
+        slot = self._slots[child.index]
+        if slot.starts == 1 and child.state is _State.STARTING:
+            slot.first_code = code
+        if self._rolling.leaving is child:
+            self._rolling.leaving = None
+        elif slot.successor is child:
+            slot.successor = None
+            self._rolling.to_do.clear()
+            _log().error("rolling restart given up: no new process", child=slot.index, code=code)
+        elif slot.child is child:
+            slot.child, slot.successor = slot.successor, None
+            self._set_start(slot, child)
+
+    def _set_start(self, slot: _Slot, dead: _Child) -> None:
+        now = time.monotonic()
+        if now - dead.started >= self._timing.quick_death:
+            slot.quick_deaths = 0
+        delay = 0.0
+        if slot.quick_deaths:
+            delay = min(
+                self._timing.backoff_high, self._timing.backoff_low * 2 ** min(slot.quick_deaths - 1, 30)
+            )
+        slot.quick_deaths += 1
+        slot.start_at = now + delay
+
+    def _drain(self, child: _Child) -> None:
+        child.state = _State.DRAINING
+        child.deadline = time.monotonic() + self._timing.drain
+        _signal(child, signal.SIGTERM)
+
+    def _kill(self, child: _Child) -> None:
+        child.state = _State.KILLED
+        child.deadline = math.inf
+        _signal(child, signal.SIGKILL)
+
+    # -------------------------------------------------------------------------------------- what happens
+
+    def _on_beat(self, child: _Child) -> None:
+        if child.state is _State.STARTING:
+            child.state = _State.BEATING
+            _log().info("process ready", child=child.index, pid=child.process.pid)
+            if child.reload_when_ready:
+                _signal(child, signal.SIGHUP)
+            slot = self._slots[child.index]
+            slot.first_code = None
+            if slot.successor is child:
+                old, slot.child, slot.successor = slot.child, child, None
+                if old is not None:
+                    self._rolling.leaving = old
+                    self._drain(old)
+        if child.state is _State.BEATING:
+            child.deadline = time.monotonic() + self._timing.beat
+
+    def _on_signal(self, signum: int) -> None:
+        if signum in (signal.SIGTERM, signal.SIGINT):
+            self._interrupts += signum == signal.SIGINT
+            for child in self._children:
+                if self._stopping and self._interrupts > 1:
+                    self._kill(child)
+                elif child.state in (_State.STARTING, _State.BEATING):
+                    self._drain(child)
+            if not self._stopping:
+                _log().info("stopping", processes=len(self._children))
+            self._stopping = True
+        elif signum == signal.SIGHUP:
+            self._errands.run("the reload", self._on_reload or (lambda: None), tell=True)
+        elif signum == signal.SIGUSR2:
+            _log().info("rolling restart", processes=len(self._slots))
+            self._rolling.to_do = [slot.index for slot in self._slots]
+
+    def _pass_reload_on(self) -> None:
+        for child in self._children:
+            # A Python that has no handler yet dies of SIGHUP, and may have read the old routing already.
+            if child.state is _State.STARTING:
+                child.reload_when_ready = True
+            elif child.state is _State.BEATING:
+                _signal(child, signal.SIGHUP)
+
+    def _judge(self, now: float) -> None:
+        for child in self._children:
+            if child.deadline <= now:
+                _log().error(
+                    "process killed", child=child.index, pid=child.process.pid, was=child.state.value
+                )
+                self._kill(child)
+
+    def _roll(self) -> None:
+        """Begin the next replacement, unless one is under way."""
+        rolling = self._rolling
+        if self._stopping or rolling.leaving or any(slot.successor for slot in self._slots):
+            return
+        if rolling.to_do and (slot := self._slots[rolling.to_do[0]]).child is not None:
+            rolling.to_do.pop(0)
+            slot.successor = self._start(slot)
+
+    def _next_deadline(self) -> float:
+        times = [child.deadline for child in self._children]
+        times += [slot.start_at for slot in self._slots if slot.child is None and not self._stopping]
+        return max(min(times, default=math.inf), 0.0)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[int]:
+        """The pipe on which signals arrive as bytes; handlers are put back at the end."""
+        reader, writer = os.pipe()
+        for fd in (reader, writer):
+            os.set_blocking(fd, False)
+        before: dict[int, Any] = {}
+        old_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        try:
+            for heard in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
+                before[heard] = signal.signal(heard, lambda *_: None)
+            yield reader
+        finally:
+            for heard_before, handler in before.items():
+                signal.signal(heard_before, handler)
+            signal.set_wakeup_fd(old_fd)
+            os.close(reader)
+            os.close(writer)
+
+
+class _Errands:
+    """Does the caller's slow things in one thread, so that a slow disk or Redis never stops the watching."""
+
+    def __init__(self) -> None:
+        self.done, self._tell = os.pipe()  # a byte here: something is done that was to be told
+        os.set_blocking(self.done, False)
+        self._queue: queue.SimpleQueue[tuple[str, Callable[[], object], bool] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="errands", daemon=True)
+
+    def run(self, what: str, errand: Callable[[], object], *, tell: bool = False) -> None:
+        """Do it when its turn comes; ``tell``: make ``done`` readable afterwards, unless it raised."""
+        if not self._thread.is_alive():
+            self._thread.start()
+        self._queue.put((what, errand, tell))
+
+    def finish(self, timeout: float = 5.0) -> None:
+        """Wait at most ``timeout`` seconds for what is still to be done."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join(timeout)
+        if not self._thread.is_alive():
+            os.close(self.done)
+            os.close(self._tell)
+
+    def _work(self) -> None:
+        while (item := self._queue.get()) is not None:
+            what, errand, tell = item
+            try:
+                errand()
+            except Exception:
+                _log().exception(f"{what} failed")
+            else:
+                if tell:
+                    os.write(self._tell, b".")
+
+
+def _drain_pipe(fd: int) -> bytes:
+    """All that waits in a non-blocking pipe; empty only at its end."""
+    data = b""
+    with contextlib.suppress(BlockingIOError):
+        while chunk := os.read(fd, 4096):
+            data += chunk
+    return data
+
+
+def _signal(child: _Child, signum: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        child.process.send_signal(signum)
+
+
+def _log() -> Any:
+    return structlog.get_logger("supervisor")

@@ -1,0 +1,300 @@
+"""Everything Cordboard keeps in Redis, and the only module that speaks to it.
+
+Every change of state is one Lua script, so that a process killed at any moment leaves a whole state behind.
+It knows no socket of a switch, no file and no flow; of facts it knows the few that change what is kept here.
+
+========================================  =================================================================
+``cordboard:facts``                       stream: one field, ``fact``, the line as it was written
+``cordboard:facts:offsets``               hash: file → bytes of it that are in the stream
+``cordboard:live:<switch>``               hash: call → ``{"company", "at", "epoch"}``, from start to end
+``cordboard:ended:<call>``                who tells the end: ``?…`` claimed, ``~file`` began, ``+file`` told
+any other name                            a lease: its owner, until it expires
+========================================  =================================================================
+
+Where the surprise lies:
+
+* redis-py 8 tries ten times by default, so that one increment may count three times and a dead server costs
+  a minute: here nothing is tried twice, and everything has a time-out.
+* Nothing here raises because of Redis: a call must never end because of it.  *Away* is a value.
+* A script may have run although its answer never came.  So each can be run again: shipping names the offset
+  it starts from, a claim and a lease name their owner.
+* A claim is advice, with a short life; the truth is what the shipping script does: it lets the first end of a
+  call into the stream and no other, whoever claimed it, and whether Redis was there to be asked or not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+import structlog
+from redis.backoff import NoBackoff
+from redis.commands.core import Script
+from redis.retry import Retry
+
+STREAM = "cordboard:facts"
+OFFSETS = "cordboard:facts:offsets"
+#: The stream's length: about this many facts.
+MOST_FACTS = 1_000_000
+#: How long the end of a call is remembered, seconds.  No call lasts, and no file waits, longer.
+ENDED_SECONDS = 172_800
+#: How long a claim keeps others from telling an end, seconds: time to write and ship it.
+CLAIM_SECONDS = 30
+
+# KEYS offsets, stream.  ARGV file, from, to, MAXLEN, seconds to remember ends, then in the file's order:
+#   F lines                             facts that change nothing here, as they stand in the file
+#   S line call switch epoch live       a call is owned now
+#   E line call switch                  the end of a call
+#   O line call                         told on behalf of a call that nobody owned, before its end
+# Answers the offset that is true now, how many facts others had told before, and how many lines are no facts.
+_SHIP = """
+local at = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')
+if at ~= tonumber(ARGV[2]) then return {at, 0, 0} end
+local repeats, damaged = 0, 0
+local i = 6
+local function tell(line)
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'fact', line)
+end
+while i <= #ARGV do
+    local kind, line, call = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+    if kind == 'F' then
+        for one in string.gmatch(line, '[^\\n]+') do
+            if string.byte(one) == 123 and string.byte(one, -1) == 125 then
+                tell(one)
+            else
+                damaged = damaged + 1
+            end
+        end
+        i = i + 2
+    else
+        local ended = 'cordboard:ended:' .. call
+        local teller = redis.call('GET', ended) or ''
+        local told = string.sub(teller, 1, 1) == '+'
+        if kind == 'S' then
+            tell(line)
+            local live = 'cordboard:live:' .. ARGV[i + 3]
+            local known = redis.call('HGET', live, call)
+            local epoch = known and tonumber(string.match(known, '"epoch":(%d+)')) or 0
+            if not told and epoch <= tonumber(ARGV[i + 4]) then
+                redis.call('HSET', live, call, ARGV[i + 5])
+            end
+            i = i + 6
+        elseif kind == 'E' then
+            if told then
+                repeats = repeats + 1
+            else
+                redis.call('SET', ended, '+' .. ARGV[1], 'EX', ARGV[5])
+                tell(line)
+            end
+            redis.call('HDEL', 'cordboard:live:' .. ARGV[i + 3], call)
+            i = i + 4
+        else
+            if told or (string.sub(teller, 1, 1) == '~' and teller ~= '~' .. ARGV[1]) then
+                repeats = repeats + 1
+            else
+                redis.call('SET', ended, '~' .. ARGV[1], 'EX', ARGV[5])
+                tell(line)
+            end
+            i = i + 3
+        end
+    end
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return {tonumber(ARGV[3]), repeats, damaged}
+"""
+
+# KEYS ended.  ARGV claim, seconds.
+_CLAIM = """
+local teller = redis.call('GET', KEYS[1])
+if not teller then
+    redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+    return 1
+end
+return teller == ARGV[1] and 1 or 0
+"""
+
+# KEYS lease.  ARGV owner, milliseconds (0: give it back).
+_LEASE = """
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[1] then return 0 end
+if ARGV[2] == '0' then
+    redis.call('DEL', KEYS[1])
+else
+    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+end
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """What became of a batch of facts."""
+
+    offset: int  #: bytes of the file that are in the stream now; another than hoped for: nothing was shipped
+    repeats: int = 0  #: facts left out because the end of their call had been told by somebody else
+    damaged: int = 0  #: lines left out because they are no facts
+
+
+class Switchboard:
+    """One process's way to Redis.  Works with gevent's sockets and with plain ones.
+
+    ``url`` is ``redis://host:port/db``, ``rediss://…`` or ``unix://…`` (ValueError if it is none); ``name``
+    is unique among processes: claims are told apart by it.  Nothing is connected until it is used.
+    """
+
+    def __init__(self, url: str, *, name: str) -> None:
+        self._name = name
+        #: Whether Redis did what it was last asked.
+        self.available = True
+        #: How many facts were left out because somebody else had told the end of their call.
+        self.repeats = 0
+        self._redis: Any = redis.Redis.from_url(
+            url,
+            client_name=name,
+            protocol=2,
+            socket_connect_timeout=0.5,
+            socket_timeout=1.0,
+            retry=Retry(NoBackoff(), 10),
+            health_check_interval=30,
+            driver_info=None,
+        )
+        self._ship: Script = self._redis.register_script(_SHIP)
+        self._claim: Script = self._redis.register_script(_CLAIM)
+        self._lease: Script = self._redis.register_script(_LEASE)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._redis.close()
+
+    # -------------------------------------------------------------------------------------------- facts
+
+    def ship(self, file: str, start: int, end: int, lines: bytes) -> Shipped | None:
+        """Put the lines of ``file`` between the offsets ``start`` and ``end`` (bytes) into the stream, once.
+
+        They go in only if the file has been shipped up to ``start`` exactly, and the answer says up to where
+        it has been: so a caller who does not know, or did not hear the answer, simply asks.  None: Redis is
+        away, and may or may not have done it.
+        """
+        arguments = [file, start, end, MOST_FACTS, ENDED_SECONDS, *_operations(lines)]
+        answer = self._do(self._ship, [OFFSETS, STREAM], arguments)
+        if answer is None:
+            return None
+        offset, repeats, damaged = map(int, answer)
+        if repeats:
+            self.repeats += repeats
+            _log().info("facts of an end that another process had told were left out", facts=repeats, file=file)
+        return Shipped(offset, repeats, damaged)
+
+    def offsets(self, files: Sequence[str]) -> dict[str, int] | None:
+        """How many bytes of each file are in the stream; None: Redis is away."""
+        if not files:
+            return {}
+        answer = self._do(self._redis.hmget, OFFSETS, list(files))
+        return None if answer is None else {f: int(at or 0) for f, at in zip(files, answer, strict=True)}
+
+    def live_calls(self, switch: str) -> dict[str, dict[str, Any]]:
+        """The calls of a switch that have begun and not ended: ``{call: {"company", "at", "epoch"}}``.
+
+        Empty too while Redis is away: what is not known to live is not missed.
+        """
+        answer: Mapping[bytes, bytes] = self._do(self._redis.hgetall, f"cordboard:live:{switch}") or {}
+        return {call.decode(): json.loads(known) for call, known in answer.items()}
+
+    # ------------------------------------------------------------------------------ who does what is nobody's
+
+    def claim_end(self, call: str, identity: str) -> bool | None:
+        """Whether this process shall tell the end of a call that nobody owns; None: Redis is away, so nobody
+        knows, and telling it is right: what is told twice enters the stream once.
+        """
+        claim = f"?{identity} {self._name}"
+        answer = self._do(self._claim, [f"cordboard:ended:{call}"], [claim, CLAIM_SECONDS])
+        return None if answer is None else bool(answer)
+
+    def lease(self, name: str, owner: str, seconds: float) -> bool:
+        """Whether ``owner`` holds the lease ``name`` from now for ``seconds``: taken, or renewed.
+
+        False while somebody else holds it, or while Redis is away.
+        """
+        return bool(self._do(self._lease, [name], [owner, max(1, int(seconds * 1000))]))
+
+    def release(self, name: str, owner: str) -> bool:
+        """Give a lease back, if ``owner`` has it."""
+        return bool(self._do(self._lease, [name], [owner, 0]))
+
+    # ---------------------------------------------------------------------------------------------------
+
+    def _do(self, command: Any, *arguments: Any) -> Any:
+        """The answer, or None: Redis is away, or refuses (full, read-only, loading: the same to a call)."""
+        try:
+            answer = command(*arguments)
+        except (redis.RedisError, OSError) as error:
+            if self.available:
+                _log().warning("Redis is away", error=f"{type(error).__name__}: {error}"[:200])
+            self.available = False
+            return None
+        if not self.available:
+            _log().info("Redis is back")
+        self.available = True
+        return answer
+
+
+_Arguments = list[bytes | str | int]
+
+
+def _operations(lines: bytes) -> _Arguments:
+    """Lines of a file as arguments of the shipping script.
+
+    Most facts change nothing here and are neither split nor parsed: at 60 calls a second of twenty facts each
+    that would cost as much as writing them.
+    """
+    arguments: _Arguments = []
+    done = 0
+    for start, end in _notable(lines):
+        if start > done:
+            arguments += ["F", lines[done:start]]
+        arguments += _operation(lines[start:end])
+        done = end
+    if done < len(lines):
+        arguments += ["F", lines[done:]]
+    return arguments
+
+
+def _notable(lines: bytes) -> list[tuple[int, int]]:
+    """Where the lines are that may change something here, in order."""
+    found = set()
+    for mark in (
+        b'"type":"call.',
+        b'"n":-',
+    ):  # as FactFile writes them; text inside a fact has its quotes escaped
+        at = lines.find(mark)
+        while at >= 0:
+            end = lines.find(b"\n", at)
+            end = len(lines) if end < 0 else end
+            found.add((lines.rfind(b"\n", 0, at) + 1, end))
+            at = lines.find(mark, end)
+    return sorted(found)
+
+
+def _operation(line: bytes) -> _Arguments:
+    """One line, parsed."""
+    try:
+        fact = json.loads(line)
+        type_, call, n = fact["type"], fact["call"], int(fact["n"])
+        epoch, switch = int(fact["epoch"]), str(fact["switch"])
+    except (ValueError, KeyError, TypeError):
+        return ["F", line]
+    if not isinstance(call, str):
+        return ["F", line]
+    if type_ in ("call.started", "call.taken_over"):
+        live = {"company": fact.get("company"), "at": fact.get("at"), "epoch": epoch}
+        return ["S", line, call, switch, epoch, json.dumps(live, separators=(",", ":"))]
+    if type_ == "call.ended":
+        return ["E", line, call, switch]
+    return ["O", line, call] if n < 0 else ["F", line]
+
+
+def _log() -> Any:
+    return structlog.get_logger("switchboard")

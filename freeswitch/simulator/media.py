@@ -1,0 +1,82 @@
+"""How long a sound lasts, and the recordings that the stand-in writes.
+
+No audio is ever mixed: a sound is its length, and a recording is a WAV file of the right length with a tone
+in it, so that what reads it afterwards (a duration, a checksum, an upload) has something real to read.
+Knows nothing of calls.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+import wave
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["RATE", "Sound", "find_sounds", "write_wav"]
+
+RATE = 8000  # samples per second of every recording, as a PCMU call has them
+_TONE = struct.pack("<80h", *(int(8000 * math.sin(2 * math.pi * n / 20)) for n in range(80)))  # 10 ms of 400 Hz
+_GENERATED = re.compile(r"%\((\d+),(\d+)[^)]*\)")
+_LENGTH_UNKNOWN = 1.0  # seconds given to a file that exists but is no WAV (mp3, ogg)
+
+
+class Sound(NamedTuple):
+    """One thing to play: how a listener would name it, and its length in seconds (None: until it is stopped)."""
+
+    label: str
+    seconds: float | None
+
+
+def find_sounds(spec: str, lengths: Mapping[str, float]) -> list[Sound] | None:
+    """The sounds behind a `playback` argument, or None where FreeSWITCH would say FILE NOT FOUND.
+
+    `lengths` gives seconds by whole path or by file name, for sounds that exist only in a story.
+    """
+    if spec.startswith("file_string://"):
+        found = [find_sounds(part, lengths) for part in spec.removeprefix("file_string://").split("!")]
+        return [sound for part in found if part for sound in part] or None
+    if spec.startswith("silence_stream://"):
+        milliseconds = spec.removeprefix("silence_stream://").partition(",")[0]
+        return [Sound("silence", None if milliseconds.startswith("-") else int(milliseconds or 0) / 1000)]
+    if spec.startswith("tone_stream://"):
+        return [Sound(spec, _tone_seconds(spec))]
+    if spec.startswith("local_stream://"):
+        return [Sound(spec, None)]
+    path = spec.partition("@@")[0]
+    for name in (path, path.rsplit("/", 1)[-1]):
+        if name in lengths:
+            return [Sound(path, lengths[name])]
+    try:
+        with wave.open(path, "rb") as sound:
+            return [Sound(path, sound.getnframes() / sound.getframerate())]
+    except OSError:
+        return None
+    except (wave.Error, EOFError):
+        return [Sound(path, _LENGTH_UNKNOWN)]
+
+
+def _tone_seconds(spec: str) -> float | None:
+    loops = re.search(r"loops=(-?\d+)", spec)
+    times = int(loops[1]) if loops else 1
+    if times < 0:
+        return None
+    once = sum(int(on) + int(off) for on, off in _GENERATED.findall(spec))
+    return once * times / 1000
+
+
+def write_wav(path: str, seconds: float) -> int:
+    """Write `seconds` of tone to `path` (16 bit, mono, 8 kHz) and return its size in bytes.
+
+    Raises OSError as opening the file does.
+    """
+    samples = max(0, int(seconds * RATE))
+    with open(path, "wb") as target, wave.open(target, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(RATE)
+        whole, rest = divmod(samples * 2, len(_TONE))
+        sound.writeframes(_TONE * whole + _TONE[:rest])
+    return Path(path).stat().st_size

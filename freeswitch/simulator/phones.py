@@ -1,0 +1,345 @@
+"""The people of the stand-in switch: telephones that ring in a prescribed way, and callers a test can play.
+
+Each keeps a story of what it noticed (`Phone.history`, `Caller.journal`), in words fit to be shown to a
+person.  They hear and press; they must never look at events or at a controller's state, because a caller
+cannot either.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import gevent
+from gevent.event import Event
+
+from freeswitch.simulator.channel import Channel
+from freeswitch.simulator.media import Sound
+
+if TYPE_CHECKING:
+    from gevent import Greenlet
+
+    from freeswitch.simulator.switch import Switch
+
+__all__ = [
+    "Answers",
+    "Behaviour",
+    "Busy",
+    "Caller",
+    "Entry",
+    "NeverAnswers",
+    "Phone",
+    "Rejects",
+    "Unregistered",
+]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Picks up `after` seconds of ringing; presses `presses` then, half a second apart.
+
+    Hangs up `talk` seconds after a conversation began, or `hangs_up` seconds after picking up, whether
+    anybody was there or not; with neither, the other side must hang up.
+    """
+
+    after: float = 1.0
+    talk: float | None = None
+    hangs_up: float | None = None
+    presses: str = ""
+
+
+@dataclass(frozen=True)
+class Busy:
+    """Answers 486 `after` seconds."""
+
+    after: float = 0.02
+
+
+@dataclass(frozen=True)
+class Rejects:
+    """Its owner looks at it for `after` seconds and declines (603)."""
+
+    after: float = 0.3
+
+
+@dataclass(frozen=True)
+class NeverAnswers:
+    """Rings until the switch gives up."""
+
+
+@dataclass(frozen=True)
+class Unregistered:
+    """Is not there: no leg comes into being at all."""
+
+
+Behaviour = Answers | Busy | Rejects | NeverAnswers | Unregistered
+
+
+class Entry(NamedTuple):
+    """One line of a story: seconds since the switch started, what happened, and with what or whom."""
+
+    at: float
+    what: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.at:7.2f} {self.what} {self.detail}".rstrip()
+
+
+def spoken(sound: Sound) -> str:
+    """A sound as a person would name it: the file's name, `silence`, `tone`."""
+    if "://" in sound.label:
+        return sound.label.partition("://")[0].removesuffix("_stream")
+    return sound.label.rsplit("/", 1)[-1]
+
+
+@dataclass(eq=False)
+class Phone:
+    """A registered telephone. `behaviour` may be replaced at any time; it counts for the next call."""
+
+    switch: Switch
+    extension: str
+    behaviour: Behaviour
+    domain: str
+    display: str = ""  # what it calls itself in its answer
+    history: list[Entry] = field(default_factory=list)
+    calls: list[Channel] = field(default_factory=list)  # its live legs, ringing ones included
+
+    @property
+    def ringing(self) -> bool:
+        """Whether a leg rings at it that was not picked up."""
+        return any(not leg.is_answered for leg in self.calls)
+
+    @property
+    def talking_to(self) -> str | None:
+        """The number of the other party, while they talk."""
+        return next((leg.partner.profile.who for leg in self.calls if leg.partner is not None), None)
+
+    def note(self, what: str, detail: str = "") -> None:
+        self.history.append(Entry(self.switch.clock(), what, detail))
+        self.switch.something_happened()
+
+    def ring(self, leg: Channel) -> None:
+        """A leg reaches it."""
+        leg.party = _PhoneCall(self, leg)
+
+
+class _PhoneCall:
+    """A phone's end of one leg."""
+
+    speaks = True
+
+    def __init__(self, phone: Phone, leg: Channel) -> None:
+        self.phone = phone
+        self.leg = leg
+        self._timers: list[Greenlet[..., None]] = []
+        phone.calls.append(leg)
+        phone.note("rings", leg.profile.number)
+        self._later(0.02, leg.ring_ready)
+        match phone.behaviour:
+            case Answers(after=after):
+                self._later(after, leg.answer)
+            case Busy(after=after):
+                self._later(after, lambda: self._refuse("USER_BUSY"))
+            case Rejects(after=after):
+                self._later(after, lambda: self._refuse("CALL_REJECTED"))
+
+    def _later(self, seconds: float, action: Callable[[], None]) -> None:
+        self._timers.append(self.phone.switch.later(seconds, action))
+
+    def _refuse(self, cause: str) -> None:
+        self.phone.note("is busy" if cause == "USER_BUSY" else "declines")
+        self.leg.refused(cause)
+
+    def _hang_up(self) -> None:
+        if self.leg.up:
+            self.phone.note("hangs up")
+            self.leg.far_end_hangs_up()
+
+    def rings(self, channel: Channel) -> None:
+        pass
+
+    def is_answered(self, channel: Channel) -> None:
+        self.phone.note("answers", channel.profile.number)
+        if self.phone.display:
+            shown = self.phone.display
+            channel.become(replace(channel.profile, callee_name=shown, callee_number=shown))
+        match self.phone.behaviour:
+            case Answers(hangs_up=seconds, presses=digits):
+                if seconds is not None:
+                    self._later(seconds, self._hang_up)
+                for n, digit in enumerate(digits, 1):
+                    self._later(0.5 * n, lambda digit=digit: self.press(digit))  # type: ignore[misc]
+
+    def press(self, digit: str) -> None:
+        self.phone.note("presses", digit)
+        self.leg.press(digit)
+
+    def hears(self, sound: Sound) -> None:
+        self.phone.note("hears", spoken(sound))
+
+    def is_recorded(self, path: str) -> None:
+        pass
+
+    def talks(self, other: Channel) -> None:
+        self.phone.note("talks with", other.profile.who)
+        match self.phone.behaviour:
+            case Answers(talk=float() | int() as seconds):
+                self._later(seconds, self._hang_up)
+
+    def stops_talking(self, other: Channel) -> None:
+        pass
+
+    def hung_up(self, channel: Channel) -> None:
+        current = gevent.getcurrent()
+        for timer in self._timers:
+            if timer is not current:
+                timer.kill(block=False)
+        self.phone.calls.remove(channel)
+        if not channel.is_answered:
+            self.phone.note("stops ringing", channel.cause or "")
+        elif self.phone.history[-1].what != "hangs up":
+            self.phone.note("is hung up on", channel.cause or "")
+
+
+class Caller:
+    """Somebody who calls a number. Made by `Switch.call`.
+
+    `heard` lists what they heard begin (whole paths and stream names), `journal` everything they noticed or
+    did.
+    """
+
+    def __init__(self, switch: Switch, from_: str, to: str, name: str) -> None:
+        self.switch = switch
+        self.from_ = from_
+        self.to = to
+        self.name = name
+        self.heard: list[str] = []
+        self.journal: list[Entry] = []
+        self.hangup_cause: str | None = None
+        self.talking_to: str | None = None
+        self.recordings: list[str] = []
+        self.speaks = True
+        self._channel: Channel | None = None
+        self._changed = Event()
+
+    def dial(self, channel: Channel) -> None:
+        """Begin on `channel`."""
+        self._channel = channel
+        self.note("calls", self.to)
+
+    @property
+    def channel(self) -> Channel:
+        if self._channel is None:
+            raise RuntimeError("nobody has dialled yet")
+        return self._channel
+
+    @property
+    def uuid(self) -> str:
+        return self.channel.uuid
+
+    @property
+    def answered(self) -> bool:
+        return self.channel.is_answered
+
+    @property
+    def state(self) -> str:
+        """ringing, answered, talking or ended."""
+        if self.hangup_cause is not None:
+            return "ended"
+        if self.talking_to is not None:
+            return "talking"
+        return "answered" if self.answered else "ringing"
+
+    def note(self, what: str, detail: str = "") -> None:
+        self.journal.append(Entry(self.switch.clock(), what, detail))
+        self._changed.set()
+        self.switch.something_happened()
+
+    def story(self) -> str:
+        """The journal, one line each."""
+        return "\n".join(str(entry) for entry in self.journal)
+
+    # -- what they do ------------------------------------------------------------------------------
+
+    def press(self, digits: str, gap: float = 0.2) -> None:
+        """Press keys, `gap` seconds of the switch's time apart."""
+        for n, digit in enumerate(digits):
+            if n:
+                self.switch.sleep(gap)
+            if self.hangup_cause is None:
+                self.note("presses", digit)
+                self.channel.press(digit)
+
+    def hangup(self) -> None:
+        """Put the receiver down."""
+        if self.hangup_cause is None:
+            self.note("hangs up")
+            self.channel.far_end_hangs_up("NORMAL_CLEARING" if self.answered else "ORIGINATOR_CANCEL")
+
+    def wait(self, what: str | Callable[[Caller], bool], timeout: float = 5.0) -> None:
+        """Wait until `what` holds: answered, talking, ended, recorded, `heard:FILE`, or a predicate of the caller.
+
+        `heard:` takes a whole path, a file's name, `tone` or `silence`. `timeout` is in real seconds,
+        whatever the switch's speed; TimeoutError tells the story so far.
+        """
+        try:
+            if callable(what):
+                self.switch.wait(lambda: what(self), timeout)
+            else:
+                self._wait(what, timeout)
+        except TimeoutError:
+            raise TimeoutError(f"{self.from_} waited {timeout} s for {what}:\n{self.story()}") from None
+
+    def _wait(self, what: str, timeout: float) -> None:
+        # Looked at only when this caller notices something: thousands may be waiting at a time.
+        end = time.monotonic() + timeout
+        while not self.has(what):
+            self._changed.clear()
+            if not self._changed.wait(max(0.0, end - time.monotonic())) and not self.has(what):
+                raise TimeoutError
+
+    def has(self, what: str) -> bool:
+        """Whether `what` (see `wait`) holds or has happened."""
+        if what.startswith("heard:"):
+            sound = what.removeprefix("heard:")
+            return sound in self.heard or any(sound == spoken(Sound(label, None)) for label in self.heard)
+        if what == "answered":
+            return self.answered
+        if what == "recorded":
+            return bool(self.recordings)
+        if what in ("ringing", "talking", "ended"):
+            return self.state == what
+        raise ValueError(f"nothing to wait for: {what}")
+
+    # -- what they notice --------------------------------------------------------------------------
+
+    def rings(self, channel: Channel) -> None:
+        self.note("hears ringing")
+
+    def is_answered(self, channel: Channel) -> None:
+        self.note("is answered")
+
+    def hears(self, sound: Sound) -> None:
+        self.heard.append(sound.label)
+        self.note("hears", spoken(sound))
+
+    def is_recorded(self, path: str) -> None:
+        self.recordings.append(path)
+        self.note("is recorded", path.rsplit("/", 1)[-1])
+
+    def talks(self, other: Channel) -> None:
+        self.talking_to = other.profile.who
+        self.note("talks with", self.talking_to)
+
+    def stops_talking(self, other: Channel) -> None:
+        self.talking_to = None
+        self.note("stops talking with", other.profile.who)
+
+    def hung_up(self, channel: Channel) -> None:
+        self.hangup_cause = channel.cause
+        if self.journal[-1].what != "hangs up":
+            self.note("is hung up on", channel.cause or "")
+        self._changed.set()

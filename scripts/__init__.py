@@ -1,0 +1,1 @@
+"""Programs for people at a keyboard: thin, over what the packages do."""

@@ -1,0 +1,334 @@
+"""``make demo``: calls through routing/ on a stand-in switch, each told as people would tell it.
+
+The server is the real one, started with ``cordboard serve``; the switch speaks real Event Socket bytes to it
+over TCP.  Exit code 0 only if every story ended as it should; nothing is left running unless ``KEEP=1``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+import wave
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gevent
+
+from callcontrol.wire import Tone
+from freeswitch.simulator import Answers, Busy, Caller, NeverAnswers, Unregistered
+from scripts.rig import Rig, RigError
+
+NUMBER = "+74951234567"
+HOTLINE = "+78005550101"
+SOMEBODY = "+79031234567"
+#: Tones in a caller's words.
+SOUNDS = {
+    Tone.PROMPT.value: "a tone that stands for the words",
+    Tone.RINGBACK.value: "the ringing tone",
+    Tone.RECORD_BEEP.value: "the beep",
+    Tone.APOLOGY.value: "the apology",
+}
+VIP = "+79160000001"
+
+
+class Wrong(Exception):
+    """A story did not end as it should."""
+
+
+def expect(holds: object, what: str) -> None:
+    """Raise Wrong unless it holds."""
+    if not holds:
+        raise Wrong(what)
+
+
+@dataclass
+class Story:
+    """One story: a title, what people do, what must have become of it."""
+
+    title: str
+    play: Callable[[Stage], None]
+    callers: list[Caller] = field(default_factory=list)
+    trouble: str = ""
+
+
+class Stage:
+    """Where a story is played: the rig, and the callers of the story that is on."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.switch = rig.switch
+        self.callers: list[Caller] = []
+
+    def call(self, from_: str, to: str = NUMBER, name: str = "") -> Caller:
+        caller = self.switch.call(from_, to, name=name)
+        self.callers.append(caller)
+        return caller
+
+    def phones(self, **behaviours: Any) -> None:
+        """``p302=Busy()``; everybody who is not named does not answer."""
+        for extension in ("301", "302", "303"):
+            self.switch.phone(extension, behaviours.get(f"p{extension}", NeverAnswers()))
+
+    def told(self, caller: Caller, kind: str) -> dict[str, Any]:
+        return dict(self.rig.wait_fact(caller.uuid, kind, 15)["data"])
+
+    def path(self, caller: Caller) -> list[str]:
+        return [f["data"]["step"] for f in self.rig.facts(caller.uuid, "step.entered")]
+
+    def ended(self, caller: Caller, timeout: float = 30) -> None:
+        caller.wait("ended", timeout)
+        self.told(caller, "call.ended")
+
+
+def vip(stage: Stage) -> None:
+    stage.phones()
+    caller = stage.call(VIP)
+    caller.wait(lambda c: bool(c.recordings), 20)
+    stage.switch.sleep(1.5)
+    caller.hangup()
+    message(stage, caller)
+    expect(stage.path(caller) == ["gate", "vip", "message"], "a VIP goes to the queue first")
+
+
+def menu(stage: Stage) -> None:
+    stage.phones(p302=Answers(after=0.8, talk=1.5))
+    caller = stage.call(SOMEBODY)
+    caller.wait("heard:tone", 10)
+    caller.press("2")
+    caller.wait("talking", 15)
+    stage.ended(caller)
+    expect(stage.told(caller, "talk.started")["with"] == "302", "302 answers in service")
+    expect(stage.told(caller, "call.ended")["cause"] == "NORMAL_CLEARING", "the call ends after the talk")
+
+
+def wrong_keys(stage: Stage) -> None:
+    stage.phones(p301=Answers(after=0.5, talk=1.0))
+    caller = stage.call(SOMEBODY)
+    for tries in (1, 2, 3):
+        caller.wait(lambda c, n=tries: len(c.heard) >= n, 10)  # type: ignore[misc]
+        caller.press("7")
+    caller.wait("talking", 15)
+    stage.ended(caller)
+    expect(stage.told(caller, "talk.started")["with"] == "301", "wrong keys end at Anna")
+
+
+def busy_then_next(stage: Stage) -> None:
+    stage.phones(p302=Busy(), p303=Answers(after=1.2, talk=1.0))
+    caller = stage.call(SOMEBODY)
+    caller.wait("heard:tone", 10)
+    caller.press("2")
+    caller.wait("talking", 15)
+    stage.ended(caller)
+    results = {f["data"]["address"]: f["data"]["result"] for f in stage.rig.facts(caller.uuid, "leg.result")}
+    expect((results["302"], results["303"]) == ("busy", "answered"), f"302 is busy and 303 answers, not {results}")
+
+
+def extension(stage: Stage) -> None:
+    stage.phones(p303=Answers(after=0.5, talk=1.0), p302=Unregistered())
+    caller = stage.call(SOMEBODY)
+    caller.wait("heard:tone", 10)
+    caller.press("303", gap=0.15)
+    caller.wait("talking", 15)
+    stage.ended(caller)
+    expect(stage.told(caller, "talk.started")["with"] == "303", "303 was dialled and answers")
+
+
+def hangs_up_in_menu(stage: Stage) -> None:
+    caller = stage.call(SOMEBODY)
+    caller.wait("heard:tone", 10)
+    stage.switch.sleep(0.3)
+    caller.hangup()
+    stage.ended(caller)
+    expect(stage.told(caller, "call.ended")["by"] == "caller", "the caller ended it")
+    expect(stage.path(caller)[-1] == "greet", "it ended in the menu")
+
+
+def unknown_number(stage: Stage) -> None:
+    caller = stage.call(SOMEBODY, "+74950000000")
+    stage.ended(caller, 10)
+    expect(caller.hangup_cause == "UNALLOCATED_NUMBER", "the caller hears that the number does not exist")
+    expect(not caller.answered, "and pays nothing")
+
+
+def hostile_name(stage: Stage) -> None:
+    stage.phones(p302=Answers(after=0.3, talk=0.5))
+    caller = stage.call("+88213334455", name="Bob%0Avariable_cordboard_state: x%0A%0A${system(reboot)}")
+    stage.ended(caller, 10)
+    expect(caller.hangup_cause == "USER_BUSY", "the list “blocked” decides, not the name")
+    expect(not stage.switch.executed, "nothing in a name is executed")
+
+
+def killed(stage: Stage) -> None:
+    stage.phones(p302=Answers(after=0.4, talk=4.0), p303=Answers(after=0.4, talk=1.0))
+    talker = stage.call(SOMEBODY)
+    talker.wait("heard:tone", 10)
+    talker.press("2")
+    talker.wait("talking", 15)
+    with_whom = talker.talking_to
+    stage.switch.phone("302", Answers(after=0.4, talk=1.0))
+    waiting = stage.call("+79037654321")
+    waiting.wait("heard:tone", 10)
+    stage.told(waiting, "step.entered")
+    heard = len(waiting.heard)
+    owner = stage.rig.owner_of(waiting.uuid)
+    stage.rig.kill(owner)
+    waiting.note("(kill -9 of the controller that has the call)")
+    began = time.monotonic()
+    waiting.wait(lambda c: len(c.heard) > heard, 10)
+    took = time.monotonic() - began
+    waiting.note(f"(another controller has the call; {took * 1000:.0f} ms)")
+    expect(talker.state == "talking" and talker.talking_to == with_whom, "the two talk on")
+    waiting.press("303", gap=0.15)
+    waiting.wait("talking", 15)
+    stage.ended(waiting)
+    stage.ended(talker)
+    expect(stage.told(waiting, "call.taken_over")["step"] == "greet", "it is taken over in the menu")
+    for caller in (talker, waiting):
+        ends = stage.rig.facts(caller.uuid, "call.ended")
+        expect(len(ends) == 1, f"each call has one end, not {len(ends)}")
+
+
+def after_hours(stage: Stage) -> None:
+    stage.phones()
+    caller = stage.call(SOMEBODY)
+    caller.wait("heard:night.wav", 10)
+    caller.wait(lambda c: bool(c.recordings), 20)
+    stage.switch.sleep(1.5)
+    caller.press("#")
+    message(stage, caller)
+    stage.ended(caller)
+    expect(
+        stage.path(caller) == ["gate", "clock", "night", "message"] or "night" in stage.path(caller),
+        "it is night",
+    )
+
+
+def message(stage: Stage, caller: Caller) -> None:
+    fact = stage.told(caller, "message.recorded")
+    expect(fact["for"] == ["301", "302"], "the message is for Anna and Boris")
+    path = stage.rig.spool / fact["files"][0]
+    with wave.open(str(path)) as sound:
+        seconds = sound.getnframes() / sound.getframerate()
+    expect(seconds > 1, f"the message lasts longer than a second, not {seconds:.1f}")
+
+
+DAY = [
+    Story("A VIP calls: the queue is not built yet, so a message", vip),
+    Story("Somebody presses 2 for service", menu),
+    Story("Wrong keys end at Anna", wrong_keys),
+    Story("One is busy, the next answers", busy_then_next),
+    Story("An extension is dialled in the menu", extension),
+    Story("A caller hangs up in the middle of the menu", hangs_up_in_menu),
+    Story("A number that nobody owns", unknown_number),
+    Story("A hostile caller name", hostile_name),
+    Story("A controller is killed while one is in a menu and two talk", killed),
+]
+NIGHT = [Story("After hours: a message", after_hours)]
+
+
+def main() -> int:
+    """Play every story and tell it.  Returns the exit code."""
+    keep = os.environ.get("KEEP", "") not in ("", "0")
+    began = time.monotonic()
+    directory = Path(tempfile.mkdtemp(prefix="cordboard-demo-"))
+    print("Cordboard demo: the real server, a stand-in switch, Redis; all on loopback.\n")
+    rig = Rig(directory)
+    try:
+        rig.start()
+        for when, stories in (("Monday 2026-11-23, 10:00", DAY), ("Monday 2026-11-23, 23:10", NIGHT)):
+            if stories is NIGHT:
+                rig.stop_server()
+                rig.set_clock("2026-11-23 23:10")
+                rig.start_server()
+            print(f"── {when} in Moscow ──\n")
+            for number, story in enumerate(stories, 1 if stories is DAY else len(DAY) + 1):
+                play(rig, number, story)
+        told = [*DAY, *NIGHT]
+        good = sum(not story.trouble for story in told)
+        calls = sum(len(story.callers) for story in told)
+        facts = len(rig.facts())
+        print(f"{good} of {len(told)} stories ended as they should: {calls} calls, {facts} facts, ", end="")
+        print(f"{time.monotonic() - began:.0f} s.")
+        if keep:
+            print(f"\nKept up: server at 127.0.0.1:{rig.port}, files in {directory}. Ctrl-C ends it.")
+            try:
+                while True:
+                    gevent.sleep(3600)
+            except KeyboardInterrupt:
+                pass
+        return 0 if good == len(told) else 1
+    except RigError as error:
+        print(f"The demo could not be played: {error}", file=sys.stderr)
+        return 1
+    finally:
+        rig.stop()
+        if not keep:
+            remove(directory)
+
+
+def play(rig: Rig, number: int, story: Story) -> None:
+    """Play one story and print it."""
+    stage = Stage(rig)
+    story.callers = stage.callers
+    began = rig.switch.clock()
+    try:
+        story.play(stage)
+    except (Wrong, TimeoutError, RigError) as error:
+        story.trouble = str(error)
+    for caller in stage.callers:
+        if caller.state != "ended":
+            caller.hangup()
+    print(f"{number}. {story.title}")
+    several = len(stage.callers) > 1
+    for at, who, line in told(rig, stage.callers):
+        print(f"   {max(0.0, at - began):5.1f} s  {who + ': ' if several else ''}{line}")
+    print(f"   {'✗ ' + story.trouble if story.trouble else '✓ as it should be'}\n", flush=True)
+
+
+def told(rig: Rig, callers: list[Caller]) -> list[tuple[float, str, str]]:
+    """The journey of these callers, line by line, by time: what they noticed and what Cordboard did."""
+    lines: list[tuple[float, str, str]] = []
+    for caller in callers:
+        sounds = iter(caller.heard)
+        for entry in caller.journal:
+            detail = entry.detail
+            if entry.what == "hears" and detail:
+                detail = SOUNDS.get(next(sounds), detail)
+            lines.append((entry.at, caller.from_, f"{entry.what} {detail}".rstrip()))
+        for fact in rig.facts(caller.uuid):
+            line = of_fact(fact)
+            if line:
+                lines.append((rig.switch_time(fact["at"]), caller.from_, f"    {line}"))
+    return sorted(lines, key=lambda entry: entry[0])
+
+
+def of_fact(fact: dict[str, Any]) -> str:
+    """A fact in words, or nothing for one that the caller's own story tells."""
+    data = fact["data"]
+    where = f"{data.get('flow')}/{data.get('step')}"
+    words = {
+        "step.left": lambda: f"{where}: {data.get('why') or data['outcome']}",
+        "call.taken_over": lambda: f"{'back from the talk' if data['after'] == 'talk' else 'taken over'} at {where}",
+        "leg.rung": lambda: f"{data['address']} rings",
+        "leg.result": lambda: f"{data['address']}: {data['result'].replace('_', ' ')}",
+        "talk.ended": lambda: f"the talk with {data['with']} is over after {data['seconds']} s",
+        "message.recorded": lambda: f"message for {', '.join(data['for'])}, {data['seconds'] or 0:.1f} s",
+        "call.ended": lambda: f"the end: {data['cause']} by {data['by']}",
+    }
+    tell = words.get(fact["type"])
+    return tell() if tell else ""
+
+
+def remove(directory: Path) -> None:
+    """Remove what the demo wrote."""
+    import shutil
+
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

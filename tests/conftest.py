@@ -1,0 +1,43 @@
+"""What tests share: a Redis, a way to it, and the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from callcontrol.embedded import EmbeddedRedis
+from callcontrol.switchboard import Switchboard
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis that all tests share; what an earlier test left is still there (see ``board``)."""
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    """A running Redis of this test's own, to be stopped, killed and started again."""
+    with EmbeddedRedis(tmp_path / "redis") as server:
+        yield server
+
+
+@pytest.fixture
+def board(redis_url: str) -> Iterator[Switchboard]:
+    """A way to the shared Redis, emptied."""
+    board = Switchboard(redis_url, name="test")
+    board._redis.flushall()
+    yield board
+    board.close()
+
+
+@pytest.fixture
+def logs() -> Iterator[list[MutableMapping[str, Any]]]:
+    """The log lines of this test, as dictionaries with ``event`` and ``log_level``."""
+    with structlog.testing.capture_logs() as lines:
+        yield lines

@@ -1,0 +1,689 @@
+"""A real switch, real telephones (SIPp) and a watcher, for acceptance calls.
+
+What it is for: the tests beside it start the FreeSWITCH binary they are given with the configuration that we
+ship, place calls over loopback and look at what the switch itself says.  It must never import the product:
+what it expects of the switch is written down here a second time, on purpose.
+
+Where the surprise lies: SIPp cannot be told to press a key "now".  So a caller's scenario does its next step
+when it receives a SIP INFO in its own call, and ``Caller.step`` sends one once the test has seen the switch say
+that it plays.  Nothing is timed by sleeping.  Keys and speech are RTP in pcap files that ``rtp`` below writes;
+SIPp sends them through a raw socket, which needs root or CAP_NET_RAW.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import math
+import os
+import secrets
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import wave
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import unquote
+
+HERE = Path(__file__).resolve().parent
+CONF = HERE.parents[1] / "freeswitch" / "conf"
+SCENARIOS = HERE / "scenarios"
+
+#: The carrier's address is in the list "trunks"; phones call from another one, so that they need a password.
+CARRIER = "127.0.0.1"
+PHONES = "127.0.0.2"
+DOMAIN = "cordboard.test"
+COMPANY = f"acme.{DOMAIN}"
+
+#: Seconds that any single expected thing may take.
+PATIENCE = 15.0
+
+
+class Missing(AssertionError):
+    """What the test waited for did not come; the text says what came instead."""
+
+
+def why_not() -> str | None:
+    """Why acceptance calls cannot run here, as a sentence; None when they can."""
+    binary = os.environ.get("CORDBOARD_TEST_FREESWITCH", "")
+    if not binary:
+        return "no FreeSWITCH was named: make test-switch FREESWITCH=/path/to/freeswitch"
+    if not os.access(binary, os.X_OK):
+        return f"{binary} is not a program that can be run"
+    if shutil.which("sipp") is None:
+        return "SIPp (the program sipp) is not installed"
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP).close()
+    except PermissionError:
+        return "SIPp needs root or CAP_NET_RAW to send keys"
+    return None
+
+
+def free_port(kind: socket.SocketKind, host: str = CARRIER) -> int:
+    """A port that nobody uses at this moment."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def until(what: str, condition: Callable[[], object], patience: float = PATIENCE) -> None:
+    """Look again every 10 ms until ``condition`` holds: for things outside that cannot tell us.
+
+    Raises Missing after ``patience`` seconds.
+    """
+    deadline = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Missing(f"{what}: not within {patience} s")
+        time.sleep(0.01)
+
+
+def die_with_parent() -> None:
+    """For ``preexec_fn``: a killed test run leaves no switch and no telephone behind (prctl(2), Linux)."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+# -- the switch ----------------------------------------------------------------------------------------------
+
+
+class Event(dict[str, str]):
+    """An event's headers, each value unquoted by itself; ``body`` is its inner body."""
+
+    body = ""
+
+    @property
+    def name(self) -> str:
+        return self.get("Event-Name", "")
+
+    @property
+    def call(self) -> str:
+        return self.get("Unique-ID", "")
+
+    def brief(self) -> str:
+        keys = ("Application", "Application-Data", "Caller-Destination-Number", "Hangup-Cause", "DTMF-Digit")
+        return " ".join([self.name, self.call[:8], *(self[key][-60:] for key in keys if self.get(key))])
+
+
+def headers(block: str) -> Event:
+    """Read ``Name: value`` lines."""
+    event = Event()
+    for line in block.split("\n"):
+        name, colon, value = line.partition(": ")
+        if colon:
+            event[name] = unquote(value)
+    return event
+
+
+class Watch:
+    """An inbound connection of the test's own: what the switch says, and API commands.
+
+    Events are kept from the first; ``wait`` looks at those already here before it waits for more.
+    """
+
+    def __init__(self, port: int, password: str, events: Sequence[str] = ()) -> None:
+        self._socket = socket.create_connection((CARRIER, port), timeout=PATIENCE)
+        self._buffer = b""
+        self.events: list[Event] = []
+        self._block(PATIENCE)
+        reply = self._ask(f"auth {password}")
+        if not reply.get("Reply-Text", "").startswith("+OK"):
+            self._socket.close()
+            raise PermissionError(reply.get("Reply-Text", "no reply"))
+        if events:
+            self._ask("event plain " + " ".join(events))
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def api(self, command: str) -> str:
+        """The body of the answer to one API command."""
+        return self._ask(f"api {command}").body
+
+    def wait(self, what: str, match: Callable[[Event], object], patience: float = PATIENCE) -> Event:
+        """The first event, old or new, that matches.  Raises Missing and tells what came."""
+        seen = 0
+        deadline = time.monotonic() + patience
+        while True:
+            for event in self.events[seen:]:
+                if match(event):
+                    return event
+            seen = len(self.events)
+            left = deadline - time.monotonic()
+            if left <= 0 or not self._one(left):
+                came = "\n  ".join(event.brief() for event in self.events[-40:])
+                raise Missing(f"{what}: not within {patience} s; the switch said\n  {came}")
+
+    def catch_up(self) -> None:
+        """Read what has already arrived."""
+        while self._one(0.0):
+            pass
+
+    def _ask(self, command: str) -> Event:
+        self._socket.sendall(f"{command}\n\n".encode())
+        while True:
+            block = self._block(PATIENCE)
+            if block is None:
+                raise Missing(f"no answer to {command}")
+            if block.get("Content-Type") == "text/event-plain":
+                self._keep(block)
+            else:
+                return block
+
+    def _one(self, patience: float) -> bool:
+        block = self._block(patience)
+        if block is None:
+            return False
+        self._keep(block)
+        return True
+
+    def _keep(self, block: Event) -> None:
+        head, _, body = block.body.partition("\n\n")
+        event = headers(head)
+        event.body = body
+        self.events.append(event)
+
+    def _block(self, patience: float) -> Event | None:
+        deadline = time.monotonic() + patience
+        while True:
+            head, blank, rest = self._buffer.partition(b"\n\n")
+            if blank:
+                block = headers(head.decode("utf-8", "replace"))
+                length = int(block.get("Content-Length", "0"))
+                if len(rest) >= length:
+                    block.body = rest[:length].decode("utf-8", "replace")
+                    self._buffer = rest[length:]
+                    return block
+            readable, _, _ = select.select([self._socket], [], [], max(0.0, deadline - time.monotonic()))
+            if not readable:
+                return None
+            data = self._socket.recv(65536)
+            if not data:
+                raise Missing("the switch closed the event socket")
+            self._buffer += data
+
+
+class Switch:
+    """The binary under test with the configuration as we ship it, in a directory of its own.
+
+    ``controllers`` goes into the dialplan (``host:port``, several joined by a bar).  A context manager.
+    """
+
+    def __init__(self, binary: str, directory: Path, controllers: str, variables: dict[str, str] | None = None) -> None:
+        self.directory = directory
+        self.sip_port = free_port(socket.SOCK_DGRAM)
+        self.esl_port = free_port(socket.SOCK_STREAM)
+        self.password = secrets.token_hex(16)
+        self.spool = directory / "spool"
+        self.password_file = directory / "esl.password"
+        self.phone_passwords = {extension: secrets.token_hex(8) for extension in ("301", "302", "303")}
+        self.telephones: list[Sipp] = []
+        self._binary = binary
+        self._process: subprocess.Popen[bytes] | None = None
+        values = {
+            "cordboard_domain": DOMAIN,
+            "cordboard_controllers": controllers,
+            "cordboard_sip_port": str(self.sip_port),
+            "cordboard_esl_port": str(self.esl_port),
+            "cordboard_esl_password": self.password,
+            "cordboard_trunks": f"{CARRIER}/32",
+            "cordboard_spool": str(self.spool),
+        }
+        values.update({f"cordboard_password_acme_{e}": secret for e, secret in self.phone_passwords.items()})
+        values.update(variables or {})
+        self._values = values
+
+    def __enter__(self) -> Self:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.spool.mkdir()
+        _secret(self.password_file, self.password + "\n")
+        lines = [f'  <X-PRE-PROCESS cmd="set" data="{key}={value}"/>' for key, value in self._values.items()]
+        variables = self.directory / "switch-vars.xml"
+        _secret(variables, "\n".join(["<include>", *lines, "</include>", ""]))
+        self.start(variables)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self, variables: Path | None) -> None:
+        """Start; return when phones may register.  ``variables`` None: as a machine without its own file."""
+        arguments = [self._binary, "-nf", "-nc", "-nonat", "-nocal", "-conf", str(CONF)]
+        places = ("log", "db", "run", "cache", "storage", "recordings", "certs", "temp", "sounds", "scripts")
+        for place in places:
+            (self.directory / place).mkdir(exist_ok=True)
+            arguments += [f"-{place}", str(self.directory / place)]
+        environment = {"HOME": str(self.directory), "PATH": "/usr/bin:/bin"}
+        if variables is not None:
+            environment["CORDBOARD_SWITCH_VARS"] = str(variables)
+        with (self.directory / "output").open("wb") as output:
+            self._process = subprocess.Popen(
+                arguments,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                umask=0o077,
+                preexec_fn=die_with_parent,
+            )
+        if variables is not None:
+            until("the switch is ready", self._ready, 30.0)
+
+    def stop(self) -> None:
+        """End it at once (an orderly end takes five seconds, and nothing here is kept), and its telephones."""
+        for telephone in self.telephones:
+            telephone.stop()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def watch(self, *events: str) -> Watch:
+        """A connection that hears ``events``."""
+        return Watch(self.esl_port, self.password, events)
+
+    def log(self) -> str:
+        return (self.directory / "log" / "freeswitch.log").read_text(errors="replace")
+
+    def _ready(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            raise Missing("the switch ended: " + (self.directory / "output").read_text(errors="replace"))
+        try:
+            watch = self.watch()
+        except OSError:
+            return False
+        try:
+            return "Challenge Realm" in watch.api("sofia status profile internal")
+        finally:
+            watch.close()
+
+
+def _secret(path: Path, text: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+
+
+# -- the controllers -----------------------------------------------------------------------------------------
+
+
+class Serve:
+    """``cordboard serve`` for one switch, as an operator would start it.  A context manager."""
+
+    def __init__(self, switch: Switch, port: int, redis_url: str, routing: Path, processes: int = 2) -> None:
+        self.directory = switch.directory / "cordboard"
+        self.processes = processes
+        self._facts = self.directory / "state" / "facts"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._environment = {
+            "PATH": os.environ.get("PATH", ""),
+            "CORDBOARD_ROUTING": str(routing),
+            "CORDBOARD_LISTEN": f"{CARRIER}:{port}",
+            "CORDBOARD_REDIS": redis_url,
+            "CORDBOARD_CONFIG": str(self.directory / "cordboard.yaml"),
+            "CORDBOARD_STATE": str(self.directory / "state"),
+            "CORDBOARD_SPOOL": str(switch.spool),
+            "CORDBOARD_PROCESSES": str(processes),
+            "CORDBOARD_DOMAIN": DOMAIN,
+        }
+        self.directory.mkdir()
+        (self.directory / "cordboard.yaml").write_text(
+            "switches:\n"
+            f"  - {{name: switch1, host: {CARRIER}, port: {switch.esl_port},"
+            f" password_file: {switch.password_file}}}\n"
+        )
+
+    def __enter__(self) -> Self:
+        command = Path(sys.executable).parent / "cordboard"
+        with (self.directory / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [str(command), "serve"],
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with_parent,
+            )
+        try:
+            until("the controllers are ready", self._ready, 30.0)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(15.0)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def log(self) -> str:
+        return (self.directory / "log").read_text(errors="replace")
+
+    def controllers(self) -> list[int]:
+        """The controllers' process ids: the children of the one that was started."""
+        assert self._process is not None
+        pid = self._process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def kill_controllers(self) -> None:
+        """kill -9 every controller at once."""
+        for pid in self.controllers():
+            os.kill(pid, signal.SIGKILL)
+
+    def facts(self, call: str) -> list[dict[str, Any]]:
+        """What the controllers wrote down about one call, in order of time."""
+        found = []
+        for path in self._facts.iterdir() if self._facts.exists() else ():
+            for line in path.read_text().splitlines():
+                if call in line:
+                    found.append(json.loads(line))
+        return sorted(found, key=lambda fact: float(fact["at"]))
+
+    def fact(self, call: str, kind: str) -> dict[str, Any]:
+        """The one fact of this kind that a call must have; waits for it."""
+        try:
+            until(f"the fact {kind}", lambda: any(fact["type"] == kind for fact in self.facts(call)))
+        except Missing as missing:
+            kinds = [fact["type"] for fact in self.facts(call)]
+            raise Missing(f"{missing}; facts: {kinds}; the log ends\n{self.log()[-3000:]}") from None
+        (found,) = [fact for fact in self.facts(call) if fact["type"] == kind]
+        return found
+
+    def _ready(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            raise Missing(f"cordboard serve ended:\n{self.log()}")
+        ready, connected = self.log().count("ready for calls"), self.log().count("connected to the switch")
+        return min(ready, connected) >= self.processes
+
+
+# -- telephones ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Press:
+    """Keys, 120 ms each."""
+
+    digits: str
+
+
+@dataclass(frozen=True)
+class Speak:
+    """A tone instead of a voice, seconds."""
+
+    seconds: float
+
+
+Step = Press | Speak | tuple["Press | Speak", ...]
+
+
+class Sipp:
+    """One SIPp process with one of our scenarios.  It ends with its switch at the latest."""
+
+    def __init__(
+        self, switch: Switch, directory: Path, scenario: str, arguments: Sequence[str], **tokens: object
+    ) -> None:
+        directory.mkdir(parents=True)
+        self.directory = directory
+        text = (SCENARIOS / f"{scenario}.xml").read_text()
+        for token, value in tokens.items():
+            text = text.replace(f"@{token}@", str(value))
+        path = directory / f"{scenario}.xml"
+        path.write_text(text)
+        logs = ["-trace_msg", "-message_file", "messages", "-trace_err", "-error_file", "errors"]
+        logs += ["-trace_logs", "-log_file", "log"]
+        with (directory / "output").open("wb") as output:
+            self.process = subprocess.Popen(
+                ["sipp", *arguments, "-sf", str(path), "-nostdin", *logs],
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                preexec_fn=die_with_parent,
+            )
+        switch.telephones.append(self)
+
+    def ended(self, patience: float = PATIENCE) -> None:
+        """The scenario went to its end, as written.  Raises Missing otherwise."""
+        try:
+            code = self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            raise Missing(f"the scenario in {self.directory} is still under way\n{self.said()}") from None
+        if code != 0:
+            raise Missing(f"the scenario in {self.directory} failed ({code})\n{self.said()}")
+
+    def said(self) -> str:
+        """The SIP that went to and fro, and SIPp's complaints."""
+        parts = [self.directory / name for name in ("messages", "errors")]
+        return "\n".join(part.read_text(errors="replace") for part in parts if part.exists())
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+class Phone(Sipp):
+    """A telephone of the example company, registered with its password; takes one call after another."""
+
+    def __init__(self, switch: Switch, extension: str, behaviour: str, **tokens: object) -> None:
+        port = free_port(socket.SOCK_DGRAM, PHONES)
+        directory = switch.directory / f"phone-{extension}-{port}"
+        super().__init__(switch, directory, behaviour, _at(PHONES, port), **tokens)
+        until("the phone listens", lambda: _listens(port))
+        register(switch, extension, switch.phone_passwords[extension], port).ended()
+
+
+def register(
+    switch: Switch, extension: str, password: str, contact_port: int, *, domain: str = COMPANY, status: int = 200
+) -> Sipp:
+    """Register a contact; ``status`` is the answer that is expected to the password."""
+    port = free_port(socket.SOCK_DGRAM, PHONES)
+    return Sipp(
+        switch,
+        switch.directory / f"register-{extension}-{port}",
+        "register",
+        [f"{CARRIER}:{switch.sip_port}", "-m", "1", *_at(PHONES, port)],
+        extension=extension,
+        domain=domain,
+        password=password,
+        contact_port=contact_port,
+        status=status,
+    )
+
+
+class Caller(Sipp):
+    """Somebody who calls ``to`` and does ``steps``, each when ``step`` is called; at last ``hangup``."""
+
+    def __init__(
+        self,
+        switch: Switch,
+        to: str,
+        steps: Sequence[Step] = (),
+        *,
+        scenario: str = "caller",
+        name: str = "Kate",
+        number: str = "+79161234567",
+        source: str = CARRIER,
+        **tokens: object,
+    ) -> None:
+        port = free_port(socket.SOCK_DGRAM, source)
+        self.call_id = f"caller-{secrets.token_hex(8)}@test"
+        self._address = (source, port)
+        self._steps = 0
+        directory = switch.directory / f"caller-{port}"
+        recordings = switch.directory / f"caller-{port}-rtp"
+        recordings.mkdir()
+        clock = RtpClock()
+        plays = ""
+        for index, step in enumerate(steps, 1):
+            path = recordings / f"{index}.pcap"
+            packets = clock.packets(step)
+            path.write_bytes(pcap(packets))
+            part = (SCENARIOS / "step.xml").read_text()
+            for token, value in {"pcap": path, "milliseconds": int(packets[-1][0] * 1000) + 20, "step": index}.items():
+                part = part.replace(f"@{token}@", str(value))
+            plays += part
+        super().__init__(
+            switch,
+            directory,
+            scenario,
+            [f"{CARRIER}:{switch.sip_port}", "-m", "1", "-cid_str", self.call_id, *_at(source, port)],
+            **{
+                "steps": plays,
+                "to": to,
+                "name": name,
+                "number": number,
+                "domain": COMPANY if source == PHONES else "carrier.test",
+                **tokens,
+            },
+        )
+
+    def step(self) -> None:
+        """Do the next step; returns when the last packet of it has been sent."""
+        self._tell()
+        done = f"step {self._steps} is done"
+        log = self.directory / "log"
+        until(done, lambda: log.exists() and done in log.read_text())
+
+    def hangup(self) -> None:
+        """Hang up, after the last step; returns when the call has ended for the caller."""
+        self._tell()
+        self.ended()
+
+    def _tell(self) -> None:
+        self._steps += 1
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+            control.bind((CARRIER, 0))
+            host, port = control.getsockname()
+            info = "\r\n".join(
+                [
+                    f"INFO sip:caller@{self._address[0]}:{self._address[1]} SIP/2.0",
+                    f"Via: SIP/2.0/UDP {host}:{port};branch=z9hG4bK{secrets.token_hex(8)}",
+                    "Max-Forwards: 70",
+                    "From: <sip:test@test>;tag=test",
+                    "To: <sip:caller@test>;tag=caller",
+                    f"Call-ID: {self.call_id}",
+                    f"CSeq: {self._steps} INFO",
+                    "Content-Length: 0",
+                    "",
+                    "",
+                ]
+            )
+            control.sendto(info.encode(), self._address)
+        # SIPp would answer to the switch, not to us; so the scenario does not, and its log is the receipt.
+        receipt = f"CSeq: {self._steps} INFO"
+        until("the caller takes the test's INFO", lambda: receipt in self.said())
+
+
+def _at(host: str, port: int) -> list[str]:
+    media = free_port(socket.SOCK_DGRAM, host) & ~1
+    return ["-i", host, "-p", str(port), "-mp", str(media)]
+
+
+def _listens(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((PHONES, port))
+        except OSError:
+            return True
+        return False
+
+
+# -- RTP in pcap files ---------------------------------------------------------------------------------------
+
+_EVENTS = {digit: code for code, digit in enumerate("0123456789*#")}
+
+
+@dataclass
+class RtpClock:
+    """One RTP stream cut into steps: sequence numbers and timestamps go on from step to step."""
+
+    sequence: int = 1
+    timestamp: int = 160
+    source: int = field(default_factory=lambda: secrets.randbits(32))
+
+    def packets(self, step: Step) -> list[tuple[float, bytes]]:
+        """(seconds from the step's begin, RTP packet), every 20 ms: RFC 3550, keys by RFC 4733."""
+        packets: list[tuple[float, bytes]] = []
+        for part in step if isinstance(step, tuple) else (step,):
+            begin = packets[-1][0] + 0.02 if packets else 0.0
+            made = self._keys(part.digits) if isinstance(part, Press) else self._speech(part.seconds)
+            packets += [(begin + at, packet) for at, packet in made]
+        return packets
+
+    def _speech(self, seconds: float) -> Iterator[tuple[float, bytes]]:
+        for n in range(int(seconds / 0.02)):
+            yield n * 0.02, self._packet(8, _tone(n), marker=n == 0)
+
+    def _keys(self, digits: str) -> Iterator[tuple[float, bytes]]:
+        at = 0.0
+        for digit in digits:
+            begin = self.timestamp
+            for n in range(1, 7):
+                event = struct.pack("!BBH", _EVENTS[digit], 10, n * 160)
+                yield at, self._packet(101, event, marker=n == 1, timestamp=begin)
+                at += 0.02
+            # The end is sent three times, in case it is lost.
+            for _ in range(3):
+                event = struct.pack("!BBH", _EVENTS[digit], 0x80 | 10, 7 * 160)
+                yield at, self._packet(101, event, timestamp=begin)
+                at += 0.02
+            at += 0.1
+
+    def _packet(self, kind: int, payload: bytes, *, marker: bool = False, timestamp: int | None = None) -> bytes:
+        stamp = self.timestamp if timestamp is None else timestamp
+        packet = struct.pack("!BBHII", 0x80, kind | (marker << 7), self.sequence, stamp, self.source)
+        self.sequence += 1
+        self.timestamp += 160
+        return packet + payload
+
+
+def pcap(packets: Sequence[tuple[float, bytes]]) -> bytes:
+    """A capture file (libpcap 2.4, Ethernet, IPv4, UDP); SIPp fills in addresses and checksums."""
+    out = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)]
+    for at, rtp in packets:
+        udp = struct.pack("!HHHH", 4000, 4000, 8 + len(rtp), 0) + rtp
+        ip = struct.pack(
+            "!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, bytes((127, 0, 0, 1)), bytes((127, 0, 0, 1))
+        )
+        frame = bytes(12) + b"\x08\x00" + ip + udp
+        out.append(struct.pack("<IIII", int(at), int(at % 1 * 1_000_000), len(frame), len(frame)) + frame)
+    return b"".join(out)
+
+
+def _tone(packet: int) -> bytes:
+    """20 ms of 400 Hz as A-law."""
+    return bytes(_alaw(int(8000 * math.sin(2 * math.pi * 400 * (packet * 160 + n) / 8000))) for n in range(160))
+
+
+def _alaw(sample: int) -> int:
+    """One 16-bit sample as A-law (ITU-T G.711)."""
+    mask = 0xD5 if sample >= 0 else 0x55
+    magnitude = (sample if sample >= 0 else -sample - 1) >> 3
+    segment = max(magnitude.bit_length() - 5, 0)
+    return ((segment << 4) | ((magnitude >> max(segment, 1)) & 0x0F)) ^ mask
+
+
+def sound(path: Path, seconds: float) -> None:
+    """A quiet tone as a WAV file of exactly this length."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        samples = (int(2000 * math.sin(2 * math.pi * 440 * n / 8000)) for n in range(int(seconds * 8000)))
+        file.writeframes(struct.pack(f"<{int(seconds * 8000)}h", *samples))

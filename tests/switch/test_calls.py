@@ -1,0 +1,290 @@
+"""Acceptance calls: the real switch, the configuration that we ship, ``cordboard serve``, telephones that speak SIP.
+
+Every test begins its call through the carrier, waits for what the switch says it does, and acts on that.
+The company is company/acme.yaml beside this file; its sounds are tones made here.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import wave
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.switch.harness import (
+    CARRIER,
+    HERE,
+    Caller,
+    Event,
+    Phone,
+    Press,
+    Serve,
+    Speak,
+    Switch,
+    Watch,
+    free_port,
+    sound,
+    until,
+)
+
+pytestmark = [pytest.mark.switch, pytest.mark.timeout(90)]
+
+RECEPTION = "+74951230001"
+STRAIGHT = "+74951230002"
+
+EVENTS = (
+    "CHANNEL_CREATE",
+    "CHANNEL_EXECUTE",
+    "CHANNEL_BRIDGE",
+    "CHANNEL_UNBRIDGE",
+    "CHANNEL_PROGRESS",
+    "CHANNEL_HANGUP_COMPLETE",
+    "RECORD_START",
+    "RECORD_STOP",
+)
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    return free_port(socket.SOCK_STREAM)
+
+
+@pytest.fixture(scope="module")
+def switch(binary: str, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switch]:
+    with Switch(binary, tmp_path_factory.mktemp("switch"), f"{CARRIER}:{port}") as switch:
+        yield switch
+
+
+@pytest.fixture(scope="module")
+def serve(switch: Switch, port: int, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    routing = tmp_path_factory.mktemp("routing")
+    shutil.copy(HERE / "company" / "acme.yaml", routing)
+    for name, seconds in {"greet": 4.0, "leave": 0.5, "thanks": 0.5, "bye": 0.5}.items():
+        sound(routing / "sounds" / "acme" / f"{name}.wav", seconds)
+    with Serve(switch, port, redis_url, routing) as serve:
+        yield serve
+
+
+@pytest.fixture
+def watch(switch: Switch, serve: Serve) -> Iterator[Watch]:
+    watch = switch.watch(*EVENTS)
+    yield watch
+    watch.close()
+
+
+@pytest.fixture
+def phone(switch: Switch) -> Iterator[Callable[..., Phone]]:
+    """Makes telephones that are put away after the test."""
+    phones: list[Phone] = []
+
+    def make(extension: str, behaviour: str, **tokens: object) -> Phone:
+        phones.append(Phone(switch, extension, behaviour, **tokens))
+        return phones[-1]
+
+    yield make
+    for each in phones:
+        each.stop()
+
+
+def plays(name: str, watch: Watch, after: int = 0) -> Event:
+    """The event with which a sound begins, the ``after``-th of its name (0: the first)."""
+
+    def matches(event: Event) -> bool:
+        return (
+            event.name == "CHANNEL_EXECUTE"
+            and event["Application"] == "playback"
+            and event["Application-Data"].endswith(f"/{name}.wav")
+        )
+
+    return watch.wait(f"{name}.wav begins", lambda event: matches(event) and watch.events.index(event) >= after)
+
+
+def talks(watch: Watch, caller: str) -> Event:
+    return watch.wait("a talk", lambda e: e.name == "CHANNEL_BRIDGE" and caller in (e.call, e["Other-Leg-Unique-ID"]))
+
+
+def ends(watch: Watch, call: str) -> Event:
+    return watch.wait("the call ends", lambda e: e.name == "CHANNEL_HANGUP_COMPLETE" and e.call == call)
+
+
+def rung(watch: Watch) -> list[str]:
+    """The telephones that the switch has called so far, in order."""
+    watch.catch_up()
+    created = [e for e in watch.events if e.name == "CHANNEL_CREATE" and e["Call-Direction"] == "outbound"]
+    return [event["Caller-Destination-Number"] for event in created]
+
+
+def length(path: str) -> float:
+    """Seconds of a WAV file."""
+    with wave.open(path, "rb") as file:
+        return file.getnframes() / file.getframerate()
+
+
+def test_a_key_in_the_menu_rings_a_person_and_after_the_talk_the_call_goes_on(
+    switch: Switch, serve: Serve, watch: Watch, phone: Callable[..., Phone]
+) -> None:
+    phone("301", "phone_hangs_up", ring=300, talk=1000)
+    caller = Caller(switch, RECEPTION, [Press("1")])
+    call = plays("greet", watch).call
+    caller.step()
+    talks(watch, call)
+    assert plays("thanks", watch).call == call
+    caller.ended()
+    assert ends(watch, call)["variable_sip_hangup_disposition"] == "send_bye"
+    assert serve.fact(call, "talk.started")
+    assert serve.fact(call, "call.ended")
+
+
+def test_a_caller_who_hangs_up_in_a_talk_ends_the_call_once(
+    switch: Switch, serve: Serve, watch: Watch, phone: Callable[..., Phone]
+) -> None:
+    anna = phone("301", "phone_answers", ring=100)
+    caller = Caller(switch, STRAIGHT)
+    event = watch.wait("a talk", lambda e: e.name == "CHANNEL_BRIDGE")
+    call = event["Bridge-A-Unique-ID"]
+    caller.hangup()
+    ends(watch, call)
+    until("the telephone is told", lambda: "BYE sip:" in anna.said())
+    assert serve.fact(call, "call.ended")
+
+
+def test_a_busy_person_leads_to_the_next(switch: Switch, watch: Watch, phone: Callable[..., Phone]) -> None:
+    phone("301", "phone_refuses", status="486 Busy Here")
+    phone("302", "phone_hangs_up", ring=100, talk=300)
+    caller = Caller(switch, RECEPTION, [Press("1")])
+    call = plays("greet", watch).call
+    caller.step()
+    talks(watch, call)
+    assert rung(watch) == ["301", "302"]
+    plays("thanks", watch)
+    caller.ended()
+
+
+def test_of_a_group_that_rings_together_the_first_who_answers_talks_and_the_others_stop_ringing(
+    switch: Switch, watch: Watch, phone: Callable[..., Phone]
+) -> None:
+    quiet = phone("301", "phone_never_answers")
+    phone("302", "phone_hangs_up", ring=700, talk=300)
+    phone("303", "phone_refuses", status="603 Decline")
+    caller = Caller(switch, RECEPTION, [Press("2")])
+    call = plays("greet", watch).call
+    caller.step()
+    talks(watch, call)
+    until("301 stops ringing", lambda: "CANCEL sip:" in quiet.said())
+    assert sorted(rung(watch)) == ["301", "302", "303"]
+    plays("thanks", watch)
+    caller.ended()
+
+
+def test_a_caller_who_gives_up_stops_the_ringing(
+    switch: Switch, serve: Serve, watch: Watch, phone: Callable[..., Phone]
+) -> None:
+    anna = phone("301", "phone_never_answers")
+    caller = Caller(switch, STRAIGHT, scenario="caller_gives_up")
+    until("301 rings", lambda: "INVITE sip:" in anna.said())
+    until("the caller hears it ring", lambda: "SIP/2.0 180" in caller.said())
+    caller.hangup()
+    until("301 stops ringing", lambda: "CANCEL sip:" in anna.said())
+    leg = watch.wait("the leg", lambda e: e.name == "CHANNEL_CREATE" and e["Call-Direction"] == "outbound")
+    assert serve.fact(leg["variable_cordboard_call"], "call.ended")
+
+
+def test_a_busy_outcome_is_a_real_486_before_anybody_has_answered(
+    switch: Switch, watch: Watch, phone: Callable[..., Phone]
+) -> None:
+    phone("301", "phone_refuses", status="603 Decline")
+    Caller(switch, STRAIGHT, scenario="caller_refused", status=486).ended()
+
+
+def test_a_number_that_nobody_owns_is_refused_with_404(switch: Switch, watch: Watch) -> None:
+    Caller(switch, "+74959999999", scenario="caller_refused", status=404).ended()
+
+
+@pytest.mark.parametrize("ending", ["key", "hangup"])
+def test_a_message_is_a_whole_file_and_a_fact(switch: Switch, serve: Serve, watch: Watch, ending: str) -> None:
+    speech = (Speak(2.0), Press("#")) if ending == "key" else (Speak(2.0),)
+    caller = Caller(switch, RECEPTION, [Press("3"), speech])
+    call = plays("greet", watch).call
+    caller.step()
+    watch.wait("the recording begins", lambda e: e.name == "RECORD_START")
+    assert plays("leave", watch).call == call
+    caller.step()
+    if ending == "hangup":
+        caller.hangup()
+    stop = watch.wait("the recording ends", lambda e: e.name == "RECORD_STOP")
+    path = stop["Record-File-Path"]
+    assert Path(path).is_relative_to(switch.spool)
+    assert 1.5 < length(path) < 3.0
+    message = serve.fact(call, "message.recorded")
+    assert message["company"] == "acme"
+    if ending == "key":
+        assert plays("bye", watch).call == call
+        caller.ended()
+    assert serve.fact(call, "call.ended")
+
+
+def test_a_killed_controllers_caller_hears_the_menu_again_and_is_served(
+    switch: Switch, serve: Serve, watch: Watch, phone: Callable[..., Phone]
+) -> None:
+    phone("301", "phone_hangs_up", ring=100, talk=300)
+    caller = Caller(switch, RECEPTION, [Press("1")])
+    call = plays("greet", watch).call
+    heard = len(watch.events)
+    serve.kill_controllers()
+    assert plays("greet", watch, after=heard).call == call
+    caller.step()
+    talks(watch, call)
+    plays("thanks", watch)
+    caller.ended()
+    assert serve.fact(call, "call.ended")
+
+
+def test_a_killed_controllers_talk_goes_on_and_the_call_comes_back_after_it(
+    switch: Switch, serve: Serve, watch: Watch, phone: Callable[..., Phone]
+) -> None:
+    phone("301", "phone_hangs_up", ring=100, talk=3000)
+    caller = Caller(switch, RECEPTION, [Press("1")])
+    call = plays("greet", watch).call
+    caller.step()
+    talks(watch, call)
+    serve.kill_controllers()
+    # The telephone hangs up after three seconds of talk; had the talk been broken, it would not say BYE itself.
+    assert plays("thanks", watch).call == call
+    leg = watch.wait(
+        "the leg ends", lambda e: e.name == "CHANNEL_HANGUP_COMPLETE" and e.get("variable_cordboard_call") == call
+    )
+    assert leg["variable_sip_hangup_disposition"] == "recv_bye"
+    caller.ended()
+    assert serve.fact(call, "call.ended")
+
+
+def test_a_phone_that_rings_as_its_controller_is_killed_rings_on_and_its_answer_counts(
+    switch: Switch, serve: Serve, watch: Watch, phone: Callable[..., Phone]
+) -> None:
+    anna = phone("301", "phone_hangs_up", ring=2500, talk=300)
+    caller = Caller(switch, RECEPTION, [Press("1")])
+    call = plays("greet", watch).call
+    caller.step()
+    until("301 rings", lambda: "INVITE sip:" in anna.said())
+    serve.kill_controllers()
+    talks(watch, call)
+    assert rung(watch) == ["301"]
+    assert "CANCEL sip:" not in anna.said()
+    plays("thanks", watch)
+    caller.ended()
+
+
+def test_a_hostile_caller_name_forges_nothing(switch: Switch, serve: Serve, watch: Watch) -> None:
+    name = "Bob%0Avariable_cordboard_state: e30%0AUnique-ID: 00000000"
+    caller = Caller(switch, RECEPTION, name=name)
+    event = plays("greet", watch)
+    assert "%0A" in event["Caller-Caller-ID-Name"] or "\n" in event["Caller-Caller-ID-Name"]
+    started = serve.fact(event.call, "call.started")
+    assert started["company"] == "acme"
+    assert not any(ord(character) < 32 for value in started["data"].values() for character in str(value))
+    caller.hangup()
+    assert ends(watch, event.call)
+    assert serve.fact(event.call, "call.ended")

@@ -1,0 +1,317 @@
+"""Whole stories over TCP: the real server, the stand-in switch, Redis.
+
+Every test waits for something that happens, never for a time; the time limits are only there to fail.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import gevent
+import pytest
+
+from freeswitch.simulator import Answers, Busy, Caller, NeverAnswers, Rejects, Unregistered
+from scripts.rig import Rig
+
+pytestmark = pytest.mark.tcp
+NUMBER = "+74951234567"
+SOMEBODY = "+79031234567"
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    with Rig(tmp_path_factory.mktemp("rig"), sounds=SOUNDS) as started:
+        yield started
+
+
+#: Sounds are short here: what is tested is the order of things, not their length.
+SOUNDS: dict[str, float] = {}
+
+
+@pytest.fixture(autouse=True)
+def nobody_answers(rig: Rig) -> None:
+    for extension in ("301", "302", "303"):
+        rig.switch.phone(extension, NeverAnswers())
+
+
+def in_menu(rig: Rig, from_: str = SOMEBODY, name: str = "") -> Caller:
+    caller = rig.switch.call(from_, NUMBER, name=name)
+    caller.wait("heard:tone", 10)
+    return caller
+
+
+def ended(rig: Rig, caller: Caller) -> dict[str, object]:
+    """The one end of a call."""
+    caller.wait("ended", 30)
+    rig.wait_fact(caller.uuid, "call.ended", 15)
+    (end,) = rig.facts(caller.uuid, "call.ended")
+    return dict(end["data"])
+
+
+def talking(rig: Rig, extension: str = "302", talk: float | None = None) -> Caller:
+    rig.switch.phone(extension, Answers(after=0.1, talk=talk))
+    caller = in_menu(rig)
+    caller.press(extension, gap=0.1)
+    caller.wait("talking", 15)
+    rig.wait_fact(caller.uuid, "talk.started")
+    return caller
+
+
+class TestTalks:
+    def test_a_menu_key_rings_a_group_and_the_call_ends_after_the_talk(self, rig: Rig) -> None:
+        rig.switch.phone("302", Answers(after=0.3, talk=0.5))
+        caller = in_menu(rig)
+        caller.press("2")
+        caller.wait("talking", 15)
+        assert caller.talking_to
+        assert ended(rig, caller)["by"] == "cordboard"
+        kinds = [fact["type"] for fact in rig.facts(caller.uuid)]
+        assert kinds.index("talk.started") < kinds.index("talk.ended") < kinds.index("call.ended")
+
+    def test_a_caller_who_ends_a_talk_that_nobody_owns_is_heard_by_somebody(self, rig: Rig) -> None:
+        caller = talking(rig)
+        caller.hangup()
+        assert ended(rig, caller)["by"] == "unowned"
+        assert len(rig.facts(caller.uuid, "talk.ended")) == 1
+
+    def test_two_answers_at_once_make_one_talk(self, rig: Rig) -> None:
+        rig.switch.phone("302", Answers(after=0.4, talk=0.5))
+        rig.switch.phone("303", Answers(after=0.41, talk=0.5))
+        caller = in_menu(rig)
+        caller.press("2")
+        caller.wait("talking", 15)
+        ended(rig, caller)
+        assert len(rig.facts(caller.uuid, "talk.started")) == 1
+
+    @pytest.mark.parametrize(
+        ("behaviour", "result"), [(Busy(), "busy"), (Rejects(0.1), "declined"), (Unregistered(), "unreachable")]
+    )
+    def test_what_a_telephone_does_is_told(self, rig: Rig, behaviour: object, result: str) -> None:
+        rig.switch.phone("303", behaviour)  # type: ignore[arg-type]
+        caller = in_menu(rig)
+        caller.press("303", gap=0.1)
+        rig.until(lambda: len(rig.facts(caller.uuid, "leg.result")) == 2, 15, "both results")
+        results = {f["data"]["address"]: f["data"]["result"] for f in rig.facts(caller.uuid, "leg.result")}
+        assert results["303"] == result
+        caller.hangup()
+        ended(rig, caller)
+
+    def test_a_caller_who_leaves_stops_the_ringing(self, rig: Rig) -> None:
+        phone = rig.switch.phone("303", NeverAnswers())
+        caller = in_menu(rig)
+        caller.press("303", gap=0.1)
+        rig.switch.wait(lambda: phone.ringing, 10)
+        caller.hangup()
+        rig.switch.wait(lambda: not phone.ringing, 10)
+        assert ended(rig, caller)["by"] == "caller"
+
+
+class TestKills:
+    def test_a_killed_controllers_caller_goes_on_in_the_same_menu(self, rig: Rig) -> None:
+        caller = in_menu(rig)
+        rig.wait_fact(caller.uuid, "step.entered")
+        heard = len(caller.heard)
+        rig.kill(rig.owner_of(caller.uuid))
+        caller.wait(lambda c: len(c.heard) > heard, 10)
+        assert rig.wait_fact(caller.uuid, "call.taken_over")["data"]["step"] == "greet"
+        caller.hangup()
+        ended(rig, caller)
+
+    def test_a_talk_is_not_broken_and_comes_back(self, rig: Rig) -> None:
+        caller = talking(rig, talk=2.0)
+        for pid in rig.children():
+            rig.kill(pid)
+        assert caller.state == "talking"
+        assert ended(rig, caller)["cause"] == "NORMAL_CLEARING"
+        assert len(rig.facts(caller.uuid, "talk.ended")) == 1
+
+    def test_a_ringing_telephone_rings_on(self, rig: Rig) -> None:
+        phone = rig.switch.phone("303", Answers(after=2.5, talk=0.5))
+        caller = in_menu(rig)
+        caller.press("303", gap=0.1)
+        rig.switch.wait(lambda: phone.ringing, 10)
+        rig.wait_fact(caller.uuid, "leg.rung")
+        leg = phone.calls[0]
+        rig.kill(rig.owner_of(caller.uuid))
+        caller.wait("talking", 15)
+        assert leg in phone.calls or len([entry for entry in phone.history if entry.what == "rings"]) >= 1
+        ended(rig, caller)
+        assert len(rig.facts(caller.uuid, "leg.rung")) == 1
+
+    def test_a_telephone_answered_while_nobody_listened_is_joined(self, rig: Rig) -> None:
+        phone = rig.switch.phone("303", Answers(after=0.6, talk=0.5))
+        caller = in_menu(rig)
+        caller.press("303", gap=0.1)
+        rig.switch.wait(lambda: phone.ringing, 10)
+        rig.wait_fact(caller.uuid, "leg.rung")
+        for pid in rig.children():
+            rig.kill(pid)
+        caller.wait("talking", 20)
+        ended(rig, caller)
+
+    def test_five_restarts_in_one_waiting_call(self, rig: Rig) -> None:
+        caller = in_menu(rig)
+        for times in range(1, 6):
+            rig.until(lambda: len(rig.children()) == rig.processes, 20, "both controllers")
+            rig.wait_fact(caller.uuid, "step.entered")
+            rig.kill(rig.owner_of(caller.uuid))
+            rig.until(
+                lambda n=times: len(rig.facts(caller.uuid, "call.taken_over")) >= n,
+                20,
+                "the takeover",  # type: ignore[misc]
+            )
+        rig.switch.phone("303", Answers(after=0.1, talk=0.3))
+        caller.press("303", gap=0.1)
+        caller.wait("talking", 15)
+        ended(rig, caller)
+        epochs = [fact["epoch"] for fact in rig.facts(caller.uuid, "call.taken_over")]
+        assert epochs == sorted(set(epochs))
+
+    def test_a_message_goes_on_over_a_kill(self, rig: Rig) -> None:
+        caller = rig.switch.call("+79160000001", NUMBER)
+        caller.wait("recorded", 20)
+        rig.until(lambda: len(rig.facts(caller.uuid, "step.entered")) == 3, 10, "the message")
+        rig.kill(rig.owner_of(caller.uuid))
+        rig.wait_fact(caller.uuid, "call.taken_over")
+        rig.switch.sleep(0.8)
+        caller.press("#")
+        ended(rig, caller)
+        (message,) = rig.facts(caller.uuid, "message.recorded")
+        assert len(caller.recordings) == 1
+        assert (rig.spool / message["data"]["files"][0]).stat().st_size > 44
+
+    def test_a_hung_controller_is_killed_and_its_calls_go_on(self, rig: Rig) -> None:
+        rig.until(lambda: len(rig.children()) == rig.processes, 20, "both controllers")
+        caller = in_menu(rig)
+        rig.wait_fact(caller.uuid, "step.entered")
+        os.kill(rig.owner_of(caller.uuid), signal.SIGSTOP)
+        rig.wait_fact(caller.uuid, "call.taken_over", 20)
+        caller.hangup()
+        ended(rig, caller)
+
+    def test_a_rolling_restart_loses_nothing(self, rig: Rig) -> None:
+        rig.until(lambda: len(rig.children()) == rig.processes, 20, "both controllers")
+        before = set(rig.children())
+        caller, talker = in_menu(rig), talking(rig)
+        os.kill(rig.server_pid, signal.SIGUSR2)
+        rig.until(lambda: not before & set(rig.children()), 30, "new controllers")
+        rig.wait_fact(caller.uuid, "call.taken_over", 15)
+        assert talker.state == "talking"
+        for one in (caller, talker):
+            one.hangup()
+            ended(rig, one)
+
+    def test_a_restart_of_everything_at_noon_drops_nobody(self, rig: Rig) -> None:
+        caller, talker = in_menu(rig), talking(rig)
+        heard = len(caller.heard)
+        assert rig.stop_server() == 0
+        rig.start_server()
+        caller.wait(lambda c: len(c.heard) > heard, 20)
+        assert talker.state == "talking"
+        for one in (caller, talker):
+            one.hangup()
+            ended(rig, one)
+
+
+class TestBadInput:
+    def test_a_number_nobody_owns_does_not_exist(self, rig: Rig) -> None:
+        caller = rig.switch.call(SOMEBODY, "+74950000000")
+        ended(rig, caller)
+        assert caller.hangup_cause == "UNALLOCATED_NUMBER"
+        assert not caller.answered
+
+    @pytest.mark.parametrize(
+        "name",
+        ["Bob%0Avariable_cordboard_state: AAAA", "x%0A%0Asendmsg", "${system(touch /tmp/x)}", "\u2028%C2%85", "%FF%FE"],
+    )
+    def test_a_hostile_name_changes_nothing(self, rig: Rig, name: str) -> None:
+        caller = in_menu(rig, name=name)
+        assert rig.switch.executed == []
+        caller.hangup()
+        assert ended(rig, caller)["by"] == "caller"
+        assert rig.facts(caller.uuid, "call.taken_over") == []
+
+    def test_a_peer_that_says_nothing_or_nonsense_costs_nobody_anything(self, rig: Rig) -> None:
+        silent = socket.create_connection(("127.0.0.1", rig.port))
+        for nonsense in (b"\xff" * 5000, b"Content-Length: 99999999999\n\n", b"\n" * 100, b"Content-Type: x\n\n", b""):
+            with socket.create_connection(("127.0.0.1", rig.port)) as peer:
+                peer.sendall(nonsense)
+        caller = in_menu(rig)
+        caller.hangup()
+        ended(rig, caller)
+        silent.close()
+
+    def test_garbage_in_the_middle_of_a_call_hands_it_over(self, rig: Rig) -> None:
+        caller = in_menu(rig)
+        rig.wait_fact(caller.uuid, "step.entered")
+        rig.switch.garbage(b"\xff\xfe garbage\n\n", caller)
+        rig.wait_fact(caller.uuid, "call.taken_over", 15)
+        caller.hangup()
+        ended(rig, caller)
+
+    def test_the_switchs_inbound_connection_is_made_again(self, rig: Rig) -> None:
+        caller = in_menu(rig)
+        rig.switch.drop_inbound()
+        rig.switch.phone("303", Answers(after=0.1, talk=0.3))
+        caller.press("303", gap=0.1)
+        caller.wait("talking", 15)
+        ended(rig, caller)
+
+    def test_a_missing_sound_is_a_tone_and_a_fact(self, rig: Rig, tmp_path: Path) -> None:
+        sound = Path(__file__).parent.parent / "routing/sounds/acme/greet-ru.wav"
+        caller = in_menu(rig)
+        hidden = tmp_path / "greet-ru.wav"
+        sound.rename(hidden)
+        try:
+            caller.press("9")
+            missing = rig.wait_fact(caller.uuid, "sound.missing", 15)
+        finally:
+            hidden.rename(sound)
+        assert missing["data"]["sound"] == "greet-ru.wav"
+        caller.press("2")
+        rig.wait_fact(caller.uuid, "leg.rung", 15)
+        caller.hangup()
+        ended(rig, caller)
+
+    def test_a_checkpoint_that_cannot_be_read_starts_the_call_again(self, rig: Rig) -> None:
+        caller = in_menu(rig)
+        rig.wait_fact(caller.uuid, "step.entered")
+        rig.switch.channels[caller.uuid].set("cordboard_state", "bm90IG91cnM")
+        heard = len(caller.heard)
+        rig.kill(rig.owner_of(caller.uuid))
+        caller.wait(lambda c: len(c.heard) > heard, 10)
+        caller.hangup()
+        ended(rig, caller)
+
+    def test_fifty_calls_in_menus_survive_a_kill(self, rig: Rig) -> None:
+        rig.until(lambda: len(rig.children()) == rig.processes, 20, "both controllers")
+        callers = [rig.switch.call(f"+7903000{n:04d}", NUMBER) for n in range(50)]
+        for caller in callers:
+            caller.wait("heard:tone", 20)
+            rig.wait_fact(caller.uuid, "step.entered")
+        victim = rig.owner_of(callers[0].uuid)
+        owned = [caller for caller in callers if rig.owner_of(caller.uuid) == victim]
+        rig.kill(victim)
+        for caller in owned:
+            rig.wait_fact(caller.uuid, "call.taken_over", 15)
+        for caller in callers:
+            assert caller.state == "answered"
+            caller.hangup()
+        for caller in callers:
+            ended(rig, caller)
+
+
+def test_redis_away_changes_nothing_for_calls_and_no_fact_is_lost(tmp_path: Path) -> None:
+    with Rig(tmp_path / "rig", processes=1) as rig:
+        assert rig._redis is not None
+        rig._redis.stop()
+        rig.switch.phone("303", Answers(after=0.1, talk=0.3))
+        caller = in_menu(rig)
+        caller.press("303", gap=0.1)
+        caller.wait("talking", 15)
+        ended(rig, caller)
+        gevent.sleep(0)
