@@ -101,6 +101,7 @@ class Walk:
         return Journey(tuple(self._visits), self._ends, question, self._not_yet, tuple(self._press))
 
     def _next(self) -> None:
+        event: m.Event
         if self._alarm is not None and (not self._agenda or self._agenda[0][0] > self._alarm):
             self._now, event = max(self._now, self._alarm), m.TimeCame()
             self._alarm = None

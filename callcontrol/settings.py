@@ -109,7 +109,7 @@ def read_config(path: Path) -> tuple[SwitchAddress, ...]:
     try:
         config: dict[str, Any] = _Config().load(loaded or {})
     except ma.ValidationError as error:
-        raise SettingsError(f"{path}: {_said(error.normalized_messages())}") from None
+        raise SettingsError(f"{path}: {_said(error.messages)}") from None
     names = [switch["name"] for switch in config["switches"]]
     if len(set(names)) < len(names):
         raise SettingsError(f"{path}: two switches have the same name")

@@ -284,9 +284,7 @@ class _Supervisor:
             os.close(writer)
         now = time.monotonic()
         slot.starts += 1
-        child = _Child(
-            slot.index, process, process_name(process.pid), reader, now, now + self._timing.first_beat
-        )
+        child = _Child(slot.index, process, process_name(process.pid), reader, now, now + self._timing.first_beat)
         self._children.append(child)
         self._selector.register(reader, selectors.EVENT_READ, child)
         _log().info("process started", child=slot.index, pid=process.pid)
@@ -324,9 +322,7 @@ class _Supervisor:
             slot.quick_deaths = 0
         delay = 0.0
         if slot.quick_deaths:
-            delay = min(
-                self._timing.backoff_high, self._timing.backoff_low * 2 ** min(slot.quick_deaths - 1, 30)
-            )
+            delay = min(self._timing.backoff_high, self._timing.backoff_low * 2 ** min(slot.quick_deaths - 1, 30))
         slot.quick_deaths += 1
         slot.start_at = now + delay
 
@@ -386,9 +382,7 @@ class _Supervisor:
     def _judge(self, now: float) -> None:
         for child in self._children:
             if child.deadline <= now:
-                _log().error(
-                    "process killed", child=child.index, pid=child.process.pid, was=child.state.value
-                )
+                _log().error("process killed", child=child.index, pid=child.process.pid, was=child.state.value)
                 self._kill(child)
 
     def _roll(self) -> None:

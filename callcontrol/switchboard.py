@@ -157,7 +157,7 @@ class Switchboard:
             protocol=2,
             socket_connect_timeout=0.5,
             socket_timeout=1.0,
-            retry=Retry(NoBackoff(), 10),
+            retry=Retry(NoBackoff(), 0),
             health_check_interval=30,
             driver_info=None,
         )

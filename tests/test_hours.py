@@ -92,8 +92,6 @@ def oracle(rules: Rules, zone: str, start: int) -> list[bool]:
 
 
 def written(span: tuple[int, int]) -> str:
-    if span == (0, 1440):
-        return "all day"
     return f"{span[0] // 60:02}:{span[0] % 60:02}-{span[1] // 60:02}:{span[1] % 60:02}"
 
 
@@ -139,7 +137,7 @@ def schedules(draw: st.DrawFn) -> tuple[str, Rules, str, int]:
     if not lines:
         lines = [("mon", [])]
     text = "".join(
-        f"{name}: {'closed' if not s else written(s[0]) if s == [(0, 1440)] else '[' + ', '.join(map(written, s)) + ']'}\n"
+        f"{name}: {'closed' if not s else 'all day' if s == [(0, 1440)] else '[' + ', '.join(map(written, s)) + ']'}\n"
         for name, s in lines
     )
     return text, (week, holidays, dates), zone, start

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from callcontrol.routing import codes, kinds, nodes
 from callcontrol.routing.hours import ALL_DAY, Span
-from callcontrol.routing.model import Edge, File, Place, Stage, Target, Text
+from callcontrol.routing.model import Edge, File, Place, Problem, Stage, Target, Text
 from callcontrol.routing.nodes import Scalar
 from callcontrol.steps import VERBS
 
@@ -186,7 +186,8 @@ def test_numbers_are_e164_and_local_ones_are_read_by_the_country(text: str) -> N
     ("text", "why"),
     [
         ("'+7495123456'", "digits are missing"),
-        ("'+749512345678'", "too many digits"),
+        ("'+749512345678'", "its length is wrong"),
+        ("'+74951234567890123'", "too many digits"),
         ("'+999123456789'", "no country"),
     ],
 )
@@ -377,19 +378,26 @@ def test_prompts_that_cannot_be_meant_are_refused(text: str, expected: str) -> N
     assert code(kinds.PromptField(), text) == [expected]
 
 
+def refusal(kind: kinds.Kind, text: str) -> tuple[Problem, ...] | None:
+    try:
+        kind.read(Scalar("f", 1, 1, text))
+    except kinds.Wrong as error:
+        return error.problems
+    return None
+
+
 @settings(max_examples=500, deadline=None)
 @given(st.text(max_size=40))
 def test_no_text_gets_a_control_character_or_a_switch_variable_through(text: str) -> None:
     for kind in (kinds.TextField(100), kinds.PromptField(), kinds.UrlField(), kinds.StagesField(), kinds.NameField()):
         with kinds.reading(kinds.Reader()):
-            try:
-                kind.read(Scalar("f", 1, 1, text))
-            except kinds.Wrong as error:
-                assert error.problems
-                assert all(str(problem).isprintable() for problem in error.problems)
-            else:
+            refused = refusal(kind, text)
+            if refused is None:
                 assert "${" not in text
                 assert not any(c in text for c in "\0\x07\x1b\x7f\x85\u2028\u202e\u200b")
+            else:
+                assert all(str(problem).isprintable() for problem in refused)
+                assert refused
 
 
 def test_only_a_comment_one_space_behind_unquoted_text_is_taken_for_text() -> None:
@@ -507,7 +515,7 @@ def test_all_mistakes_of_a_mapping_are_told_at_once() -> None:
     assert tree is not None
     with pytest.raises(kinds.Wrong) as caught:
         kinds.options(Options, tree, "a thing")
-    assert [problem.code for problem in caught.value.problems] == ["E301", "E306", "E302"]
+    assert sorted(problem.code for problem in caught.value.problems) == ["E301", "E302", "E306"]
 
 
 def test_a_misspelt_required_option_is_one_mistake_not_two() -> None:

@@ -110,7 +110,7 @@ def test_quotes_blocks_and_comments_are_yaml() -> None:
         ('a: "\\u200b"', "f:1:4: E115"),
         ("{[a]: b}", "f:1:2: E116"),
         ("? {a: b}\n: c", "f:1:3: E116"),
-        ("{: b}", "f:1:2: E116"),
+        ("?\n: b", "f:1:2: E116"),
         ("a\u00a0b: c", "f:1:1: E116"),
     ],
 )
@@ -173,7 +173,7 @@ def test_nesting_without_end_is_one_problem_and_no_crash(opening: str) -> None:
 def test_aliases_cannot_make_a_small_file_large() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
-    tree, found = nodes.read("\n".join(lines), "f")
+    _, found = nodes.read("\n".join(lines), "f")
     assert {problem.code for problem in found} == {"E104"}
     assert len(found) == 12 + 11 * 9
 

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import gevent
@@ -153,17 +154,17 @@ class TestKills:
         caller.wait("talking", 20)
         ended(rig, caller)
 
+    @staticmethod
+    def taken(rig: Rig, caller: Caller, times: int) -> bool:
+        return len(rig.facts(caller.uuid, "call.taken_over")) >= times
+
     def test_five_restarts_in_one_waiting_call(self, rig: Rig) -> None:
         caller = in_menu(rig)
         for times in range(1, 6):
             rig.until(lambda: len(rig.children()) == rig.processes, 20, "both controllers")
             rig.wait_fact(caller.uuid, "step.entered")
             rig.kill(rig.owner_of(caller.uuid))
-            rig.until(
-                lambda n=times: len(rig.facts(caller.uuid, "call.taken_over")) >= n,
-                20,
-                "the takeover",  # type: ignore[misc]
-            )
+            rig.until(partial(self.taken, rig, caller, times), 20, "the takeover")
         rig.switch.phone("303", Answers(after=0.1, talk=0.3))
         caller.press("303", gap=0.1)
         caller.wait("talking", 15)

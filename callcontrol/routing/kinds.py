@@ -69,12 +69,14 @@ MOST_SUGGESTIONS = 200
 _SOUND = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}\.(wav|mp3|ogg)")
 _OTHER_SOUND = re.compile(r"\S+\.(flac|m4a|aac|wma|opus|gsm|aiff?|au|amr)", re.IGNORECASE)
 _HOLE = re.compile(r"\{([^{}]*)\}")
-_DURATION = re.compile(r"(?:(\d{1,4}(?:\.\d)?)h)? ?(?:(\d{1,4}(?:\.\d)?)m)? ?(?:(\d{1,6}(?:\.\d{1,3})?)s)?")
+_DURATION = re.compile(
+    r"(?:([0-9]{1,4}(?:\.[0-9])?)h)? ?(?:([0-9]{1,4}(?:\.[0-9])?)m)? ?(?:([0-9]{1,6}(?:\.[0-9]{1,3})?)s)?"
+)
 _NUMBER = re.compile(r"\+?[0-9][0-9 ().-]{2,24}")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
-_URL = re.compile(r"https?://[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::\d{1,5})?(?:[/?][!-~]*)?")
+_URL = re.compile(r"https?://[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?(?:[/?][!-~]*)?")
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`|~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
-_MOMENT = re.compile(r"(\d{4}-\d{2}-\d{2})[ T](\d{1,2}:\d{2})")
+_MOMENT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ T]([0-9]{1,2}:[0-9]{2})")
 _CODE = re.compile(r"[*#][0-9*#]{1,7}")
 
 

@@ -48,4 +48,5 @@ class Dial(Step):
         )
 
     def run(self, call: View, progress: dict[str, Any]) -> Run:
-        return (yield from Hunt(self.stages()).run(call, progress))
+        outcome: str = yield from Hunt(self.stages()).run(call, progress)
+        return outcome

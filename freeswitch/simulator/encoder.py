@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 __all__ = [
     "CAUSE_Q850",
@@ -85,6 +86,7 @@ CAUSE_Q850 = {
 _UNTOUCHED = re.compile(r"%[0-9A-Fa-f]{2}|[A-Za-z0-9_.~$'()*!,/-]+")
 
 
+@lru_cache(maxsize=8192)  # an event repeats a hundred values; encoding them was four fifths of a call's cost
 def quote(value: str) -> str:
     """`value` as FreeSWITCH percent-encodes it in an event header (UTF-8; an existing `%XX` is left alone)."""
     if value.isalnum() and value.isascii():
