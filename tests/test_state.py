@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 
 import pytest
@@ -99,10 +100,8 @@ def test_a_checkpoint_with_one_wrong_field_is_refused(place: int, value: object)
 
 @given(st.text(max_size=600) | st.binary(max_size=300).map(lambda raw: base64.urlsafe_b64encode(raw).decode()))
 def test_nothing_that_a_switch_may_say_does_more_than_be_refused(text: str) -> None:
-    try:
+    with contextlib.suppress(StateError):
         decode(text)
-    except StateError as error:
-        assert str(error)
 
 
 def test_a_bomb_of_brackets_is_refused() -> None:

@@ -16,7 +16,7 @@ class FlowStep(Step):
     An edge of that flow which leads into yet another flow leaves for good.
 
     ```yaml
-    survey: {flow: survey, then: goodbye}
+    feedback: {flow: survey, then: goodbye}
     ```
     """
 

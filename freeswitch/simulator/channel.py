@@ -998,6 +998,7 @@ class Channel:
     def transfer_after_bridge(self) -> None:
         """Follow `transfer_after_bridge=EXTENSION:DIALPLAN:CONTEXT`, which is used up by that."""
         where = self.variables["transfer_after_bridge"]
+        self.set("transfer_after_bridge", None)
         self.transfer(*where.split(":")[:3])
 
     def _exchange_media(self) -> None:

@@ -1,0 +1,376 @@
+"""What is wrong with a company as a whole: each check on the smallest company that shows it, and its opposite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from callcontrol import state
+from callcontrol.routing import checks
+from callcontrol.routing.load import load_text
+
+HEAD = """\
+cordboard: 1
+company: Test
+country: RU
+timezone: Europe/Moscow
+languages: [en, ru]
+people:
+  301: {name: Anna}
+  302: {name: Boris}
+groups:
+  team: [301, 302]
+lists:
+  vip: ["+7812*"]
+hours:
+  office: {mon-fri: 09:00-18:00}
+"""
+NUMBERS = 'numbers:\n  "+74951234567": {flow: main}\n'
+
+
+def problems(flows: str, *, numbers: str = NUMBERS, more: str = "", head: str = HEAD) -> list[str]:
+    """Code and message of every problem of a company with these flows (YAML, from column 1: ``main:`` …)."""
+    text = head + numbers + more + "flows:\n" + "".join(f"  {line}\n" for line in flows.strip("\n").splitlines())
+    return [f"{p.code} {p.message}" for p in load_text(text, path="f", company="test").problems]
+
+
+def codes(flows: str, *, numbers: str = NUMBERS, more: str = "", head: str = HEAD) -> list[str]:
+    return [line.partition(" ")[0] for line in problems(flows, numbers=numbers, more=more, head=head)]
+
+
+# --------------------------------------------------------------------------------------------- ways
+
+
+def test_a_step_that_nothing_leads_to_is_a_warning() -> None:
+    assert problems("main:\n  a: {play: A., then: c}\n  b: {play: B.}\n  c: {play: C.}") == [
+        'W501 nothing leads to the step "b"'
+    ]
+
+
+@pytest.mark.parametrize(
+    "edge",
+    [
+        "a: {menu: M., keys: {1: b}, otherwise: hangup}",
+        "a: {caller: {vip: b}, otherwise: hangup}",
+        "a: {hours: {office: b}, otherwise: hangup}",
+        "a: {dial: 301, busy: b, otherwise: hangup}",
+        "a: {play: A., on_error: b}",
+        "a: {play: A., then: main/b}",
+    ],
+)
+def test_every_sort_of_edge_leads_somewhere(edge: str) -> None:
+    assert codes(f"main:\n  {edge}\n  b: {{play: B.}}") == []
+
+
+def test_an_on_error_of_a_flow_is_reached_from_all_its_steps() -> None:
+    assert codes("main:\n  on_error: b\n  a: {play: A.}\n  b: {play: B.}") == []
+
+
+def test_a_flow_begins_at_its_start() -> None:
+    flows = "main:\n  start: b\n  a: {play: A.}\n  b: {play: B., then: a}"
+    assert codes(flows) == []
+    assert codes(flows.replace(", then: a", "")) == ["W501"]
+
+
+def test_a_flow_that_no_number_code_or_step_leads_to_is_one_warning_and_not_one_for_each_step() -> None:
+    flows = "main:\n  a: {play: A.}\nother:\n  x: {play: X., then: y}\n  y: {play: Y.}"
+    assert problems(flows) == ['W502 no number, code or step leads to the flow "other"']
+    assert codes(flows.replace("other:\n", 'other:\n  code: "*5"\n')) == []
+    assert codes(flows.replace("A.", "A., then: other")) == []
+    assert codes(flows.replace("A.", "A., then: other/x")) == []
+    assert codes(flows.replace("{play: A.}", "{flow: other}")) == []
+
+
+def test_what_follows_a_flow_is_reached_only_if_that_flow_returns() -> None:
+    flows = "main:\n  a: {flow: sub, then: b}\n  b: {play: B.}\nsub:\n  x: {play: X., then: return}"
+    assert codes(flows) == []
+    assert codes(flows.replace("return", "hangup")) == ["W501"]
+
+
+def test_nothing_is_said_about_ways_while_some_edge_leads_nowhere() -> None:
+    assert codes("main:\n  a: {play: A., then: bb}\n  b: {play: B.}") == ["E201"]
+
+
+# --------------------------------------------------------------------------------------------- loops
+
+
+@pytest.mark.parametrize(
+    "flows",
+    [
+        "main:\n  a: {set: {x: y}, then: a}",
+        "main:\n  a: {set: {x: y}, then: b}\n  b: {hours: {office: a}, otherwise: hangup}",
+        "main:\n  a: {caller: {vip: other}, otherwise: hangup}\nother:\n  b: {set: {x: y}, then: main}",
+        "main:\n  a: {flow: sub, then: a}\nsub:\n  x: {set: {x: y}, then: return}",
+    ],
+)
+def test_a_loop_without_any_pause_is_an_error_even_with_an_exit(flows: str) -> None:
+    assert codes(flows) == ["E410"]
+
+
+@pytest.mark.parametrize(
+    "flows",
+    [
+        "main:\n  a: {set: {x: y}, then: b}\n  b: {menu: M., keys: {1: a}, otherwise: hangup}",
+        "main:\n  a: {flow: sub, then: a}\nsub:\n  x: {menu: M., keys: {1: return}, otherwise: hangup}",
+        "main:\n  a: {hours: {office: b}, otherwise: hangup}\n  b: {set: {x: y}, then: hangup, on_error: a}",
+    ],
+)
+def test_a_loop_with_a_pause_and_an_exit_is_fine(flows: str) -> None:
+    assert codes(flows) == []
+
+
+@pytest.mark.parametrize(
+    "flows",
+    [
+        "main:\n  a: {play: A., then: a}",
+        "main:\n  a: {play: A., then: b}\n  b: {menu: M., keys: {1: a}, otherwise: b}",
+    ],
+)
+def test_a_loop_that_only_hanging_up_ends_is_a_warning(flows: str) -> None:
+    assert codes(flows) == ["W503"]
+
+
+def test_a_talk_is_a_way_out_of_a_loop() -> None:
+    assert codes("main:\n  a: {dial: 301, otherwise: b}\n  b: {play: B., then: a}") == []
+
+
+def test_a_long_chain_of_steps_does_not_lean_on_pythons_stack() -> None:
+    steps = "".join(f"  s{i}: {{play: X., then: s{i + 1}}}\n" for i in range(3000))
+    assert codes(f"main:\n{steps}  s3000: {{play: X., then: s0}}") == ["W503"]
+
+
+def test_a_flow_that_runs_itself_through_another_is_an_error() -> None:
+    found = problems(
+        "main:\n  a: {flow: one, then: hangup}\none:\n  b: {menu: M., keys: {1: c}, otherwise: return}\n"
+        "  c: {flow: two, then: return}\ntwo:\n  d: {play: D., then: e}\n  e: {flow: one, then: return}"
+    )
+    assert found == [
+        'E411 the flow "one" runs two, which comes back to one, for ever',
+        'E411 the flow "two" runs one, which comes back to two, for ever',
+    ]
+
+
+def test_leaving_for_a_flow_is_not_running_it() -> None:
+    flows = "main:\n  a: {menu: M., keys: {1: other}, otherwise: hangup}\nother:\n  b: {play: B., then: main}"
+    assert codes(flows) == []
+
+
+@pytest.mark.parametrize(("deep", "expected"), [(8, []), (9, ["E414"])])
+def test_flows_may_run_flows_eight_deep(deep: int, expected: Sequence[str]) -> None:
+    flows = "main:\n  a: {flow: f1, then: hangup}\n"
+    flows += "".join(f"f{i}:\n  a: {{flow: f{i + 1}, then: return}}\n" for i in range(1, deep))
+    assert codes(f"{flows}f{deep}:\n  a: {{play: A., then: return}}") == expected
+
+
+# ----------------------------------------------------------------------------------------- variables
+
+
+def test_a_variable_is_known_where_some_way_sets_it_before() -> None:
+    flows = 'main:\n  a: {set: {x: y}, then: b}\n  b: {play: "{x} {caller} {called} {language}"}'
+    assert codes(flows) == []
+    assert problems(flows.replace("x: y", "z: y")) == ["E213 nothing sets {x}; did you mean {z}?"]
+
+
+def test_a_number_sets_variables_for_the_calls_that_come_to_it() -> None:
+    numbers = 'numbers:\n  "+74951234567": {flow: main, set: {brand: A}}\n  "+74951234568": {flow: other}\n'
+    flows = 'main:\n  a: {play: "{brand}"}\nother:\n  b: {play: B.}'
+    assert codes(flows, numbers=numbers) == []
+    assert problems(flows.replace("B.", '"{brand}"'), numbers=numbers) == [
+        "E213 {brand} is set elsewhere, but on no way to this step"
+    ]
+
+
+def test_what_a_step_asks_for_is_known_only_on_its_good_way() -> None:
+    flows = "main:\n  a: {{collect: C., digits: 4, into: order, then: {good}, otherwise: {bad}}}\n"
+    flows += '  b: {{play: "{{order}}"}}\n  c: {{play: C.}}'
+    assert codes(flows.format(good="b", bad="c")) == []
+    assert codes(flows.format(good="c", bad="b")) == ["E213"]
+
+
+def test_what_a_flow_sets_is_known_when_it_has_returned() -> None:
+    flows = 'main:\n  a: {flow: sub, then: b}\n  b: {play: "{x}"}\nsub:\n  c: {set: {x: y}, then: return}'
+    assert codes(flows) == []
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        'b: {dial: "{x}", otherwise: hangup}',
+        'b: {dial: [{to: ["{x}", 301], ring: 9s}], otherwise: hangup}',
+        'b: {lookup: "https://a.test/{x}", into: [m], then: hangup, otherwise: hangup}',
+        'b: {menu: {en: "{x}", ru: R.}, keys: {1: hangup}, otherwise: hangup}',
+        'b: {voicemail: [301], greeting: "{x}"}',
+    ],
+)
+def test_every_use_of_a_variable_is_looked_at(use: str) -> None:
+    assert problems(f"main:\n  a: {{play: A., then: b}}\n  {use}") == ["E213 nothing sets {x}"]
+
+
+def test_position_is_known_in_the_announce_of_a_queue_only() -> None:
+    more = 'queues:\n  sales: {agents: [301], announce: {every: 45s, say: "You are {position}."}}\n'
+    assert codes("main:\n  a: {queue: sales, otherwise: hangup}", more=more) == []
+    assert codes('main:\n  a: {play: "{position}"}') == ["E213"]
+    assert codes("main:\n  a: {queue: sales, otherwise: hangup}", more=more.replace("position", "brand")) == ["E213"]
+
+
+# -------------------------------------------------------------------------------------------- room
+
+
+def test_values_may_need_160_bytes_together_and_no_more() -> None:
+    flows = "main:\n  a: {{set: {{x: {x}}}, then: b}}\n  b: {{set: {{y: {y}}}, then: c}}\n  c: {{set: {{z: {z}}}, then: hangup}}"
+    assert codes(flows.format(x="x" * 60, y="y" * 60, z="z" * 40)) == []
+    assert problems(flows.format(x="x" * 60, y="y" * 60, z="z" * 41)) == [
+        "E504 a call can carry 161 bytes of values here (x 60, y 60, z 41); 160 is the most"
+    ]
+
+
+def test_values_of_ways_that_exclude_each_other_are_not_added_up() -> None:
+    flows = "main:\n  a: {menu: M., keys: {1: b, 2: c, 3: d}, otherwise: hangup}\n"
+    flows += "".join(f"  {step}: {{set: {{{step}{step}: {'x' * 60}}}, then: e}}\n" for step in "bcd")
+    assert codes(flows + "  e: {play: E.}") == []
+
+
+def test_a_value_that_is_replaced_counts_once() -> None:
+    flows = f"main:\n  a: {{set: {{x: {'x' * 64}}}, then: b}}\n  b: {{set: {{x: {'y' * 64}}}, then: c}}\n"
+    flows += f"  c: {{set: {{x: {'z' * 64}}}, then: hangup}}"
+    assert codes(flows) == []
+
+
+def test_the_digits_that_a_caller_may_enter_count() -> None:
+    steps = "".join(
+        f"  s{i}: {{collect: C., digits: 1-32, into: v{i}, then: s{i + 1}, otherwise: hangup}}\n" for i in range(6)
+    )
+    assert codes(f"main:\n{steps}  s6: {{play: X.}}") == ["E504"]
+
+
+def test_a_number_that_sets_too_much_is_refused() -> None:
+    sets = ", ".join(f"{name}: {name * 60}" for name in "abc")
+    numbers = f'numbers:\n  "+74951234567": {{flow: main, set: {{{sets}}}}}\n'
+    assert codes("main:\n  a: {play: A.}", numbers=numbers) == ["E504"]
+
+
+def long_names(count: int, length: int) -> str:
+    sets = ", ".join(f"{'v' * (length - 1)}{chr(97 + i)}: {'x' * 25}" for i in range(count))
+    return f"main:\n  a: {{set: {{{sets}}}, then: b}}\n  b: {{play: B.}}"
+
+
+def test_a_state_that_would_not_fit_on_the_channel_is_refused() -> None:
+    assert codes(long_names(5, 8)) == []
+    (line,) = problems(long_names(5, 30))
+    assert line.startswith("E413 the checkpoint would have ")
+
+
+def test_the_room_for_a_state_is_what_the_checkpoint_really_needs() -> None:
+    # Between the two lengths of names one letter decides: the check uses the very code that writes checkpoints.
+    results = [codes(long_names(5, length)) for length in range(8, 31)]
+    turn = results.index(["E413"])
+    assert results[:turn] == [[]] * turn
+    assert results[turn:] == [["E413"]] * (len(results) - turn)
+    assert state.LONGEST == 512
+
+
+def test_flows_that_wait_take_room_on_the_channel() -> None:
+    name = "f" * 30
+    flows = f"main:\n  {'s' * 32}: {{flow: {name}1, then: hangup}}\n"
+    flows += "".join(f"{name}{i}:\n  {'s' * 32}: {{flow: {name}{i + 1}, then: return}}\n" for i in range(1, 5))
+    assert "E413" in codes(f"{flows}{name}5:\n  a: {{play: A., then: return}}")
+
+
+def test_very_many_ways_are_still_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "MOST_STATES", 0)
+    steps = "".join(
+        f"  m{i}: {{menu: M., keys: {{1: s{i}, 2: m{i + 1}}}, otherwise: hangup}}\n"
+        f"  s{i}: {{set: {{v{i}: x}}, then: m{i + 1}}}\n"
+        for i in range(12)
+    )
+    flows = f'main:\n{steps}  m12: {{play: "{{v3}} {{nope}}"}}'
+    assert problems(flows) == ["E213 nothing sets {nope}"]
+
+
+# ------------------------------------------------------------------------------------------- numbers
+
+
+def test_a_key_may_begin_an_extension_but_not_be_one() -> None:
+    flows = "main:\n  a: {menu: M., keys: {3: hangup}, extensions: [team], otherwise: hangup}"
+    assert codes(flows) == []
+    head = HEAD.replace("302:", "3:").replace("302]", "3]")
+    assert problems(flows, head=head) == [
+        "E412 key 3 is also the extension of Boris, who can be dialled here",
+    ]
+
+
+def test_a_menu_needs_a_key_or_an_extension() -> None:
+    assert codes("main:\n  a: {menu: M., otherwise: hangup}") == ["E415"]
+    assert codes("main:\n  a: {menu: M., extensions: [301], otherwise: hangup}") == []
+
+
+def test_then_of_a_menu_needs_somebody_who_can_be_dialled() -> None:
+    flows = "main:\n  a: {menu: M., keys: {1: hangup}, then: hangup, otherwise: hangup}"
+    assert codes(flows) == ["E407"]
+    assert codes(flows.replace("keys", "extensions: [301], keys")) == []
+
+
+def test_an_emergency_number_is_no_extension() -> None:
+    head = HEAD.replace("  302:", "  112: {name: Dispatcher}\n  302:")
+    more = 'outbound: {trunk: carrier, emergency: ["112"]}\n'
+    assert codes("main:\n  a: {play: A.}", head=head, more=more) == ["E501"]
+    assert codes("main:\n  a: {play: A.}", head=head) == ["W504"]
+    assert codes("main:\n  a: {play: A.}", more=more) == []
+
+
+@pytest.mark.parametrize("extension", ["101", "102", "103", "112"])
+def test_the_emergency_numbers_of_russia_are_known(extension: str) -> None:
+    head = HEAD.replace("  302:", f"  {extension}: {{name: Dispatcher}}\n  302:")
+    assert codes("main:\n  a: {play: A.}", head=head) == ["W504"]
+
+
+def test_a_code_belongs_to_one_switch_or_flow() -> None:
+    head = HEAD + '  shut: {switch: "*21"}\n'
+    flows = 'main:\n  a: {play: A.}\nother:\n  code: "*22"\n  b: {play: B.}'
+    assert codes(flows, head=head) == []
+    assert problems(flows.replace("*22", "*21"), head=head) == [
+        "E503 the code *21 belongs to the switch shut already (line 15)"
+    ]
+
+
+def test_nobody_forwards_to_themselves_or_to_a_mobile_they_do_not_have() -> None:
+    head = HEAD.replace("{name: Anna}", "{name: Anna, forward: {busy: 302, otherwise: voicemail}}")
+    assert codes("main:\n  a: {play: A.}", head=head) == []
+    assert codes("main:\n  a: {play: A.}", head=head.replace("busy: 302", "busy: 301")) == ["E506"]
+    assert codes("main:\n  a: {play: A.}", head=head.replace("busy: 302", "busy: mobile")) == ["E506"]
+
+
+# --------------------------------------------------------------------------------------- structure of steps
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        ("{menu: M., keys: {1: hangup}}", ["E404"]),
+        ("{menu: M., keys: {1: hangup}, timeout: hangup}", ["E404"]),
+        ("{menu: M., keys: {1: hangup}, timeout: hangup, invalid: hangup}", []),
+        ("{menu: M., keys: {1: hangup}, timeout: hangup, invalid: hangup, otherwise: hangup}", ["E407"]),
+        ("{dial: 301}", ["E404"]),
+        ("{dial: 301, otherwise: hangup}", []),
+        ("{collect: C., digits: 4, into: x, otherwise: hangup}", ["E405"]),
+        ("{set: {x: y}}", ["E405"]),
+        ("{play: P.}", []),
+        ("{play: P., otherwise: hangup}", ["E407"]),
+        ("{play: P., busy: hangup}", ["E301"]),
+        ("{hangup: busy}", []),
+        ("{hangup: busy, then: hangup}", ["E407"]),
+        ("{caller: {vip: hangup}}", ["E406"]),
+        ("{hours: {office: hangup}, then: hangup, otherwise: hangup}", ["E407"]),
+        ("{voicemail: 301}", []),
+        ("{queue: sales}", ["E404", "E206"]),
+    ],
+)
+def test_the_edges_of_a_step_are_those_that_can_be_followed(step: str, expected: Sequence[str]) -> None:
+    assert sorted(codes(f"main:\n  a: {step}")) == sorted(expected)
+
+
+def test_a_misspelt_edge_is_one_mistake_not_two() -> None:
+    assert problems("main:\n  a: {set: {x: y}, than: hangup}") == [
+        'E301 a set step has no option "than"; did you mean "then"?'
+    ]

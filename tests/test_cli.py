@@ -1,0 +1,112 @@
+"""The command as people meet it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from callcontrol.cli import main
+
+ROUTING = Path(__file__).parent.parent / "routing"
+CORDBOARD = str(Path(sys.executable).parent / "cordboard")
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, arguments)
+    return result.exit_code, result.output
+
+
+def test_help_names_every_command() -> None:
+    code, text = run("--help")
+    assert code == 0
+    assert all(word in text for word in ("check", "rehearse", "serve"))
+
+
+def test_serve_help_names_every_setting_and_its_variable() -> None:
+    _, text = run("serve", "--help")
+    for name in ("ROUTING", "LISTEN", "REDIS", "CONFIG", "PEERS", "STATE", "SOUNDS", "SPOOL", "PROCESSES", "DOMAIN"):
+        assert f"CORDBOARD_{name}" in text
+
+
+def test_check_says_nothing_when_all_is_well() -> None:
+    assert run("check", str(ROUTING)) == (0, "")
+
+
+def test_check_names_path_line_column_and_code(tmp_path: Path) -> None:
+    (tmp_path / "acme.yaml").write_text((ROUTING / "acme.yaml").read_text().replace("2: service, 9", "2: servce, 9"))
+    code, text = run("check", str(tmp_path))
+    assert code == 1
+    line = next(line for line in text.splitlines() if "servce" in line)
+    assert line.startswith(f"{tmp_path}/acme.yaml:")
+    _, row, column, rest = line.split(":", 3)
+    assert (row.isdigit(), column.isdigit(), rest.strip()[0]) == (True, True, "E")
+    assert "service" in rest
+
+
+def test_warnings_do_not_change_the_exit(tmp_path: Path) -> None:
+    text = (
+        (ROUTING / "acme.yaml")
+        .read_text()
+        .replace("    reject: {hangup: busy}", "    reject: {hangup: busy}\n    lost: {hangup: busy}")
+    )
+    (tmp_path / "acme.yaml").write_text(text)
+    os.symlink(ROUTING / "sounds", tmp_path / "sounds")
+    code, said = run("check", str(tmp_path))
+    assert code == 0
+    assert "lost" in said
+
+
+def test_a_directory_that_is_not_there_is_a_usage_error() -> None:
+    assert run("check", "/no/such/place")[0] == 2
+    assert run("rehearse")[0] == 2
+
+
+class TestServe:
+    def serve(self, directory: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+        (directory / "secret").touch(mode=0o600)
+        (directory / "secret").write_text("x")
+        config = directory / "cordboard.yaml"
+        config.write_text("switches: [{name: switch1, port: 1, password_file: secret}]\n")
+        environment = {
+            "PATH": os.environ["PATH"],
+            "CORDBOARD_ROUTING": str(ROUTING),
+            "CORDBOARD_CONFIG": str(config),
+            "CORDBOARD_STATE": str(directory / "state"),
+            "CORDBOARD_SPOOL": str(directory / "spool"),
+            "CORDBOARD_PROCESSES": "1",
+            **{f"CORDBOARD_{name.upper()}": value for name, value in settings.items()},
+        }
+        return subprocess.run([CORDBOARD, "serve"], env=environment, capture_output=True, text=True, timeout=60)
+
+    def test_a_port_that_is_taken_is_said_and_is_exit_code_3(self, tmp_path: Path) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            done = self.serve(tmp_path, listen=f"127.0.0.1:{port}")
+        assert done.returncode == 3
+        assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+
+    def test_no_company_to_serve_is_exit_code_3(self, tmp_path: Path) -> None:
+        empty = tmp_path / "empty"
+        empty.mkdir()
+        done = self.serve(tmp_path, routing=str(empty))
+        assert done.returncode == 3
+        assert "cordboard check" in done.stderr
+
+    def test_a_config_that_is_not_there_is_exit_code_3(self, tmp_path: Path) -> None:
+        done = self.serve(tmp_path, config=str(tmp_path / "none.yaml"))
+        assert done.returncode == 3
+        assert "there is no such file" in done.stderr
+
+    @pytest.mark.parametrize(("name", "value"), [("listen", "nonsense"), ("peers", "nonsense")])
+    def test_a_setting_that_cannot_be_used_is_said(self, tmp_path: Path, name: str, value: str) -> None:
+        done = self.serve(tmp_path, **{name: value})
+        assert done.returncode == 3
+        assert value in done.stderr
