@@ -33,8 +33,8 @@ lint: $(READY) ## Check the style and the types only
 demo: $(READY) ## Place calls through routing/ on a stand-in switch and tell what happened (KEEP=1 keeps it up)
 	@KEEP="$(KEEP)" $(BIN)/python -m scripts.demo
 
-run: $(READY) ## Serve routing/ to a real switch (settings: CORDBOARD_* variables, see README)
-	@$(BIN)/cordboard serve --routing routing
+run: $(READY) ## Serve routing/ to a real switch (the first run writes etc/ and says how to start the switch)
+	@$(BIN)/python -m scripts.run
 
 check: $(READY) ## Check routing/
 	@$(BIN)/cordboard check routing

@@ -87,5 +87,7 @@ def _ship_dead(settings: Settings, name: str) -> None:
     from callcontrol.facts import ship_dead
     from callcontrol.switchboard import Switchboard
 
-    ship_dead(settings.state / "facts", Switchboard(settings.redis, name="supervisor"))
-    structlog.get_logger("supervisor").info("the facts of a dead process are shipped", process=name)
+    board = Switchboard(settings.redis, name="supervisor")
+    if ship_dead(settings.state / "facts", board):
+        structlog.get_logger("supervisor").info("the facts of a dead process are shipped", process=name)
+    board.close()

@@ -58,6 +58,8 @@ _UNWANTED = (
     "PLAYBACK_START",
     "PLAYBACK_STOP",
 )
+#: Said together with ``connect``, which saves a round trip.
+_GREETING = (wire.linger(LINGER), wire.MYEVENTS, wire.event_plain(*_NEEDED), wire.nixevent(*_UNWANTED))
 _NUMBER = re.compile(r"\+?[0-9*#]{1,32}")
 _UUID = re.compile(r"[A-Za-z0-9-]{8,64}")
 _KEYS = frozenset("0123456789*#")
@@ -105,7 +107,7 @@ class Session:
     def run(self) -> None:
         """Serve the call; returns when the connection is closed."""
         try:
-            data = self._connection.connect(HELLO)
+            data = self._connection.connect(HELLO, *_GREETING)
             if not self._begin(data):
                 self._connection.close("not a call that can be served")
                 return
@@ -159,10 +161,6 @@ class Session:
         )
         self._controller.remember(self)
         self._connection.send(
-            wire.linger(LINGER),
-            wire.MYEVENTS,
-            wire.event_plain(*_NEEDED),
-            wire.nixevent(*_UNWANTED),
             wire.setvars(
                 uuid,
                 {

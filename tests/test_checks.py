@@ -169,7 +169,8 @@ def test_flows_may_run_flows_eight_deep(deep: int, expected: Sequence[str]) -> N
 def test_a_variable_is_known_where_some_way_sets_it_before() -> None:
     flows = 'main:\n  a: {set: {x: y}, then: b}\n  b: {play: "{x} {caller} {called} {language}"}'
     assert codes(flows) == []
-    assert problems(flows.replace("x: y", "z: y")) == ["E213 nothing sets {x}; did you mean {z}?"]
+    flows = flows.replace("x: y", "order: y").replace("{x}", "{ordre}")
+    assert problems(flows) == ["E213 nothing sets {ordre}; did you mean {order}?"]
 
 
 def test_a_number_sets_variables_for_the_calls_that_come_to_it() -> None:
@@ -218,7 +219,8 @@ def test_position_is_known_in_the_announce_of_a_queue_only() -> None:
 
 
 def test_values_may_need_160_bytes_together_and_no_more() -> None:
-    flows = "main:\n  a: {{set: {{x: {x}}}, then: b}}\n  b: {{set: {{y: {y}}}, then: c}}\n  c: {{set: {{z: {z}}}, then: hangup}}"
+    flows = "main:\n  a: {{set: {{x: {x}}}, then: b}}\n  b: {{set: {{y: {y}}}, then: c}}\n"
+    flows += "  c: {{set: {{z: {z}}}, then: hangup}}"
     assert codes(flows.format(x="x" * 60, y="y" * 60, z="z" * 40)) == []
     assert problems(flows.format(x="x" * 60, y="y" * 60, z="z" * 41)) == [
         "E504 a call can carry 161 bytes of values here (x 60, y 60, z 41); 160 is the most"
@@ -241,7 +243,8 @@ def test_the_digits_that_a_caller_may_enter_count() -> None:
     steps = "".join(
         f"  s{i}: {{collect: C., digits: 1-32, into: v{i}, then: s{i + 1}, otherwise: hangup}}\n" for i in range(6)
     )
-    assert codes(f"main:\n{steps}  s6: {{play: X.}}") == ["E504"]
+    assert "E504" in codes(f"main:\n{steps}  s6: {{play: X.}}")
+    assert codes(f"main:\n{steps.replace('1-32', '1-20')}  s6: {{play: X.}}") == []
 
 
 def test_a_number_that_sets_too_much_is_refused() -> None:
@@ -282,9 +285,9 @@ def test_very_many_ways_are_still_judged(monkeypatch: pytest.MonkeyPatch) -> Non
     steps = "".join(
         f"  m{i}: {{menu: M., keys: {{1: s{i}, 2: m{i + 1}}}, otherwise: hangup}}\n"
         f"  s{i}: {{set: {{v{i}: x}}, then: m{i + 1}}}\n"
-        for i in range(12)
+        for i in range(8)
     )
-    flows = f'main:\n{steps}  m12: {{play: "{{v3}} {{nope}}"}}'
+    flows = f'main:\n{steps}  m8: {{play: "{{v3}} {{nope}}"}}'
     assert problems(flows) == ["E213 nothing sets {nope}"]
 
 

@@ -213,6 +213,15 @@ def test_a_full_disk_loses_nothing_and_tears_nothing(file: FactFile, disk: Disk,
     ]
 
 
+def test_a_write_that_was_cut_short_by_nothing_lasting_is_finished_at_once(
+    file: FactFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, cuts = os.write, [50]
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[: cuts.pop() if cuts else len(data)]))
+    file.write([fact(1), fact(2)])
+    assert lines(file.paths[0]) == [fact(1), fact(2)]
+
+
 def test_what_was_kept_is_written_when_there_is_room_though_no_call_writes(file: FactFile, disk: Disk) -> None:
     written = gevent.event.Event()
     disk.room, disk.error = 0, errno.EIO

@@ -104,7 +104,7 @@ RACES = {
     "reply": "an answer to a command races with the events of the call",
     "job": "BACKGROUND_JOB is fired by the job's own thread: any order among them, too",
     "notice": "text/disconnect-notice comes when the connection's thread looks up, before or after the last events",
-    "event": "",
+    "event": "on an inbound connection each channel's own order counts: every channel is a thread",
 }
 
 # Jobs whose result was decided by chance, by a part of their command.
@@ -436,6 +436,7 @@ def compared(said: list[str], normal: Normal) -> dict[str, list[Message]]:
                 kinds[kind].append(normal.message(data))
     kinds["job"] = [job for job in kinds["job"] if not any(part in str(job.shape) for part in CHANCE)]
     kinds["job"].sort(key=lambda job: job.shape)  # each job has a thread of its own
+    kinds["event"].sort(key=lambda event: dict(event.shape).get("Unique-ID", ""))  # and so has each channel
     events = kinds["event"]
     if events and dict(events[0].shape)["Event-Name"] == "CHANNEL_PARK":
         del events[0]  # fired while `myevents` was on its way: heard or not, by chance

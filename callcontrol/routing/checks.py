@@ -474,8 +474,8 @@ def unset_variables(whole: Whole) -> Iterator[Problem]:
 
 
 def _sizes(whole: Whole) -> Mapping[str, int]:
-    """The most bytes that each variable can get.  Looked-up values count as one byte here: at run time one
-    that finds no room makes the lookup fail."""
+    """The most bytes that each variable can get.  Looked-up values count as nothing here: at run time
+    one that finds no room makes the lookup fail."""
     sizes: dict[str, int] = {}
     for number in whole.routing.numbers.values():
         for name, value in number.sets.items():
@@ -488,7 +488,7 @@ def _sizes(whole: Whole) -> Mapping[str, int]:
         if isinstance(written, Mapping):
             size = len(str(written.get(variable.name, "")).encode())
         else:
-            size = digits[1] if isinstance(digits, tuple) else 1
+            size = digits[1] if isinstance(digits, tuple) else 0
         sizes[variable.name] = max(size, sizes.get(variable.name, 0))
     return sizes
 
@@ -546,11 +546,11 @@ def room_for_state(whole: Whole) -> Iterator[Problem]:
 
 
 def _overflow(routing: Routing, step: Step, stack: tuple[At, ...], values: Mapping[str, int], called: str) -> str:
-    # Looked-up values, counted as one byte so far, may fill whatever room there is.
+    # Looked-up values, counted as nothing so far, may fill whatever room there is.
     spare = max(0, LONGEST_VALUES - sum(values.values()))
     variables = {}
     for name, size in values.items():
-        more = min(spare, kinds.LONGEST_VALUE - 1) if size == 1 else 0
+        more = min(spare, kinds.LONGEST_VALUE) if size == 0 else 0
         variables[name] = "x" * (size + more)
         spare -= more
     worst = state.State(

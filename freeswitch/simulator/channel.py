@@ -66,20 +66,9 @@ def truth(value: str | None) -> bool:
     )
 
 
-def words(text: str, most: int = 0) -> list[str]:
-    """`switch_separate_string` at blanks: single quotes group, and are taken off; `most` > 0 bounds the count."""
-    found: list[str] = []
-    rest = text.strip()
-    while rest:
-        if most and len(found) == most - 1:
-            found.append(rest.replace("'", ""))
-            break
-        item = re.match(r"(?:'[^']*'|[^\s'])+|'", rest)
-        if item is None:
-            break
-        found.append(item.group().replace("'", ""))
-        rest = rest[item.end() :].lstrip()
-    return found
+def words(text: str) -> list[str]:
+    """`switch_separate_string` at blanks: single quotes group, and are taken off."""
+    return [item.replace("'", "") for item in re.findall(r"(?:'[^']*'|[^\s'])+|'", text)]
 
 
 class Why(Enum):

@@ -208,7 +208,7 @@ class Listener:
         if self._filters and not self._filtered(event):
             return False
         if self.mine:
-            return event.channel is self.channel
+            return event.channel is self.channel or event.owner == self.call.uuid
         return True
 
     def _filtered(self, event: Fired) -> bool:

@@ -1,0 +1,74 @@
+"""``make run``: serve routing/ to a real switch, with everything a first time needs.
+
+The first run writes ``etc/`` (mode 0700): the switch's password, ``cordboard.yaml``, and ``switch-vars.xml``
+for the configuration in ``freeswitch/conf``.  Without ``CORDBOARD_REDIS`` a Valkey of its own is started.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from callcontrol.embedded import EmbeddedRedis
+from scripts.rig import ROOT
+
+ETC = ROOT / "etc"
+EXTENSIONS = ("301", "302", "303")
+
+
+def prepare(directory: Path) -> bool:
+    """Write what is missing in ``directory``; whether anything was written."""
+    if (directory / "cordboard.yaml").exists():
+        return False
+    directory.mkdir(mode=0o700, exist_ok=True)
+    password = secrets.token_hex(16)
+    values = {
+        "cordboard_esl_password": password,
+        "cordboard_spool": str(ROOT / "spool"),
+        **{f"cordboard_password_acme_{extension}": secrets.token_hex(8) for extension in EXTENSIONS},
+    }
+    lines = [f'  <X-PRE-PROCESS cmd="set" data="{name}={value}"/>' for name, value in values.items()]
+    _secret(directory / "switch-vars.xml", "\n".join(["<include>", *lines, "</include>", ""]))
+    _secret(directory / "esl.password", password + "\n")
+    switch = "{name: switch1, host: 127.0.0.1, port: 8021, password_file: esl.password}"
+    (directory / "cordboard.yaml").write_text(f"switches:\n  - {switch}\n")
+    return True
+
+
+def _secret(path: Path, text: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+
+
+def main() -> int:
+    """Run until told to stop.  Returns the server's exit code."""
+    if prepare(ETC):
+        print(f"Wrote {ETC.name}/: the switch's password, the phones' passwords, cordboard.yaml.")
+    print(
+        "Start the switch with:\n"
+        f"  CORDBOARD_SWITCH_VARS={ETC}/switch-vars.xml freeswitch -nf -nonat -conf {ROOT}/freeswitch/conf\n"
+    )
+    environment = {"CORDBOARD_CONFIG": str(ETC / "cordboard.yaml"), **os.environ}
+    redis = None if "CORDBOARD_REDIS" in os.environ else EmbeddedRedis(ROOT / "state" / "redis")
+    try:
+        if redis is not None:
+            redis.start()
+            environment["CORDBOARD_REDIS"] = redis.url
+            print(f"Started a Valkey of our own at {redis.url} (set CORDBOARD_REDIS to use another).", flush=True)
+        command = [str(Path(sys.executable).parent / "cordboard"), "serve", "--routing", str(ROOT / "routing")]
+        server = subprocess.Popen(command, env=environment, cwd=ROOT)
+        for heard in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
+            signal.signal(heard, lambda number, _: server.send_signal(number))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server hears Ctrl-C itself
+        return server.wait()
+    finally:
+        if redis is not None:
+            redis.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
