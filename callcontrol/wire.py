@@ -519,7 +519,8 @@ def record_start(call: str, path: SoundPath, seconds: int, *, silence: int = 0, 
     _whole("silence", silence, 0, 3_600)
     if not isinstance(path, SoundPath):
         raise Refused("record", f"needs a wire.SoundPath: {_shown(path)}")
-    options = ["RECORD_READ_ONLY=true"]
+    # The caller alone; and without a least length the switch throws away what is shorter than three seconds.
+    options = ["RECORD_READ_ONLY=true", "RECORD_MIN_SEC=0"]
     if silence:
         options += [f"RECORD_INITIAL_TIMEOUT_MS={silence * 1000}", f"RECORD_FINAL_TIMEOUT_MS={silence * 1000}"]
     if again:

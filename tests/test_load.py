@@ -24,7 +24,6 @@ from callcontrol.routing.load import (
 )
 from callcontrol.routing.model import File, Target
 from callcontrol.steps import RESERVED_VERBS, VERBS
-from callcontrol.steps.base import COMMON_OPTIONS, OTHERWISE, THEN
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = (ROOT / "routing/acme.yaml").read_text(encoding="utf-8")
@@ -169,32 +168,6 @@ def test_a_company_without_holidays_in_its_hours_does_not_ask_for_them() -> None
 
 
 # ------------------------------------------------------------------------------------------ the language
-
-
-def test_verbs_options_and_outcomes_are_disjoint_words() -> None:
-    verbs = {*VERBS, *RESERVED_VERBS}
-    options = {name for step in VERBS.values() for name in step.Fields().fields if name != step.verb}
-    options |= {*COMMON_OPTIONS}
-    outcomes = {outcome for step in VERBS.values() for outcome in step.outcomes}
-    assert not verbs & options
-    assert not verbs & outcomes
-    assert not options & outcomes
-    assert not outcomes & {THEN, OTHERWISE}
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_the_example_in_a_verbs_manual_is_read_without_a_mistake(verb: str) -> None:
-    doc = VERBS[verb].__doc__ or ""
-    example = doc.partition("```yaml\n")[2].partition("```")[0]
-    head = SMALL.partition("flows:")[0]
-    names = set()
-    lines = ["flows:", "  reception:"]
-    lines += [f"    {line.strip()}" if i == 0 else line for i, line in enumerate(example.rstrip().splitlines())]
-    text = head + "\n".join(lines) + "\n"
-    for problem in loaded(text).problems:
-        # Its neighbours are not in the example; everything else has to be right.
-        names.add(problem.code)
-    assert names <= {"E201", "E203", "E204", "E205", "E206", "E207", "E208", "E213"}, problems(text)
 
 
 @pytest.mark.parametrize("verb", RESERVED_VERBS)

@@ -148,10 +148,9 @@ def member_at(group: Group, timezone: str, now: float) -> str:
         raise ValueError(f"the group {group.name} does not rotate")
     turn = dt.timedelta(days=1 if group.rotate == "daily" else 7)
     number = (_local(now, timezone).replace(tzinfo=None) - group.start) // turn
+    # Where an hour comes twice, the clock may show a time before a turn that has begun already.
     while instant(group.start + (number + 1) * turn, timezone) <= now:
         number += 1
-    while instant(group.start + number * turn, timezone) > now:
-        number -= 1
     return group.members[number % len(group.members)]
 
 
@@ -161,6 +160,7 @@ def member_at(group: Group, timezone: str, now: float) -> str:
 def instant(wall: dt.datetime, zone: str) -> float:
     """The first UTC epoch at which the clocks of ``zone`` show the naive ``wall`` or a later time."""
     tz = ZoneInfo(zone)
+    wall = wall.replace(fold=0)
     found = wall.replace(tzinfo=tz).timestamp()
     if dt.datetime.fromtimestamp(found, tz).replace(tzinfo=None) == wall:
         return found

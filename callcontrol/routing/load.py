@@ -194,7 +194,7 @@ def check_directory(path: Path | str, sounds: Path | str | None = None) -> list[
 
 
 def _sorted(problems: Iterable[Problem]) -> list[Problem]:
-    return sorted(dict.fromkeys(problems), key=lambda found: (found.place, found.code, found.message))
+    return sorted(problems, key=lambda found: (found.place, found.code, found.message))
 
 
 # ------------------------------------------------------------------------------------ stored versions
@@ -555,7 +555,6 @@ class _Company:
         common: dict[str, Tree] = {}
         edges: dict[str, Edge] = {}
         led: set[str] = set()
-        known = (*fields, *outcomes, *COMMON_OPTIONS)
         what = _a(step)
         failed = node.damaged
         for option, value in node.items:
@@ -573,7 +572,7 @@ class _Company:
             else:
                 failed = True
                 self._say("E301", option, _unknown_option(option.text, step))
-        for name, broken in kinds.meant_by(node.items, known).items():
+        for name, broken in kinds.meant_by(node.items, _options_of(step)).items():
             own |= {name: broken} if name in fields else {}
             led |= {name} & {*outcomes}
         at = next(option for option in node.items if option[0].text == step.verb)[0].place
@@ -596,21 +595,28 @@ class _Company:
         return built
 
     def _edges_of(self, step: Step, led: set[str], node: MappingNode, failed: bool) -> None:
-        """The rules of ``then``, ``otherwise`` and the outcomes of one step."""
+        """The rules of ``then``, ``otherwise`` and the outcomes of one step.
+
+        ``led``: the outcomes with an edge, also those whose edge could not be read.
+        """
+        written = {key.text: key for key, _ in node.items}
         if step.then == "required" and THEN not in led and not node.damaged:
             self._at("E405", step, f"{_a(step)} needs then: where does the call go on?")
-        if step.then == "never" and THEN in led:
-            self._say("E407", _key(node, THEN), f"{_a(step)} has no then: it would never be followed")
+        if step.then == "never" and THEN in written:
+            self._say("E407", written[THEN], f"{_a(step)} has no then: it would never be followed")
         if step.needs_otherwise and OTHERWISE not in led and not node.damaged:
             self._at("E406", step, f"{_a(step)} needs otherwise: for every other call")
-        if not step.outcomes and not step.needs_otherwise and OTHERWISE in led:
-            self._say("E407", _key(node, OTHERWISE), f"{_a(step)} has no otherwise: it would never be followed")
         missing = [outcome for outcome in step.outcomes if outcome not in led]
         if missing and OTHERWISE not in led and not failed:
             words = f"{', '.join(missing[:-1])} and {missing[-1]}" if len(missing) > 1 else missing[0]
             self._at("E404", step, f"nothing says what happens on {words}: add otherwise, or an edge for each")
-        if step.outcomes and not missing and OTHERWISE in led:
-            self._say("E407", _key(node, OTHERWISE), "every outcome has its own edge: otherwise is never followed")
+        if OTHERWISE not in written:
+            return
+        if not step.outcomes and not step.needs_otherwise:
+            self._say("E407", written[OTHERWISE], f"{_a(step)} has no otherwise: it would never be followed")
+        elif step.outcomes and not missing:
+            message = "every outcome has its own edge: otherwise is never followed"
+            self._say("E407", written[OTHERWISE], message)
 
     def _at(self, code: str, step: Step, message: str) -> None:
         self.problems.append(problem(code, step.place, message))
@@ -666,13 +672,17 @@ def _steps_of(items: list[tuple[Scalar, Tree]]) -> list[tuple[Scalar, Tree]]:
     return [(key, value) for key, value in steps if key.text not in settings]
 
 
-def _key(node: MappingNode, name: str) -> Scalar:
-    return next(key for key, _ in node.items if key.text == name)
+def _options_of(step: type[Step]) -> list[str]:
+    """What an operator may write in a step of this verb."""
+    edges = [THEN] if step.then != "never" else []
+    edges += [OTHERWISE] if step.outcomes or step.needs_otherwise else []
+    common = [option for option in COMMON_OPTIONS if option not in (THEN, OTHERWISE)]
+    return [*step.Fields._declared_fields, *edges, *step.outcomes, *common]
 
 
 def _unknown_option(option: str, step: type[Step]) -> str:
     """What to say about an option that a verb does not have."""
-    own = [*step.Fields._declared_fields, THEN, OTHERWISE, *step.outcomes, *COMMON_OPTIONS]
+    own = _options_of(step)
     other = _OTHER_OPTIONS.get(option)
     guess = other if other in own else kinds.closest(option, own)
     message = f"{_a(step)} has no option {quoted(option)}"

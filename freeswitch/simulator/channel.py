@@ -488,6 +488,7 @@ class Channel:
         on_digit: Callable[[str], bool] | None = None,
         until: Callable[[], bool] = lambda: False,
         breakable: bool = True,
+        commands: bool = True,
     ) -> Why:
         """Do what a loop over media frames does until something ends it.
 
@@ -505,7 +506,8 @@ class Channel:
                 self._broken = 0
                 return Why.BREAK
             self._wake.clear()
-            self._run_pending()
+            if commands:
+                self._run_pending()
             if on_digit is not None and self.digits:
                 digit = self.digits.popleft()
                 self.fire_basic("DTMF", f"DTMF-Digit: {quote(digit)}\nDTMF-Duration: 2000\nDTMF-Source: RTP\n")

@@ -323,9 +323,12 @@ class Switch:
         channel.wait(
             until=lambda: listener.connected.is_set() or listener.finished.is_set(),
             breakable=False,
+            commands=False,  # what an earlier connection left in the queue must not run before this one is there
         )
         channel.tick()
         channel.park()
+        if not channel.ready:
+            channel.pending.clear()  # the switch runs these too, and each ends at once: the channel is not ready
         movable = channel.up and channel.state != "CS_HIBERNATE" and not channel.redirected and not channel.transferring
         if movable and truth(channel.variables.get("socket_resume")):
             channel.go("CS_EXECUTE")

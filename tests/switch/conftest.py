@@ -20,6 +20,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def binary() -> str:
+def installation(tmp_path_factory: pytest.TempPathFactory) -> harness.Installation:
     """The FreeSWITCH that we were given."""
-    return os.environ["CORDBOARD_TEST_FREESWITCH"]
+    return harness.Installation(os.environ["CORDBOARD_TEST_FREESWITCH"], tmp_path_factory.mktemp("certificates"))

@@ -212,13 +212,27 @@ class Watch:
             self._buffer += data
 
 
+@dataclass(frozen=True)
+class Installation:
+    """What the switches of one run share.
+
+    ``certificates``: a directory where the first of them makes two RSA keys of 4096 bits, which takes it between
+    one second and half a minute; the others find them there.
+    """
+
+    program: str
+    certificates: Path
+
+
 class Switch:
     """The binary under test with the configuration as we ship it, in a directory of its own.
 
     ``controllers`` goes into the dialplan (``host:port``, several joined by a bar).  A context manager.
     """
 
-    def __init__(self, binary: str, directory: Path, controllers: str, variables: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, installation: Installation, directory: Path, controllers: str, variables: dict[str, str] | None = None
+    ) -> None:
         self.directory = directory
         self.sip_port = free_port(socket.SOCK_DGRAM)
         self.esl_port = free_port(socket.SOCK_STREAM)
@@ -227,7 +241,7 @@ class Switch:
         self.password_file = directory / "esl.password"
         self.phone_passwords = {extension: secrets.token_hex(8) for extension in ("301", "302", "303")}
         self.telephones: list[Sipp] = []
-        self._binary = binary
+        self._installation = installation
         self._process: subprocess.Popen[bytes] | None = None
         values = {
             "cordboard_domain": DOMAIN,
@@ -259,11 +273,12 @@ class Switch:
 
     def start(self, variables: Path | None) -> None:
         """Start; return when phones may register.  ``variables`` None: as a machine without its own file."""
-        arguments = [self._binary, "-nf", "-nc", "-nonat", "-nocal", "-conf", str(CONF)]
-        places = ("log", "db", "run", "cache", "storage", "recordings", "certs", "temp", "sounds", "scripts")
+        arguments = [self._installation.program, "-nf", "-nc", "-nonat", "-nocal", "-conf", str(CONF)]
+        places = ("log", "db", "run", "cache", "storage", "recordings", "temp", "sounds", "scripts")
         for place in places:
             (self.directory / place).mkdir(exist_ok=True)
             arguments += [f"-{place}", str(self.directory / place)]
+        arguments += ["-certs", str(self._installation.certificates)]
         environment = {"HOME": str(self.directory), "PATH": "/usr/bin:/bin"}
         if variables is not None:
             environment["CORDBOARD_SWITCH_VARS"] = str(variables)
@@ -278,7 +293,7 @@ class Switch:
                 preexec_fn=die_with_parent,
             )
         if variables is not None:
-            until("the switch is ready", self._ready, 30.0)
+            until("the switch is ready", self._ready, 60.0)
 
     def stop(self) -> None:
         """End it at once (an orderly end takes five seconds, and nothing here is kept), and its telephones."""

@@ -19,6 +19,7 @@ from tests.switch.harness import (
     HERE,
     Caller,
     Event,
+    Installation,
     Phone,
     Press,
     Serve,
@@ -53,8 +54,8 @@ def port() -> int:
 
 
 @pytest.fixture(scope="module")
-def switch(binary: str, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switch]:
-    with Switch(binary, tmp_path_factory.mktemp("switch"), f"{CARRIER}:{port}") as switch:
+def switch(installation: Installation, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switch]:
+    with Switch(installation, tmp_path_factory.mktemp("switch"), f"{CARRIER}:{port}") as switch:
         yield switch
 
 

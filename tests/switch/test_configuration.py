@@ -15,6 +15,7 @@ from tests.switch.harness import (
     PHONES,
     Caller,
     Event,
+    Installation,
     Missing,
     Phone,
     Switch,
@@ -35,9 +36,11 @@ def controller() -> Iterator[socket.socket]:
 
 
 @pytest.fixture(scope="module")
-def switch(binary: str, tmp_path_factory: pytest.TempPathFactory, controller: socket.socket) -> Iterator[Switch]:
+def switch(
+    installation: Installation, tmp_path_factory: pytest.TempPathFactory, controller: socket.socket
+) -> Iterator[Switch]:
     port = controller.getsockname()[1]
-    with Switch(binary, tmp_path_factory.mktemp("switch"), f"{CARRIER}:{port}") as switch:
+    with Switch(installation, tmp_path_factory.mktemp("switch"), f"{CARRIER}:{port}") as switch:
         yield switch
 
 
@@ -70,9 +73,9 @@ def test_the_expanded_configuration_with_its_passwords_is_readable_by_nobody_els
     assert stat.S_IMODE(mode) & 0o077 == 0
 
 
-def test_without_its_own_variables_the_switch_lets_nobody_in(binary: str, tmp_path: Path) -> None:
+def test_without_its_own_variables_the_switch_lets_nobody_in(installation: Installation, tmp_path: Path) -> None:
     # The port is the default, 8021: if somebody has it, this switch stops, and lets nobody in either.
-    switch = Switch(binary, tmp_path, "127.0.0.1:1")
+    switch = Switch(installation, tmp_path, "127.0.0.1:1")
     with socket.socket() as probe:
         if probe.connect_ex((CARRIER, 8021)) == 0:
             pytest.skip("port 8021 is taken on this machine")
@@ -220,10 +223,10 @@ def test_a_context_that_does_not_exist_leads_to_the_same_place(switch: Switch, w
 
 @pytest.mark.timeout(60)
 def test_without_any_controller_a_new_call_is_refused_and_an_answered_one_hears_an_apology(
-    binary: str, tmp_path: Path
+    installation: Installation, tmp_path: Path
 ) -> None:
     nobody = f"{CARRIER}:{free_port(socket.SOCK_STREAM)}"
-    with Switch(binary, tmp_path, nobody) as switch:
+    with Switch(installation, tmp_path, nobody) as switch:
         watch = switch.watch("CHANNEL_EXECUTE", "CHANNEL_HANGUP_COMPLETE")
         # 503 makes a carrier try another switch.
         refused = Caller(switch, "+74951234567", scenario="caller_refused", status=503)
