@@ -40,7 +40,7 @@ def main() -> None:
     """
 
 
-@main.command()
+@main.command(short_help="Say what is wrong in a directory of companies.")
 @click.argument("directory", type=_DIRECTORY)
 def check(directory: Path) -> None:
     """Read every company in DIRECTORY and say what is wrong, with file, line and column.
@@ -58,7 +58,7 @@ def check(directory: Path) -> None:
     sys.exit(1 if errors else 0)
 
 
-@main.command()
+@main.command(short_help="Walk whole calls without a telephone.")
 @click.argument("directory", type=_DIRECTORY)
 @click.option("--company", help="Only this company's rehearsals.")
 def rehearse(directory: Path, company: str | None) -> None:
@@ -71,7 +71,7 @@ def rehearse(directory: Path, company: str | None) -> None:
     sys.exit(rehearse_directory(directory, company, click.echo))
 
 
-@main.command()
+@main.command(short_help="Take calls from your switches.")
 @_setting("routing", None, "Directory of the companies' YAML files.", type=_DIRECTORY)
 @_setting("listen", s.LISTEN, "Where switches bring their calls: host:port.")
 @_setting("redis", s.REDIS, "Redis or Valkey, 7 or newer.")
