@@ -50,7 +50,10 @@ def publish(directory: Path, store: VersionStore, sounds: Path | None = None) ->
 
 
 class Published:
-    """The routing that calls are walked through.  Not shared between processes: each reads the store."""
+    """The routing that calls are walked through.  Not shared between processes: each reads the store.
+
+    ``load`` may run in another thread: what calls look at is replaced whole.
+    """
 
     def __init__(self, store: VersionStore) -> None:
         self._store = store

@@ -110,7 +110,7 @@ class Controller:
 
     def reload(self) -> None:
         """Take up what was published; live calls stay on their version."""
-        self.published.load()
+        gevent.get_hub().threadpool.apply(self.published.load)  # parsing must not hold the calls up
         self._log.info("routing was read again", companies=len(self.published.companies))
 
     def drain(self) -> None:
@@ -328,7 +328,7 @@ def run_child(settings: Settings, beat: int | None) -> int:
         return 3
     gevent.signal_handler(signal.SIGTERM, lambda: gevent.spawn(controller.drain))
     gevent.signal_handler(signal.SIGINT, lambda: gevent.spawn(controller.drain))
-    gevent.signal_handler(signal.SIGHUP, controller.reload)
+    gevent.signal_handler(signal.SIGHUP, lambda: gevent.spawn(controller.reload))
     if beat is not None:
         gevent.spawn(heartbeat, beat)
     gc.freeze()  # routing and code live for ever: the collector need not walk them at each round

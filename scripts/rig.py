@@ -139,6 +139,16 @@ class Rig:
         code, self._server = self._server.returncode, None
         return int(code)
 
+    def stop_redis(self) -> None:
+        """Take Redis away."""
+        if self._redis is not None:
+            self._redis.stop()
+
+    def start_redis(self) -> None:
+        """Bring it back, with what it had."""
+        if self._redis is not None:
+            self._redis.start()
+
     def stop(self) -> None:
         """End everything that was started."""
         try:

@@ -5,18 +5,21 @@ Every test waits for something that happens, never for a time; the time limits a
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-import gevent
 import pytest
+import redis
 
 from freeswitch.simulator import Answers, Busy, Caller, NeverAnswers, Rejects, Unregistered
-from scripts.rig import Rig
+from scripts.rig import ROUTING, Rig
 
 pytestmark = pytest.mark.tcp
 NUMBER = "+74951234567"
@@ -306,13 +309,59 @@ class TestBadInput:
             ended(rig, caller)
 
 
-def test_redis_away_changes_nothing_for_calls_and_no_fact_is_lost(tmp_path: Path) -> None:
+def shipped(rig: Rig) -> list[dict[str, object]]:
+    """Every fact in the stream."""
+    with closing(redis.Redis.from_url(rig.redis_url)) as client:
+        entries: list[tuple[bytes, dict[bytes, bytes]]] = client.xrange("cordboard:facts")  # type: ignore[assignment]
+        return [json.loads(entry[b"fact"]) for _, entry in entries]
+
+
+def test_redis_away_changes_nothing_for_calls_and_every_fact_comes_after(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig", processes=1) as rig:
-        assert rig._redis is not None
-        rig._redis.stop()
-        rig.switch.phone("303", Answers(after=0.1, talk=0.3))
-        caller = in_menu(rig)
-        caller.press("303", gap=0.1)
-        caller.wait("talking", 15)
+        rig.stop_redis()
+        caller = talking(rig, "303", talk=0.3)
         ended(rig, caller)
-        gevent.sleep(0)
+        unowned = talking(rig, "303")
+        unowned.hangup()
+        ended(rig, unowned)
+        rig.start_redis()
+        rig.until(lambda: len(shipped(rig)) >= len(rig.facts()), 20, "the facts in the stream")
+        ends = [fact["call"] for fact in shipped(rig) if fact["type"] == "call.ended"]
+        assert sorted(ends, key=str) == sorted([caller.uuid, unowned.uuid])
+
+
+def test_a_spool_that_takes_nothing_is_an_apology_and_not_the_end_of_the_call(tmp_path: Path) -> None:
+    with Rig(tmp_path / "rig", processes=1) as rig:
+        rig.spool.rmdir()
+        caller = rig.switch.call("+79160000001", NUMBER)
+        rig.wait_fact(caller.uuid, "message.failed", 15)
+        assert ended(rig, caller)["cause"] == "NORMAL_CLEARING"
+        assert "nothing can be recorded" in rig.log()
+
+
+def test_a_change_goes_live_at_sighup_for_new_calls_only_and_a_mistake_never(tmp_path: Path) -> None:
+    shutil.copytree(ROUTING, tmp_path / "routing")
+    file = tmp_path / "routing/acme.yaml"
+    good = file.read_text()
+    with Rig(tmp_path / "rig", routing=tmp_path / "routing", processes=1) as rig:
+        old = in_menu(rig)
+
+        def publish(text: str, said: str) -> None:
+            seen = len(rig.log())
+            file.write_text(text)
+            os.kill(rig.server_pid, signal.SIGHUP)
+            rig.until(lambda: said in rig.log()[seen:], 15, said)
+
+        publish(good.replace("keys: {1: sales, 2: service,", "keys: {1: sales, 2: nobody,"), "does not go live")
+        rig.switch.phone("302", Answers(after=0.1, talk=0.2))
+        caller = in_menu(rig)
+        caller.press("2")
+        caller.wait("talking", 15)  # by the last good version
+        ended(rig, caller)
+        publish(good.replace("keys: {1: sales, 2: service,", "keys: {1: sales, 2: reject,"), "was read again")
+        new = in_menu(rig, "+79037654321")
+        new.press("2")
+        assert ended(rig, new)["cause"] == "USER_BUSY"
+        old.press("2")
+        old.wait("talking", 15)
+        ended(rig, old)

@@ -80,7 +80,7 @@ class Voicemail(Step):
         if seconds < SHORTEST:
             call.why("left no message")
             return Tell("message.empty", self._message(name, seconds))
-        call.why(f"left a message of {seconds:.0f} s")
+        call.why(f"left a message of {seconds:.1f} s")
         return Tell("message.recorded", self._message(name, seconds))
 
     def after_end(

@@ -496,6 +496,7 @@ class Phone(Sipp):
 
     def __init__(self, switch: Switch, extension: str, behaviour: str, **tokens: object) -> None:
         port = free_port(socket.SOCK_DGRAM, PHONES)
+        self.address = f"{extension}@{COMPANY}"
         directory = switch.directory / f"phone-{extension}-{port}"
         super().__init__(switch, directory, behaviour, _at(PHONES, port), **tokens)
         until("the phone listens", lambda: _listens(port))

@@ -86,8 +86,11 @@ def phone(switch: Switch) -> Iterator[Callable[..., Phone]]:
         return phones[-1]
 
     yield make
+    watch = switch.watch()
     for each in phones:
         each.stop()
+        watch.api(f"sofia profile internal flush_inbound_reg {each.address}")
+    watch.close()
 
 
 def plays(name: str, watch: Watch, after: int = 0) -> Event:
@@ -127,7 +130,7 @@ def length(path: str) -> float:
 def test_a_key_in_the_menu_rings_a_person_and_after_the_talk_the_call_goes_on(
     switch: Switch, serve: Serve, watch: Watch, phone: Callable[..., Phone]
 ) -> None:
-    phone("301", "phone_hangs_up", ring=300, talk=1000)
+    phone("301", "phone_hangs_up", ring=300, talk=1500)
     caller = Caller(switch, RECEPTION, [Press("1")])
     call = plays("greet", watch).call
     caller.step()
@@ -154,7 +157,7 @@ def test_a_caller_who_hangs_up_in_a_talk_ends_the_call_once(
 
 def test_a_busy_person_leads_to_the_next(switch: Switch, watch: Watch, phone: Callable[..., Phone]) -> None:
     phone("301", "phone_refuses", status="486 Busy Here")
-    phone("302", "phone_hangs_up", ring=100, talk=300)
+    phone("302", "phone_hangs_up", ring=100, talk=1500)
     caller = Caller(switch, RECEPTION, [Press("1")])
     call = plays("greet", watch).call
     caller.step()
@@ -164,11 +167,23 @@ def test_a_busy_person_leads_to_the_next(switch: Switch, watch: Watch, phone: Ca
     caller.ended()
 
 
+def test_people_without_a_phone_are_passed_over_at_once_and_the_next_sound_is_heard(
+    switch: Switch, watch: Watch
+) -> None:
+    # Both refusals come sooner than the switch begins a sound: what was to play meanwhile must not play on.
+    caller = Caller(switch, RECEPTION, [Press("1")])
+    call = plays("greet", watch).call
+    caller.step()
+    assert plays("bye", watch).call == call
+    caller.ended()
+    assert rung(watch) == []
+
+
 def test_of_a_group_that_rings_together_the_first_who_answers_talks_and_the_others_stop_ringing(
     switch: Switch, watch: Watch, phone: Callable[..., Phone]
 ) -> None:
     quiet = phone("301", "phone_never_answers")
-    phone("302", "phone_hangs_up", ring=700, talk=300)
+    phone("302", "phone_hangs_up", ring=700, talk=1500)
     phone("303", "phone_refuses", status="603 Decline")
     caller = Caller(switch, RECEPTION, [Press("2")])
     call = plays("greet", watch).call
@@ -230,7 +245,7 @@ def test_a_message_is_a_whole_file_and_a_fact(switch: Switch, serve: Serve, watc
 def test_a_killed_controllers_caller_hears_the_menu_again_and_is_served(
     switch: Switch, serve: Serve, watch: Watch, phone: Callable[..., Phone]
 ) -> None:
-    phone("301", "phone_hangs_up", ring=100, talk=300)
+    phone("301", "phone_hangs_up", ring=100, talk=1500)
     caller = Caller(switch, RECEPTION, [Press("1")])
     call = plays("greet", watch).call
     heard = len(watch.events)
@@ -246,7 +261,7 @@ def test_a_killed_controllers_caller_hears_the_menu_again_and_is_served(
 def test_a_killed_controllers_talk_goes_on_and_the_call_comes_back_after_it(
     switch: Switch, serve: Serve, watch: Watch, phone: Callable[..., Phone]
 ) -> None:
-    phone("301", "phone_hangs_up", ring=100, talk=3000)
+    phone("301", "phone_hangs_up", ring=100, talk=15000)
     caller = Caller(switch, RECEPTION, [Press("1")])
     call = plays("greet", watch).call
     caller.step()
@@ -265,7 +280,7 @@ def test_a_killed_controllers_talk_goes_on_and_the_call_comes_back_after_it(
 def test_a_phone_that_rings_as_its_controller_is_killed_rings_on_and_its_answer_counts(
     switch: Switch, serve: Serve, watch: Watch, phone: Callable[..., Phone]
 ) -> None:
-    anna = phone("301", "phone_hangs_up", ring=2500, talk=300)
+    anna = phone("301", "phone_hangs_up", ring=2500, talk=1500)
     caller = Caller(switch, RECEPTION, [Press("1")])
     call = plays("greet", watch).call
     caller.step()
