@@ -24,7 +24,6 @@ from callcontrol import messages as m
 from callcontrol import wire
 from callcontrol.call import Call, Life
 from callcontrol.esl import EslError, EslEvent, Outbound, Reply
-from callcontrol.routing.model import Routing
 from callcontrol.state import State, StateError, decode
 
 if TYPE_CHECKING:
@@ -452,6 +451,3 @@ class Session:
             self._perform(call.close(self._now()))
         elif not call.let_go:
             self._log.info("the call left this controller", reason=reason, step=self._where)
-
-
-__all__ = ["CONTEXT", "RESUME_EXTENSION", "Routing", "Session", "typed_called", "typed_caller"]

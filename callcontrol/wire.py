@@ -68,7 +68,6 @@ class App(StrEnum):
     ANSWER = "answer"
     RING_READY = "ring_ready"
     PLAYBACK = "playback"
-    RECORD = "record"
     HANGUP = "hangup"
     PARK = "park"
     SLEEP = "sleep"
@@ -328,30 +327,6 @@ def _sound(text: str) -> str:
     return SoundPath(text).path
 
 
-def _recording(text: str) -> str:
-    """``PATH [SECONDS [THRESHOLD [SILENT_SECONDS]]]``, as the application ``record`` takes it."""
-    path, *numbers = text.split(" ")
-    if len(numbers) > 3:
-        raise Refused("record", f"takes a path and three numbers at most: {_shown(text)}")
-    for number in numbers:
-        _checked("record", number, _DIGITS, "followed by whole numbers")
-    return " ".join([SoundPath(path).path, *numbers])
-
-
-def recording(path: SoundPath, seconds: int, *, threshold: int = 200, silence: int = 0) -> str:
-    """Argument for ``record``: ``seconds`` at most; ``silence`` seconds under ``threshold`` end it (0: no).
-
-    ``threshold`` is the mean sample amplitude under which a frame counts as silent (0..32767).  A file that
-    the switch cannot open makes ``record`` hang the *caller* up (``mod_dptools.c`` ``record_function``).
-    """
-    _whole("seconds", seconds, 1, 86_400)
-    _whole("threshold", threshold, 0, 32_767)
-    _whole("silence", silence, 0, 86_400)
-    if not isinstance(path, SoundPath):
-        raise Refused("record", f"needs a wire.SoundPath: {_shown(path)}")
-    return f"{path.path} {seconds} {threshold} {silence}" if silence else f"{path.path} {seconds}"
-
-
 # ---------------------------------------------------------------------------------------- endpoints
 
 
@@ -457,18 +432,17 @@ _ARGUMENT_OF: Final = {
     App.RING_READY: _no_argument,
     App.PARK: _no_argument,
     App.PLAYBACK: _sound,
-    App.RECORD: _recording,
     App.HANGUP: _cause_name,
     App.SLEEP: _sleep,
 }
-_NEEDS_ARGUMENT: Final = frozenset({App.PLAYBACK, App.RECORD, App.SLEEP})
+_NEEDS_ARGUMENT: Final = frozenset({App.PLAYBACK, App.SLEEP})
 
 
 def execute(app: App, arg: str | int | SoundPath | None = None, uuid: str | None = None) -> Command:
     """Run an application on the call of this (outbound) connection.
 
     ``arg`` must be what ``app`` takes: a sound (:class:`SoundPath`, :class:`Tone`, :func:`silence`,
-    :func:`sounds`) for ``playback``, :func:`recording` for ``record``, a :class:`Cause` for ``hangup``,
+    :func:`sounds`) for ``playback``, a :class:`Cause` for ``hangup``,
     milliseconds for ``sleep``, nothing for the others.  ``uuid`` comes back as ``Application-UUID`` in its
     ``CHANNEL_EXECUTE`` and ``CHANNEL_EXECUTE_COMPLETE``.
 

@@ -60,9 +60,9 @@ def said(trace: str) -> set[str]:
             "sendmsg\ncall-command: execute\nexecute-app-name: sleep\nexecute-app-arg: 250\nevent-lock: true",
         ),
         (
-            wire.execute(App.RECORD, wire.recording(SoundPath("/spool/a.wav"), 120, silence=3)),
-            "sendmsg\ncall-command: execute\nexecute-app-name: record\n"
-            "execute-app-arg: /spool/a.wav 120 200 3\nevent-lock: true",
+            wire.record_start("call-0001", SoundPath("/spool/a.wav"), 120, silence=3, again=True),
+            "api uuid_record call-0001 start /spool/a.wav 120 {RECORD_READ_ONLY=true,RECORD_MIN_SEC=0,"
+            "RECORD_INITIAL_TIMEOUT_MS=3000,RECORD_FINAL_TIMEOUT_MS=3000,RECORD_APPEND=true}",
         ),
         (wire.setvar(CALL, "socket_resume", "false"), f"api uuid_setvar {CALL} socket_resume false"),
         (wire.setvar(CALL, "cordboard_state", ""), f"api uuid_setvar {CALL} cordboard_state"),
@@ -179,8 +179,9 @@ PLACES: dict[str, Callable[[str], Command]] = {
     "playback of files": lambda t: wire.execute(App.PLAYBACK, f"file_string:///s/a.wav!/s/{t}"),
     "playback of a tone": lambda t: wire.execute(App.PLAYBACK, f"tone_stream://{t}"),
     "playback of silence": lambda t: wire.execute(App.PLAYBACK, f"silence_stream://{t}"),
-    "record": lambda t: wire.execute(App.RECORD, t),
-    "record limit": lambda t: wire.execute(App.RECORD, f"/s/a.wav {t}"),
+    "record start": lambda t: wire.record_start("call-0001", SoundPath(t), 5),
+    "record stop": lambda t: wire.record_stop("call-0001", SoundPath(t)),
+    "record call": lambda t: wire.record_start(t, SoundPath("/s/a.wav"), 5),
     "hangup": lambda t: wire.execute(App.HANGUP, t),
     "sleep": lambda t: wire.execute(App.SLEEP, t),
     "answer": lambda t: wire.execute(App.ANSWER, t),
@@ -261,7 +262,7 @@ def test_an_application_outside_the_set_cannot_be_named() -> None:
         wire.execute("system", "x")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("app", [App.PLAYBACK, App.RECORD, App.SLEEP])
+@pytest.mark.parametrize("app", [App.PLAYBACK, App.SLEEP])
 def test_an_application_that_needs_an_argument_is_not_run_without(app: App) -> None:
     with pytest.raises(Refused):
         wire.execute(app)
