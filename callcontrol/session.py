@@ -42,8 +42,10 @@ LEAVING = 0.2
 MOST_STUMBLES = 3
 
 _NEEDED = ("RECORD_STOP",)
+#: Asked for only while a sound plays that we shall have to stop.
+_BEGIN = "CHANNEL_EXECUTE"
 _UNWANTED = (
-    "CHANNEL_EXECUTE",
+    _BEGIN,
     "CHANNEL_STATE",
     "CHANNEL_CALLSTATE",
     "CHANNEL_PARK",
@@ -96,6 +98,8 @@ class Session:
         self._hung_up_by = "caller"
         self._terminators = ""
         self._files: dict[str, int] = {}
+        self._begun = 0
+        self._stop_at_begin: set[int] = set()
         self._timer: Any = None
         self._timer_at = 0.0
         self._wake_at: float | None = None
@@ -199,6 +203,8 @@ class Session:
             key = event.get("DTMF-Digit") or ""
             if key in _KEYS:
                 self.happened(m.Digit(key))
+        elif name == _BEGIN:
+            self._begins(event)
         elif name == "CHANNEL_ANSWER":
             self.happened(m.Answered())
         elif name == "CHANNEL_BRIDGE":
@@ -219,14 +225,17 @@ class Session:
         if event.get("Application") == "socket":  # the call leaves us: it is joined, or another has it
             gevent.spawn_later(LEAVING, self._left)
             return
-        uuid = event.get("Application-UUID") or ""
-        kind, _, number = uuid.partition("-")
-        token, _, number = number.partition("-")
-        if token != self._token or not number.isdigit():
-            return
-        if kind == "play":
+        sound = self._ours(event, "play")
+        if sound:
             missing = event.get("Application-Response") == "FILE NOT FOUND"
-            self.happened(m.PlayEnded(int(number), missing=missing))
+            self.happened(m.PlayEnded(sound, missing=missing))
+
+    def _ours(self, event: EslEvent, kind: str) -> int:
+        """The number that this session gave to the application, 0 if it was not us."""
+        prefix = f"{kind}-{self._token}-"
+        uuid = event.get("Application-UUID") or ""
+        number = uuid.removeprefix(prefix)
+        return int(number) if uuid.startswith(prefix) and number.isascii() and number.isdigit() else 0
 
     def _left(self) -> None:
         """No CHANNEL_BRIDGE followed: the leg died as it was joined, and the switch brings the call anew."""
@@ -312,9 +321,11 @@ class Session:
             sound = self._controller.sound(self.company, command.sound, loop=command.loop)
             if isinstance(command.sound, m.Speech):
                 self._log.info("says", text=command.sound.text, step=self._where)
+            if command.loop:  # it will be stopped: see _stop
+                out.append(wire.event_plain(_BEGIN))
             out.append(wire.execute(wire.App.PLAYBACK, sound, f"play-{self._token}-{command.id}"))
         elif isinstance(command, m.StopPlay):
-            out.append(wire.break_(self.id, queued=False))
+            self._stop(command.id, out)
         elif isinstance(command, m.Record):
             self._send(out)
             out.clear()
@@ -334,6 +345,19 @@ class Session:
             self._line.cancel(command.leg)
         else:
             raise TypeError(f"the session cannot perform {command!r}")
+
+    def _stop(self, sound: int, out: list[wire.Command]) -> None:
+        """Cut a loop short, but not before it has begun: the switch would forget the break and play for ever."""
+        if sound == self._begun:
+            out.append(wire.break_(self.id, queued=False))
+        else:
+            self._stop_at_begin.add(sound)
+
+    def _begins(self, event: EslEvent) -> None:
+        self._begun = self._ours(event, "play") or self._begun
+        if self._begun in self._stop_at_begin:
+            self._stop_at_begin.discard(self._begun)
+            self._send([wire.break_(self.id, queued=False)])
 
     def _record(self, command: m.Record) -> None:
         trouble = self._controller.spool_trouble()

@@ -104,6 +104,15 @@ class TestTalks:
         caller.hangup()
         ended(rig, caller)
 
+    def test_a_ringing_tone_that_must_stop_before_it_began_does_not_play_for_ever(self, rig: Rig) -> None:
+        for extension in ("302", "303", "301"):
+            rig.switch.phone(extension, Unregistered())
+        caller = in_menu(rig)
+        caller.press("2")  # two stages of refusals, each sooner than the switch begins a sound
+        caller.wait("recorded", 20)
+        caller.hangup()
+        ended(rig, caller)
+
     def test_a_caller_who_leaves_stops_the_ringing(self, rig: Rig) -> None:
         phone = rig.switch.phone("303", NeverAnswers())
         caller = in_menu(rig)
