@@ -110,6 +110,7 @@ class Call:
         answered: bool = False,
         taken: State | None = None,
         talked_to: str | None = None,
+        epoch: int = 1,
     ) -> None:
         self.routing = routing
         self.id = call_id
@@ -117,7 +118,7 @@ class Call:
         self.let_go = False
         self.path: list[tuple[str, str]] = []
         self.began = taken.began if taken else int(now)
-        self.epoch = taken.epoch + 1 if taken else 1
+        self.epoch = taken.epoch + 1 if taken else epoch
         self._taken = taken
         self._talked_to = talked_to
         self.view = View(routing, call_id=call_id, caller=caller, called=called, answered=answered, now=now)
@@ -162,9 +163,10 @@ class Call:
         self.view.now = now
         self._out = []
         taken = self._taken
-        if taken is None:
-            self._tell("call.started", {"from": self.view.caller, "to": self.view.called})
-            if self._number is None:  # the shell asks for owned numbers only
+        if taken is None or not self.routing.flows:
+            if taken is None:
+                self._tell("call.started", {"from": self.view.caller, "to": self.view.called})
+            if self._number is None or not self.routing.flows:
                 self._finish_with("unknown_number", f"nobody owns {self.view.called}")
                 self._advance(None)
             else:
@@ -237,11 +239,15 @@ class Call:
     def _resume(self, taken: State) -> None:
         talked = taken.talk and self._talked_to == leg_id(self.id, taken.talk[2], taken.talk[0])
         after = "talk" if talked else "restart"
-        self._tell("call.taken_over", {"flow": taken.flow, "step": taken.step, "after": after})
+        # An owner that died before it heard of the answer could not tell it: the takeover does.
+        told = {"flow": taken.flow, "step": taken.step, "after": after, "answered": self.view.answered}
+        self._tell("call.taken_over", told)
         if taken.talk and talked:
             who, since, _ = taken.talk
             self._tell("talk.ended", {"with": who, "seconds": max(0, int(self.view.now) - since)})
             self.view.talked = True
+        elif taken.talk:
+            self.view.tried = leg_id(self.id, taken.talk[2], taken.talk[0])
         self._stack = [frame for frame in taken.stack if self.routing.step(*frame)]
         step = self.routing.step(taken.flow, taken.step)
         if step is None:

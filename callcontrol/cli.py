@@ -105,6 +105,9 @@ def serve(child: int | None, **given: Any) -> None:
 
 def _settings(**given: Any) -> s.Settings:
     routing = given["routing"].resolve()
+    sounds = Path(given["sounds"]).resolve() if given["sounds"] else routing / "sounds"
+    for name, path in (("sounds", sounds), ("spool", given["spool"].resolve())):
+        s.switch_path(name, path)
     return s.Settings(
         routing=routing,
         listen=s.address(given["listen"]),
@@ -112,10 +115,10 @@ def _settings(**given: Any) -> s.Settings:
         switches=s.read_config(given["config"].resolve()),
         peers=s.networks(given["peers"]),
         state=given["state"].resolve(),
-        sounds=Path(given["sounds"]).resolve() if given["sounds"] else routing / "sounds",
+        sounds=sounds,
         spool=given["spool"].resolve(),
         processes=given["processes"] or os.cpu_count() or 1,
-        domain=given["domain"],
+        domain=s.domain(given["domain"]),
         clock_offset=given["clock_offset"],
     )
 

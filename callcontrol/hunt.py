@@ -41,6 +41,13 @@ THEN = "then"
 NEARNESS = ("declined", "busy", "no_answer", "unreachable", "refused")
 #: A telephone that is rung again after a takeover rings at least so long, seconds.
 LEAST_RING = 5.0
+#: But all takeovers together make a stage no longer than by this, seconds.
+MOST_EXTRA = 15.0
+#: How long results of a leg that is gone may still come in, before it may be rung again, seconds.
+SETTLING = 0.2
+#: A leg that drops as it is joined mostly makes the switch bring the call anew, to another owner: how long this one
+#: waits for that before it takes the caller for its own, seconds.
+LEAVING = 0.5
 #: How long the switch may take to join two channels, seconds.
 JOINING = 5.0
 #: How long the switch may take to say what became of a leg, seconds.
@@ -102,17 +109,20 @@ class Hunt:
         phones = yield from self._phones(call, attempt, began, results)
         if not phones:
             return
-        until = call.now + attempt.ring
-        ring = 0
+        deadline, ring = call.now + attempt.ring, 0
         if adopting is not None:
-            until = max(float(adopting["u"]), call.now + LEAST_RING)
             ring = int(adopting["r"])
+            # Not later than a whole ring from now: the clock may have been set back.
+            deadline = min(float(adopting["u"]), call.now + attempt.ring)
+        until = deadline
+        if adopting is not None:  # whoever is rung again gets a moment, but takeovers do not make a stage endless
+            until = max(deadline, min(call.now + LEAST_RING, deadline + MOST_EXTRA))
         while phones:
             ring = ring or call.next_ring()
             remember: dict[str, Any] = {
                 **self._note,
                 "a": position,
-                "u": int(until),
+                "u": int(deadline),
                 "r": ring,
                 "f": int(began),
             }
@@ -125,14 +135,14 @@ class Hunt:
                     yield from _ring_leg(leg, phone, until - call.now)
                 found: list[str] = []
             else:
-                found = yield from self._find(call, legs, until)
+                found = yield from self._find(call, legs, until, results)
                 adopting = None
             failed = yield from self._first(call, legs, found, until, results, ring)
             # Only a joining that failed brings us round again, for the time that is left.
             phones = [phone for phone in phones if failed is not None and phone != failed]
             ring = 0
             if phones:
-                until = max(until, call.now + LEAST_RING)
+                until = max(deadline, min(call.now + LEAST_RING, deadline + MOST_EXTRA))
 
     def _phones(self, call: View, attempt: _Attempt, began: float, results: list[str]) -> Part:
         people = call.extensions(attempt.targets, began)
@@ -157,11 +167,15 @@ class Hunt:
                     phones.append(phone)
         return phones
 
-    def _find(self, call: View, legs: Mapping[str, Phone], until: float) -> Part:
-        """Ask for the legs an earlier owner rang; ring again those that are gone.  Returns those ready."""
+    def _find(self, call: View, legs: dict[str, Phone], until: float, results: list[str]) -> Part:
+        """Ask for the legs an earlier owner rang; ring again those that are gone.  Returns those ready.
+
+        The one that dropped as it was joined is not rung again: a telephone that picks up and hangs up would keep
+        the caller for ever.
+        """
         for leg in legs:
             yield FindLeg(leg)
-        unknown, ready = set(legs), []
+        unknown, ready, gone = set(legs), [], []
         limit = call.now + FINDING
         while unknown and call.now < limit:
             event = yield Wait(limit)
@@ -172,7 +186,19 @@ class Hunt:
                 call.why(f"{legs[event.leg].address} still rings" if isinstance(event, LegRinging) else "answered")
             elif isinstance(event, LegFailed) and event.leg in unknown:
                 unknown.discard(event.leg)
-                yield from _ring_leg(event.leg, legs[event.leg], until - call.now)
+                gone.append(event.leg)
+        settled = call.now + SETTLING
+        while gone and call.now < settled:
+            event = yield Wait(settled)
+            if isinstance(event, LegReady) and event.leg in legs:
+                ready.append(event.leg)
+        for leg in gone:
+            if leg == call.tried or until <= call.now:
+                phone = legs.pop(leg)
+                results.append("no_answer")
+                yield _result(leg, phone, "no_answer", "")
+            else:
+                yield from _ring_leg(leg, legs[leg], until - call.now)
         return ready
 
     def _first(
@@ -217,8 +243,10 @@ class Hunt:
         until = call.now + JOINING
         while call.now < until:
             event = yield Wait(until)
-            if isinstance(event, JoinFailed | LegFailed) and event.leg == leg:
+            if isinstance(event, JoinFailed) and event.leg == leg:
                 break
+            if isinstance(event, LegFailed) and event.leg == leg:
+                until = min(until, call.now + LEAVING)
         call.talk = None
         call.why(f"{phone.address} answered but could not be joined")
         results.append("no_answer")

@@ -20,10 +20,13 @@ import gevent
 import structlog
 
 from callcontrol import wire
-from callcontrol.esl import EslEvent, Inbound, NotConnected, Reply
+from callcontrol.esl import ConnectionLost, EslEvent, Inbound, Reply
 from callcontrol.messages import Event, JoinFailed, LegFailed, LegReady, LegRinging, Phone
 from callcontrol.settings import SwitchAddress
 
+#: The extension by which a call comes back to a controller, and the context of everything that we ship.
+RESUME_EXTENSION = "cordboard_resume"
+CONTEXT = "cordboard"
 #: Prefix of the job that joins a leg; the rest is the leg.
 _JOIN = "join-"
 #: How much longer than asked a leg may ring before the switch ends it by itself, seconds: our own deadline
@@ -57,6 +60,7 @@ class Line:
         self._on_end = on_end
         self._on_core = on_core
         self._legs: dict[str, tuple[Listener, str]] = {}
+        self._joins: dict[str, str] = {}
         self._waiting: list[_Waiting] = []
         self._log: Any = structlog.get_logger("switch").bind(switch=address.name)
         self._inbound = Inbound(
@@ -110,17 +114,23 @@ class Line:
             self._tell(leg, LegReady(leg))
         elif text.startswith("-ERR"):
             self._tell(leg, LegFailed(leg, "unreachable", "GONE"))
+            self._legs.pop(leg, None)  # what is still said of it must not be taken for a leg rung anew
         else:
             self._tell(leg, LegRinging(leg))
 
     def cancel(self, leg: str) -> None:
         """End a leg that is not needed any more."""
         self._legs.pop(leg, None)
-        self._send("", wire.kill(leg, wire.Cause.LOSE_RACE))
+        commands = [wire.kill(leg, wire.Cause.LOSE_RACE)]
+        call = self._joins.pop(leg, None)
+        if call is not None:  # the joining is given up: the call is ours and may be taken over again
+            commands.append(wire.setvar(call, "socket_resume", "true"))
+        self._send("", *commands)
 
     def join(self, to: Listener, call: str, leg: str, *, answer: bool, state: str | None) -> None:
         """Connect caller and leg; the talk needs no controller from the same write on."""
         self._legs[leg] = (to, call)
+        self._joins[leg] = call
         commands = [wire.answer(call)] if answer else []
         if state is not None:
             commands.append(wire.setvar(call, "cordboard_state", state))
@@ -157,12 +167,7 @@ class Line:
 
     def _job_done(self, job: str, body: str) -> None:
         if job.startswith(_JOIN):
-            leg = job.removeprefix(_JOIN)
-            known = self._legs.get(leg)
-            if known is not None and not body.startswith("+OK"):
-                listener, call = known
-                self._send("", wire.setvar(call, "socket_resume", "true"))
-                listener.happened(JoinFailed(leg, body[:100]))
+            self._joined(job.removeprefix(_JOIN), body)
             return
         if job not in self._legs:
             return
@@ -173,29 +178,47 @@ class Line:
             self._tell(job, LegFailed(job, wire.result_of(cause), cause[:40]))
             self._legs.pop(job, None)
 
+    def _joined(self, leg: str, result: str) -> None:
+        call = self._joins.pop(leg, None)
+        if call is None or result.startswith("+OK"):
+            return
+        known = self._legs.get(leg)
+        if known is not None:
+            self._send("", wire.setvar(call, "socket_resume", "true"))
+            known[0].happened(JoinFailed(leg, result[:100]))
+        else:  # its session is gone and resume is false: nobody would ever come for this caller
+            self._send("", wire.transfer(call, RESUME_EXTENSION, CONTEXT))
+
     # ---------------------------------------------------------------------------------------- connection
 
     def _send(self, leg: str, *commands: wire.Command, on_reply: Callable[[Reply], None] | None = None) -> None:
         """Send, or keep for a connection that is being made again; ``leg`` fails if that takes too long."""
         try:
             self._inbound.send(*commands, on_reply=on_reply)
-        except NotConnected:
+        except ConnectionLost:
             self._waiting.append(_Waiting(time.monotonic() + _PATIENCE, leg, commands, on_reply))
             if len(self._waiting) == 1:
                 gevent.spawn_later(_PATIENCE, self._give_up)
 
     def _on_up(self, inbound: Inbound) -> None:
-        self._log.info("connected to the switch")
         waiting, self._waiting = self._waiting, []
+        try:
+            self._catch_up(inbound, waiting)
+        except ConnectionLost:  # once more at the next connection
+            self._waiting = waiting + self._waiting
+
+    def _catch_up(self, inbound: Inbound, waiting: list[_Waiting]) -> None:
         inbound.send(wire.core_uuid(), on_reply=lambda reply: self._on_core(self, reply.text.strip()))
         rung = {entry.leg for entry in waiting}
         for leg in [leg for leg in self._legs if leg not in rung]:  # what happened meanwhile was not heard
             inbound.send(wire.getvar(leg, "cordboard_ready"), on_reply=partial(self._found, leg))
-        for entry in waiting:
-            self._send(entry.leg, *entry.commands, on_reply=entry.on_reply)
+        while waiting:
+            entry = waiting[0]
+            inbound.send(*entry.commands, on_reply=entry.on_reply)
+            del waiting[0]
 
     def _on_down(self, reason: str) -> None:
-        self._log.warning("the connection to the switch is gone; connecting again", reason=reason)
+        """The connection says so itself in the log."""
 
     def _give_up(self) -> None:
         now = time.monotonic() + 0.01

@@ -33,9 +33,9 @@ from callcontrol.call import epilogue
 from callcontrol.esl import EslError, EslEvent
 from callcontrol.facts import FactFile, Shipper
 from callcontrol.published import Published
-from callcontrol.ringing import Line
+from callcontrol.ringing import CONTEXT, RESUME_EXTENSION, Line
 from callcontrol.routing.model import Routing
-from callcontrol.session import CONTEXT, RESUME_EXTENSION, Session
+from callcontrol.session import Session
 from callcontrol.settings import Settings, admits
 from callcontrol.state import State, StateError, decode
 from callcontrol.supervisor import heartbeat, process_name
@@ -82,7 +82,7 @@ class Controller:
         self._by_core: dict[str, Line] = {}
         self._ends: dict[str, None] = {}
         self._n = 0
-        self._suspects: set[str] = set()
+        self._suspects: dict[str, set[str]] = {}
         self._draining = False
         self._server: StreamServer | None = None
 
@@ -121,10 +121,10 @@ class Controller:
         self._log.info("draining", calls=len(self.sessions))
         if self._server is not None:
             self._server.close()
-        for session in list(self.sessions.values()):
-            session.hand_over()
         deadline = time.monotonic() + DRAIN
         while self.sessions and time.monotonic() < deadline:
+            for session in list(self.sessions.values()):
+                session.hand_over()
             gevent.sleep(0.02)
         self._shipper.stop(1.0)
         self.facts.close()
@@ -140,8 +140,8 @@ class Controller:
         """A session begins; an older one of the same call, if any, lost it."""
         older = self.sessions.get(session.id)
         self.sessions[session.id] = session
-        if older is not None:  # still open while resume becomes true, it would reset the call
-            older.hand_over()
+        if older is not None:
+            older.lost()
 
     def forget(self, session: Session) -> None:
         """A session is over."""
@@ -215,9 +215,10 @@ class Controller:
 
     def _ended_somewhere(self, line: Line, event: EslEvent) -> None:
         call = event.get("Unique-ID") or ""
-        if call in self.sessions or call in self._ends or not _UUID.fullmatch(call):
+        if call in self._ends or not _UUID.fullmatch(call):
             return
-        talking = event.get("variable_socket_resume") == "false"
+        # A session of ours may still be there although it has just let the call go: it is looked for again below.
+        talking = event.get("variable_socket_resume") == "false" and call not in self.sessions
         end = {
             "state": event.get("variable_cordboard_state") or "",
             "cause": (event.get("Hangup-Cause") or "UNKNOWN")[:60],
@@ -236,7 +237,7 @@ class Controller:
         epoch = state.epoch if state else 0
         if self.board.claim_end(call, f"{epoch}:-1") is False:
             return
-        company = state.company if state else ""
+        company = state.company if state else str(end.get("company") or "")
         if state is not None:
             routing = self.published.version(state.company, state.version)
             facts = epilogue(routing, state, call, cause=end["cause"], answered=bool(end["answered"]), now=now)
@@ -268,31 +269,34 @@ class Controller:
     def reconcile(self, line: Line) -> None:
         """Compare the calls that should live with those that do.
 
-        A call that is gone gets its end; one that is parked, joined with nobody and closed to takeover (a
-        joining that failed while its owner died) is sent back to a controller at the second look.
+        Both are done at the second look: a call that is gone gets its end; one that is parked, joined with nobody
+        and closed to takeover (a joining that failed while its owner died) is sent back to a controller.
         """
         if not line.connected:
             return
         rows = json.loads(line.ask(wire.show_channels())).get("rows", [])
-        alive = {str(row.get("uuid", "")): row for row in rows}
+        alive = {str(row.get("uuid", "")) for row in rows}
+        before = self._suspects.get(line.name, set())
         suspects: set[str] = set()
         now = self._now()
         for call, known in self.board.live_calls(line.name).items():
             if call in self.sessions or not _UUID.fullmatch(call):
                 continue
-            row = alive.get(call)
-            if row is None:
-                if now - float(known.get("at", now)) > GRACE * 2:
-                    self._write_end(line, call, {"state": "", "cause": "UNKNOWN", "answered": False}, now)
+            if call not in alive:
+                if call in before:  # who heard its end has had the time to write it
+                    end = {"state": "", "cause": "UNKNOWN", "answered": False, "company": known.get("company")}
+                    self._write_end(line, call, end, now)
+                else:
+                    suspects.add(call)
                 continue
             if line.ask(wire.getvar(call, "socket_resume")).strip() != "false":
                 continue
             if not self._talks(line, call):
                 suspects.add(call)
-        for call in suspects & self._suspects:
+        for call in suspects & before & alive:
             self._log.warning("a caller was left parked: bringing the call back", call=call)
             line.ask(wire.transfer(call, RESUME_EXTENSION, CONTEXT))
-        self._suspects = suspects - self._suspects
+        self._suspects[line.name] = suspects - before
 
     def _talks(self, line: Line, call: str) -> bool:
         """Whether the leg that a call was joined with still lives."""

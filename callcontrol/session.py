@@ -24,14 +24,12 @@ from callcontrol import messages as m
 from callcontrol import wire
 from callcontrol.call import Call, Life
 from callcontrol.esl import EslError, EslEvent, Outbound, Reply
+from callcontrol.ringing import CONTEXT, RESUME_EXTENSION
 from callcontrol.state import State, StateError, decode
 
 if TYPE_CHECKING:
     from callcontrol.server import Controller
 
-#: The extension by which a call comes back after a talk, and the context of everything that we ship.
-RESUME_EXTENSION = "cordboard_resume"
-CONTEXT = "cordboard"
 #: How long a new connection may take to say which call it brings, seconds.
 HELLO = 5.0
 #: How long the switch keeps a dead call's connection for us, seconds; a recording is closed meanwhile.
@@ -95,12 +93,14 @@ class Session:
         self._n = 0
         self._queue: deque[m.Event] = deque()
         self._busy = False
+        self._lost = False
         self._hung_up_by = "caller"
         self._terminators = ""
         self._files: dict[str, int] = {}
         self._begun = 0
         self._stop_at_begin: set[int] = set()
         self._timer: Any = None
+        self._began = time.time() + controller.settings.clock_offset - time.monotonic()
         self._timer_at = 0.0
         self._wake_at: float | None = None
         self._log: Any = structlog.get_logger("call")
@@ -110,22 +110,27 @@ class Session:
     def run(self) -> None:
         """Serve the call; returns when the connection is closed."""
         try:
+            if self._greeted():
+                self._finish(self._connection.serve())
+        finally:
+            self._stop_waiting()
+            self._controller.forget(self)
+
+    def _greeted(self) -> bool:
+        """Whether the connection brought a call that has begun."""
+        try:
             data = self._connection.connect(HELLO, *_GREETING)
-            if not self._begin(data):
-                self._connection.close("not a call that can be served")
-                return
+            if self._begin(data):
+                return True
+            self._connection.close("not a call that can be served")
         except EslError as error:
             self._log.warning("a connection brought no call", error=str(error))
             self._connection.close(str(error))
-            return
         except Exception:
+            self._busy = False
             self._stumbled()
-        try:
-            reason = self._connection.serve()
-        finally:
-            self._stop_timer()
-            self._controller.forget(self)
-        self._finish(reason)
+            return True
+        return False
 
     def _stumbled(self) -> None:
         """A bug of ours, not the caller's: another controller may do better; the third that fails ends the call."""
@@ -148,7 +153,8 @@ class Session:
         called = typed_called(data.get("variable_cordboard_called") or dialled)
         hidden = data.get("Caller-Privacy-Hide-Number") == "true"
         caller = typed_caller(data.get("Caller-Caller-ID-Number"), hidden=hidden)
-        taken = self._checkpoint(data.get("variable_cordboard_state"))
+        text = data.get("variable_cordboard_state")
+        taken = self._checkpoint(text)
         routing, number = self._controller.routing_for(called, taken)
         self.company = routing.company
         self._log = self._log.bind(company=routing.company) if routing.company else self._log
@@ -160,6 +166,8 @@ class Session:
             now=self._now(),
             answered=data.get("Answer-State") == "answered",
             taken=taken,
+            # What cannot be read had an epoch of its own; ours must not be one that it had.
+            epoch=int(time.time()) if text and taken is None else 1,
             talked_to=data.get("variable_last_bridge_to"),
         )
         self._controller.remember(self)
@@ -172,11 +180,12 @@ class Session:
                     "hangup_after_bridge": "false",
                 },
             ),
-            wire.setvar(uuid, "cordboard_tries", ""),
         )
         self._busy = True
         self._perform(self._call.begin(self._now()))
         self._drain()
+        # Only now: a call that cannot be begun must be counted out by the dialplan.
+        self._connection.send(wire.setvar(uuid, "cordboard_tries", ""))
         if data.get("Answer-State") == "hangup":
             self.happened(m.HungUp(data.get("Hangup-Cause") or "UNKNOWN"))
         return True
@@ -197,6 +206,10 @@ class Session:
         if call is None:
             return
         name = event.name
+        if self._lost:
+            if name in ("CHANNEL_BRIDGE", "CHANNEL_HANGUP", "CHANNEL_HANGUP_COMPLETE"):
+                self._connection.close("the call is on another connection")
+            return
         if name == "CHANNEL_EXECUTE_COMPLETE":
             self._executed(event)
         elif name == "DTMF":
@@ -240,7 +253,16 @@ class Session:
     def _left(self) -> None:
         """No CHANNEL_BRIDGE followed: the leg died as it was joined, and the switch brings the call anew."""
         if self._call is not None and self._call.life is not Life.ENDED and not self._call.let_go:
-            self._connection.close("the call went to another connection")
+            self.lost()
+
+    def lost(self) -> None:
+        """Another connection has the call.  Closing ours while ``socket_resume`` is true would reset the call under
+        its new owner, so it stays open, deaf, until they talk or the call ends.
+        """
+        self._lost = True
+        self._queue.clear()
+        self._stop_waiting()
+        self._controller.forget(self)
 
     @property
     def _token(self) -> str:
@@ -255,7 +277,12 @@ class Session:
                 self._over()
 
     def happened(self, event: m.Event) -> None:
-        """Give the call an event; in order, also when one comes while another is being performed."""
+        """Give the call an event; in order, also when one comes while another is being performed.
+
+        A session without a connection is over: all that may still come is the end of what it recorded.
+        """
+        if self._lost or not (self._connection.connected or isinstance(event, m.HungUp | m.RecordEnded)):
+            return
         self._queue.append(event)
         if not self._busy:
             self._busy = True
@@ -412,8 +439,11 @@ class Session:
     # ----------------------------------------------------------------------------------------------- time
 
     def _now(self) -> float:
-        """The call's time, which a demonstration may shift."""
-        return time.time() + self._controller.settings.clock_offset
+        """The call's time: the clock's as the session began (a demonstration may shift it), then what has passed.
+
+        A clock that is set back meanwhile must not make a caller wait.
+        """
+        return self._began + time.monotonic()
 
     def _wake(self, at: float | None) -> None:
         self._wake_at = at
@@ -446,11 +476,19 @@ class Session:
             timer.stop()
             timer.close()
 
+    def _stop_waiting(self) -> None:
+        self._wake_at = None
+        self._stop_timer()
+
     # ------------------------------------------------------------------------------------------------ end
 
     def hand_over(self) -> None:
-        """Close the connection so that the switch brings the call to another controller (or back to us)."""
-        if self._call is not None and self._call.life is not Life.ENDED:
+        """Close the connection so that the switch brings the call to another controller (or back to us).
+
+        Not while it is being joined: it leaves by itself, or is ours again in a moment.
+        """
+        call = self._call
+        if call is not None and call.life is not Life.ENDED and call.view.talk is None:
             self._connection.close("handed over")
 
     @property

@@ -17,6 +17,8 @@ from typing import Any
 import marshmallow as ma
 import yaml
 
+from callcontrol import wire
+
 #: What serves when nothing else is said: the controllers' end of the dialplan that we ship.
 LISTEN = "127.0.0.1:8084"
 REDIS = "redis://127.0.0.1:6379/0"
@@ -82,6 +84,26 @@ def admits(peers: Sequence[Network], host: str) -> bool:
         return False
     mapped = getattr(ip, "ipv4_mapped", None)
     return any((mapped or ip) in network for network in peers)
+
+
+def switch_path(name: str, path: Path) -> None:
+    """Check a directory whose files the switch shall open.  Raises SettingsError."""
+    try:
+        wire.SoundPath(str(path / "x"))
+    except wire.Refused:
+        raise SettingsError(
+            f"{name}: the switch cannot be told {str(path)!r}: use letters, digits, and _ . - in the names of the "
+            f"directories, or name another with CORDBOARD_{name.upper()}"
+        ) from None
+
+
+def domain(text: str) -> str:
+    """The domain under which companies have theirs.  Raises SettingsError."""
+    try:
+        wire.UserEndpoint("1", f"company.{text}")
+    except wire.Refused as error:
+        raise SettingsError(f"domain: {error}") from None
+    return text
 
 
 class _Switch(ma.Schema):

@@ -67,6 +67,8 @@ class View:
         self.ring_number = 0
         self.talk: tuple[str, float, int] | None = None
         self.talked = False
+        #: The leg that dropped as it was joined, if that is why the call was taken over.
+        self.tried = ""
         self.reasons: list[str] = []
         self._last_id = 0
 

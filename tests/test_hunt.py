@@ -175,12 +175,25 @@ class TestTakeover:
     def test_a_telephone_that_is_gone_is_rung_again_for_the_time_that_is_left(self) -> None:
         book = dial("302").then("ringback", "ring 302 30s")
         again = book.taken_over(after=10).then("ringback", "find 302")
-        again.happens(m.LegFailed(book.legs["302"], "unreachable", "GONE"), 0).then("ring 302 20s")
+        again.happens(m.LegFailed(book.legs["302"], "unreachable", "GONE"), 0).then().waits().then("ring 302 20s")
 
     def test_but_at_least_five_seconds(self) -> None:
         book = dial("302").then("ringback", "ring 302 30s")
         again = book.taken_over(after=29).then("ringback", "find 302")
-        again.happens(m.LegFailed(book.legs["302"], "unreachable", "GONE"), 0).then("ring 302 5s")
+        again.happens(m.LegFailed(book.legs["302"], "unreachable", "GONE"), 0).waits().then("ring 302 5s")
+
+    def test_takeovers_do_not_make_a_stage_endless(self) -> None:
+        book = dial("302").then("ringback", "ring 302 30s")
+        for after in (29, 5, 5, 5):
+            book = book.taken_over(after=after).then("ringback", "find 302")
+            book.happens(m.LegRinging(book.legs["302"]), 0)
+        assert book.wakes_at is not None
+        assert book.wakes_at == book.now + 1  # 30 s and 15 more, 44 of them are over
+
+    def test_a_clock_that_was_set_back_makes_nobody_ring_for_an_hour(self) -> None:
+        book = dial("302").then("ringback", "ring 302 30s")
+        again = book.taken_over(after=-3600).then("ringback", "find 302")
+        again.happens(m.LegFailed(book.legs["302"], "unreachable", "GONE"), 0).waits().then("ring 302 30s")
 
     def test_the_stage_is_the_same_and_the_results_so_far_count(self) -> None:
         book = dial(STAGES).then("ringback", "ring 302 15s").fails("302", "declined")
@@ -202,11 +215,26 @@ class TestTakeover:
         again = book.taken_over().then("play ringback (loop)", "find 302")
         again.happens(m.LegReady(book.legs["302"])).then("join 302")
 
-    def test_a_leg_that_died_as_it_was_joined_is_no_talk(self) -> None:
+    def test_a_leg_that_died_as_it_was_joined_is_no_talk_and_not_rung_again(self) -> None:
         book = dial("302").then("ringback", "ring 302 30s").answers("302", 4).then("join 302 answering")
         again = book.taken_over().then("play ringback (loop)", "find 302")  # it came back without a talk
-        again.happens(m.LegFailed(book.legs["302"], "unreachable", "GONE"), 0).then("ring 302 26s")
+        again.happens(m.LegFailed(book.legs["302"], "unreachable", "GONE"), 0).then().waits().then("stop", "play No.")
         assert again.told("talk.ended") == []
+        assert again.told("leg.result")[0]["result"] == "no_answer"
+
+    def test_but_the_others_of_its_group_are(self) -> None:
+        book = dial("team").then("ringback", "ring 302 30s", "ring 303 30s")
+        book.answers("302", 4).then("join 302 answering", "cancel 303")
+        again = book.taken_over().then("play ringback (loop)", "find 302", "find 303")
+        for phone in ("302", "303"):
+            again.happens(m.LegFailed(book.legs[phone], "unreachable", "GONE"), 0)
+        again.then().waits().then("ring 303 26s")
+
+    def test_a_leg_that_drops_as_it_is_joined_mostly_belongs_to_another_owner_already(self) -> None:
+        book = dial("302").then("ringback", "ring 302 30s").answers("302").then("join 302 answering")
+        book.fails("302", "no_answer", 0.02).then()
+        assert book.wakes_at == pytest.approx(book.now + 0.5)
+        book.waits().then("cancel 302", "play No.")
 
     def test_an_earlier_talk_is_not_taken_for_this_one(self) -> None:
         flow = "main:\n  a: {dial: 302, then: b, otherwise: no}\n  b: {dial: 302, then: talked, otherwise: no}" + END

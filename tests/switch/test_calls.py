@@ -304,3 +304,39 @@ def test_a_hostile_caller_name_forges_nothing(switch: Switch, serve: Serve, watc
     caller.hangup()
     assert ends(watch, event.call)
     assert serve.fact(event.call, "call.ended")
+
+
+def test_a_message_goes_on_while_every_controller_is_killed(switch: Switch, serve: Serve, watch: Watch) -> None:
+    caller = Caller(switch, RECEPTION, [Press("3"), Speak(2.0), (Speak(1.0), Press("#"))])
+    call = plays("greet", watch).call
+    caller.step()
+    watch.wait("the recording begins", lambda e: e.name == "RECORD_START")
+    caller.step()
+    serve.kill_controllers()
+    until("the call is taken over", lambda: any(f["type"] == "call.taken_over" for f in serve.facts(call)))
+    caller.step()
+    stop = watch.wait("the recording ends", lambda e: e.name == "RECORD_STOP")
+    assert length(stop["Record-File-Path"]) > 2.5
+    assert plays("bye", watch).call == call
+    caller.ended()
+    assert len([fact for fact in serve.facts(call) if fact["type"] == "message.recorded"]) == 1
+    assert len([event for event in watch.events if event.name == "RECORD_START"]) == 1
+
+
+def test_five_restarts_in_one_waiting_call(
+    switch: Switch, serve: Serve, watch: Watch, phone: Callable[..., Phone]
+) -> None:
+    phone("301", "phone_hangs_up", ring=100, talk=300)
+    caller = Caller(switch, RECEPTION, [Press("1")])
+    call = plays("greet", watch).call
+    for _ in range(5):
+        heard = len(watch.events)
+        serve.kill_controllers()
+        assert plays("greet", watch, after=heard).call == call
+    caller.step()
+    talks(watch, call)
+    plays("thanks", watch)
+    caller.ended()
+    epochs = [fact["epoch"] for fact in serve.facts(call) if fact["type"] == "call.taken_over"]
+    assert epochs == sorted(set(epochs))
+    assert len(epochs) >= 6
