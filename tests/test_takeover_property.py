@@ -324,7 +324,7 @@ def flows(draw: st.DrawFn) -> str:
     lines = ["main:"]
     for index in range(count):
         later = [f"s{n}" for n in range(index + 1, count)] + ["bye", "out"]
-        to = lambda names=tuple(later): draw(st.sampled_from(names))  # noqa: E731
+        to = partial(draw, st.sampled_from(tuple(later)))
         step = draw(
             st.sampled_from(
                 [

@@ -326,7 +326,7 @@ def test_a_message_goes_on_while_every_controller_is_killed(switch: Switch, serv
 def test_five_restarts_in_one_waiting_call(
     switch: Switch, serve: Serve, watch: Watch, phone: Callable[..., Phone]
 ) -> None:
-    phone("301", "phone_hangs_up", ring=100, talk=300)
+    phone("301", "phone_hangs_up", ring=100, talk=1500)
     caller = Caller(switch, RECEPTION, [Press("1")])
     call = plays("greet", watch).call
     for _ in range(5):
