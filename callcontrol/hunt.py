@@ -175,23 +175,28 @@ class Hunt:
         """
         for leg in legs:
             yield FindLeg(leg)
-        unknown, ready, gone = set(legs), [], []
+        unknown = set(legs)
+        ready: list[str] = []
+        gone: list[str] = []
         limit = call.now + FINDING
-        while unknown and call.now < limit:
+        while call.now < limit and (unknown or gone):
             event = yield Wait(limit)
-            if isinstance(event, LegReady) and event.leg in legs:
-                ready.append(event.leg)
-            if isinstance(event, LegReady | LegRinging) and event.leg in unknown:
-                unknown.discard(event.leg)
-                call.why(f"{legs[event.leg].address} still rings" if isinstance(event, LegRinging) else "answered")
-            elif isinstance(event, LegFailed) and event.leg in unknown:
-                unknown.discard(event.leg)
-                gone.append(event.leg)
-        settled = call.now + SETTLING
-        while gone and call.now < settled:
-            event = yield Wait(settled)
-            if isinstance(event, LegReady) and event.leg in legs:
-                ready.append(event.leg)
+            if not isinstance(event, LegReady | LegRinging | LegFailed) or event.leg not in legs:
+                continue
+            leg, asked = event.leg, bool(unknown)
+            if isinstance(event, LegReady):
+                ready.append(leg)
+            elif isinstance(event, LegRinging):
+                call.why(f"{legs[leg].address} still rings")
+            elif leg in unknown:
+                gone.append(leg)
+            elif leg not in gone:  # it was there, and has ended meanwhile
+                ready = [other for other in ready if other != leg]
+                results.append(event.result)
+                yield _result(leg, legs.pop(leg), event.result, event.cause)
+            unknown.discard(leg)
+            if asked and not unknown:
+                limit = min(limit, call.now + SETTLING)
         for leg in gone:
             if leg == call.tried or until <= call.now:
                 phone = legs.pop(leg)

@@ -177,6 +177,22 @@ class TestTakeover:
         again = book.taken_over(after=10).then("ringback", "find 302")
         again.happens(m.LegFailed(book.legs["302"], "unreachable", "GONE"), 0).then().waits().then("ring 302 20s")
 
+    def test_what_a_telephone_says_while_others_are_looked_for_is_not_lost(self) -> None:
+        book = dial("team").then("ringback", "ring 302 30s", "ring 303 30s")
+        again = book.taken_over(after=3).then("ringback", "find 302", "find 303")
+        again.happens(m.LegRinging(book.legs["302"]), 0).fails("302", "busy", 0)  # before 303 is found
+        again.happens(m.LegFailed(book.legs["303"], "unreachable", "GONE"), 0).waits().then("ring 303 27s")
+        again.fails("303", "no_answer").then("answer", "play No.")
+        assert again.told("step.left")[0]["outcome"] == "busy"
+
+    def test_nor_while_it_is_waited_to_ring_one_again(self) -> None:
+        book = dial("team").then("ringback", "ring 302 30s", "ring 303 30s")
+        again = book.taken_over(after=3).then("ringback", "find 302", "find 303")
+        again.happens(m.LegFailed(book.legs["303"], "unreachable", "GONE"), 0)
+        again.happens(m.LegRinging(book.legs["302"]), 0).fails("302", "declined", 0.1).then()
+        again.waits().then("ring 303 27s").fails("303", "busy").then("answer", "play No.")
+        assert again.told("step.left")[0]["outcome"] == "declined"
+
     def test_but_at_least_five_seconds(self) -> None:
         book = dial("302").then("ringback", "ring 302 30s")
         again = book.taken_over(after=29).then("ringback", "find 302")
