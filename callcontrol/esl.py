@@ -95,10 +95,11 @@ class PeerRefused(ConnectionLost):
 class Limits:
     """What a peer may do before its connection is closed.  Sizes in bytes, times in seconds."""
 
-    #: One header block.  The reply to ``connect`` has 6 to 10 kB.
-    header: int = 64 * 1024
+    #: One header block.  The reply to ``connect`` has 6 to 10 kB, but says a caller's name ten times over, encoded:
+    #: a display name as long as a datagram must not keep a call from being served.
+    header: int = 2 * 1024 * 1024
     #: One body, as announced by ``Content-Length``.
-    body: int = 1024 * 1024
+    body: int = 2 * 1024 * 1024
     #: Commands that the peer has not taken yet.
     backlog: int = 1024 * 1024
     #: From a command to its reply.

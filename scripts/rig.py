@@ -58,12 +58,13 @@ class Rig:
         processes: int = 2,
         redis_url: str | None = None,
         sounds: Mapping[str, float] | None = None,
+        log: Path | None = None,
     ) -> None:
         self.directory = directory
         self.processes = processes
         self.port = free_port()
         self.spool = directory / "spool"
-        self.log_path = directory / "server.log"
+        self.log_path = log or directory / "server.log"
         self._routing = routing
         self._offset = 0.0
         self.set_clock(clock)
@@ -123,12 +124,19 @@ class Rig:
         command = [str(Path(sys.executable).parent / "cordboard"), "serve"]
         with self.log_path.open("ab") as log:
             self._server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        if not self.log_path.is_file() and self.log_path.exists():  # a device: nothing can be read from it
+            self.until(lambda: len(self.children()) >= self.processes and self._accepts(), 20, "the server to start")
+            return
         self.until(lambda: self.log()[seen:].count("ready for calls") >= self.processes, 20, "the server to start")
         self.until(
             lambda: self.log()[seen:].count("connected to the switch") >= self.processes,
             10,
             "the switch's connection",
         )
+
+    def _accepts(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def stop_server(self) -> int:
         """Stop the server in good order; the exit code."""
@@ -188,7 +196,7 @@ class Rig:
 
     def log(self) -> str:
         """Everything the server has said."""
-        return self.log_path.read_text(encoding="utf-8", errors="replace") if self.log_path.exists() else ""
+        return self.log_path.read_text(encoding="utf-8", errors="replace") if self.log_path.is_file() else ""
 
     def facts(self, call: str | None = None, kind: str | None = None) -> list[dict[str, Any]]:
         """The facts written so far, by time; of one call, of one type."""

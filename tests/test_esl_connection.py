@@ -200,8 +200,8 @@ def test_a_peer_that_leaves_during_connect_is_told_apart(pair: Pair) -> None:
         b"HTTP/1.1 400 Bad Request\n\n",
         reply("-ERR no"),
         reply("+OK"),
-        b"\xff" * 70_000,
-        b"Content-Type: command/reply\nContent-Length: 2000000\n\n",
+        b"\xff" * 3_000_000,
+        b"Content-Type: command/reply\nContent-Length: 20000000\n\n",
     ],
 )
 def test_a_peer_that_is_no_switch_is_left(pair: Pair, answer: bytes) -> None:

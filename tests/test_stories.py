@@ -387,3 +387,19 @@ def test_a_change_goes_live_at_sighup_for_new_calls_only_and_a_mistake_never(tmp
         old.press("2")
         old.wait("talking", 15)
         ended(rig, old)
+
+
+def test_a_log_on_a_full_disk_costs_lines_and_not_calls(tmp_path: Path) -> None:
+    with Rig(tmp_path / "rig", processes=1, log=Path("/dev/full")) as rig:
+        caller = in_menu(rig)
+        rig.wait_fact(caller.uuid, "step.entered")
+        rig.kill(rig.owner_of(caller.uuid))
+        rig.wait_fact(caller.uuid, "call.taken_over", 15)
+        caller.hangup()
+        ended(rig, caller)
+
+
+def test_a_name_as_long_as_a_datagram_is_served(rig: Rig) -> None:
+    caller = in_menu(rig, name="%F0%9F%98%80" * 5_000)
+    caller.hangup()
+    ended(rig, caller)
