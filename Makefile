@@ -43,7 +43,8 @@ rehearse: $(READY) ## Walk the rehearsals of routing/
 	@$(BIN)/cordboard rehearse routing
 
 test-switch: $(READY) ## Acceptance calls on a real FreeSWITCH: make test-switch FREESWITCH=/path/to/freeswitch
+	@test -z "$(FREESWITCH)" || test -x "$(FREESWITCH)" || { echo "$(FREESWITCH) is not a program that can be run"; exit 2; }
 	@CORDBOARD_TEST_FREESWITCH="$(FREESWITCH)" $(BIN)/python -m pytest -rs -m switch tests/switch
 
-clean: ## Remove the virtual environment and what tests and demos left
+clean: ## Remove the virtual environment and the caches (etc/, state/ and spool/ stay)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -19,16 +19,11 @@ _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 def _setting(name: str, default: str | None, help_: str, **more: Any) -> Callable[[Any], Any]:
-    return click.option(
-        f"--{name}",
-        envvar=f"CORDBOARD_{name.upper()}",
-        default=default,
-        show_default=default is not None,
-        show_envvar=True,
-        required=default is None,
-        help=help_,
-        **more,
-    )
+    if default is None:  # click takes a default of None for an answer
+        more["required"] = True
+    else:
+        more.update(default=default, show_default=True)
+    return click.option(f"--{name}", envvar=f"CORDBOARD_{name.upper()}", show_envvar=True, help=help_, **more)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -260,6 +260,13 @@ def rehearse_directory(directory: Path, company: str | None, say: Callable[[str]
         say(str(problem))
     if broken:
         return 1
+    known = [entry.company for entry in loaded]
+    if company is not None and company not in known:
+        say(f"there is no company {company!r} here; there is: {', '.join(known) or 'none'}")
+        return 2
+    if not known:
+        say(f"{directory}: there is no company here: no file that ends in .yaml")
+        return 1
     counts = {"passed": 0, "not yet": 0, "failed": 0}
     for entry in loaded:
         if entry.routing is None or (company and entry.routing.company != company):
@@ -287,7 +294,7 @@ def _told(routing: Routing, result: Result) -> list[str]:
     if result.verdict == "not yet":
         return [f"  not yet: {result.reason}  ({rehearsal.name})"]
     walked = [*_names(routing, rehearsal, journey)]
-    whys = [visit.why for visit in journey.visits]
+    whys = [visit.why.rpartition("; ")[2] for visit in journey.visits]  # the last reason is the one that decided
     expected = list(rehearsal.path) if rehearsal.path is not None else ["(any way)"]
     end = f"ends: {_end(rehearsal.ends)}" if rehearsal.ends is not None else ""
     left = [*expected, *[""] * (max(len(expected), len(walked)) - len(expected)), end]

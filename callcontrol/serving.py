@@ -7,9 +7,11 @@ imported by anything but ``cli.py``.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import sys
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -17,6 +19,15 @@ import structlog
 
 from callcontrol.settings import Settings, SettingsError
 from callcontrol.supervisor import heartbeat_fd, supervise
+
+
+def _shown(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Escape what could move a terminal or begin a line: much of what is logged came from somebody else."""
+    for key, value in fields.items():
+        text = value if isinstance(value, str) else None
+        if text is not None and not text.isprintable():
+            fields[key] = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+    return fields
 
 
 class _Stderr:
@@ -38,6 +49,7 @@ def configure_logs() -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _shown,
             structlog.processors.LogfmtRenderer(
                 key_order=["timestamp", "level", "event", "company", "call", "step"], drop_missing=True
             ),
@@ -56,6 +68,11 @@ def run(settings: Settings, child: int | None) -> int:
 
         return run_child(settings, heartbeat_fd())
     _prepare(settings)
+    lock = (settings.state / "lock").open("w")  # held until we end: children inherit nothing of it
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise SettingsError(f"{settings.state} is in use by another cordboard; name another with --state") from None
     if not _publish(settings):
         return 3
     command = [sys.argv[0], *sys.argv[1:]] if os.path.exists(sys.argv[0]) else ["cordboard", *sys.argv[1:]]
@@ -85,14 +102,14 @@ def _publish(settings: Settings) -> bool:
     outcome = publish(settings.routing, VersionStore(settings.state), settings.sounds)
     for problem in outcome.problems:
         if problem.severity == "error":
-            log.error("this file does not go live", problem=str(problem))
+            log.error("this file does not go live: its company keeps the version it has", problem=str(problem))
     if not outcome.live:
         print(
             f"cordboard: {settings.routing}: no company to serve; try: cordboard check {settings.routing}",
             file=sys.stderr,
         )
         return False
-    log.info("published", companies=len(outcome.live), problems=len(outcome.problems))
+    log.info("companies are served", companies=len(outcome.live), problems=len(outcome.problems))
     return True
 
 

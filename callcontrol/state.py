@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,11 @@ from typing import Any
 FORMAT = 1
 #: Bytes of base64 at most.
 LONGEST = 512
+
+#: What a company, a version and a number may look like; "" is the company of a number that nobody owns.
+_COMPANY = re.compile(r"(?:[a-z][a-z0-9-]{0,30})?")
+_VERSION = re.compile(r"[0-9a-f]{0,64}")
+_CALLED = re.compile(r"\+?[0-9*#]{0,32}")
 
 
 class StateError(ValueError):
@@ -72,6 +78,16 @@ def encode(state: State) -> str:
     return text
 
 
+def _shown(text: object) -> bool:
+    """Whether it is text of characters that can be shown: no control characters, no half of a pair."""
+    return isinstance(text, str) and text.isprintable()
+
+
+def _small(value: object) -> bool:
+    """Whether it is a number of a sensible size, or a text that can be shown."""
+    return _shown(value) or (type(value) is int and abs(value) < 2**40)
+
+
 def decode(text: str) -> State:
     """Read a checkpoint.  Raises StateError for anything that :func:`encode` did not write."""
     if len(text) > LONGEST:
@@ -90,16 +106,23 @@ def decode(text: str) -> State:
     _, epoch, company, version, called, began, flow, step, stack, progress, language, values, ring, talk = fields
     if not all(isinstance(text, str) for text in (company, version, called, flow, step, language)):
         raise StateError("a name in the checkpoint is no text")
+    if not _COMPANY.fullmatch(company) or not _VERSION.fullmatch(version) or not _CALLED.fullmatch(called):
+        raise StateError("the checkpoint's company, version or number is none")
+    if not all(text.isprintable() for text in (flow, step, language)):
+        raise StateError("a name in the checkpoint cannot be shown")
     if not all(type(number) is int and 0 <= number < 2**40 for number in (epoch, began, ring)):
         raise StateError("a number in the checkpoint is no whole number")
-    if not isinstance(stack, list) or len(stack) % 2 or not all(isinstance(name, str) for name in stack):
+    if not isinstance(stack, list) or len(stack) % 2 or not all(_shown(name) for name in stack):
         raise StateError("the checkpoint's stack is broken")
-    if not isinstance(progress, dict) or not all(type(v) in (int, float, str) for v in progress.values()):
+    if not isinstance(progress, dict) or not all(_small(value) for value in progress.values()):
         raise StateError("the checkpoint's progress is broken")
-    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+    if not isinstance(values, dict) or not all(_shown(name) and _shown(value) for name, value in values.items()):
         raise StateError("the checkpoint's variables are broken")
     if talk != 0 and not (
-        isinstance(talk, list) and [type(part) for part in talk] == [str, int, int] and len(talk[0]) < 64
+        isinstance(talk, list)
+        and [type(part) for part in talk] == [str, int, int]
+        and len(talk[0]) < 64
+        and all(_small(part) for part in talk)
     ):
         raise StateError("the checkpoint's talk is broken")
     return State(

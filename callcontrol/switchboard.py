@@ -284,9 +284,8 @@ def _operation(line: bytes) -> _Arguments:
         fact = json.loads(line)
         type_, call, n = fact["type"], fact["call"], int(fact["n"])
         epoch, switch = int(fact["epoch"]), str(fact["switch"])
-    except (ValueError, KeyError, TypeError):
-        return ["F", line]
-    if not isinstance(call, str):
+        call.encode(), switch.encode()  # half a character of two would stop the client
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return ["F", line]
     if type_ in ("call.started", "call.taken_over"):
         live = {"company": fact.get("company"), "at": fact.get("at"), "epoch": epoch}

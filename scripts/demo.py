@@ -32,6 +32,8 @@ SOUNDS = {
     Tone.RECORD_BEEP.value: "the beep",
     Tone.APOLOGY.value: "the apology",
 }
+#: Results of a leg in a person's words, where the word alone says too little.
+RESULTS = {"lost": "stops ringing, another was faster", "unreachable": "cannot be reached"}
 VIP = "+79160000001"
 
 
@@ -254,13 +256,13 @@ def main() -> int:
         print(f"{good} of {len(told)} stories ended as they should: {calls} calls, {facts} facts, ", end="")
         print(f"{time.monotonic() - began:.0f} s.")
         if keep:
-            print(f"\nKept up: server at 127.0.0.1:{rig.port}, files in {directory}. Ctrl-C ends it.")
-            try:
-                while True:
-                    gevent.sleep(3600)
-            except KeyboardInterrupt:
-                pass
+            print(f"\nKept up: server at 127.0.0.1:{rig.port}, files in {directory}. Ctrl-C ends it; the files stay.")
+            while True:
+                gevent.sleep(3600)
         return 0 if good == len(told) else 1
+    except KeyboardInterrupt:
+        print("\nStopped.")
+        return 130
     except RigError as error:
         print(f"The demo could not be played: {error}", file=sys.stderr)
         return 1
@@ -314,9 +316,9 @@ def of_fact(fact: dict[str, Any]) -> str:
         "step.left": lambda: f"{where}: {data.get('why') or data['outcome']}",
         "call.taken_over": lambda: f"{'back from the talk' if data['after'] == 'talk' else 'taken over'} at {where}",
         "leg.rung": lambda: f"{data['address']} rings",
-        "leg.result": lambda: f"{data['address']}: {data['result'].replace('_', ' ')}",
+        "leg.result": lambda: f"{data['address']}: {RESULTS.get(data['result'], data['result'].replace('_', ' '))}",
         "talk.ended": lambda: f"the talk with {data['with']} is over after {data['seconds']} s",
-        "message.recorded": lambda: f"message for {', '.join(data['for'])}, {data['seconds'] or 0:.1f} s",
+        "message.recorded": lambda: f"a message of {data['seconds'] or 0:.1f} s for {' and '.join(data['for'])}",
         "call.ended": lambda: f"the end: {data['cause']} by {data['by']}",
     }
     tell = words.get(fact["type"])

@@ -65,6 +65,13 @@ def test_warnings_do_not_change_the_exit(tmp_path: Path) -> None:
 def test_a_directory_that_is_not_there_is_a_usage_error() -> None:
     assert run("check", "/no/such/place")[0] == 2
     assert run("rehearse")[0] == 2
+    code, text = run("serve")
+    assert (code, "Missing option '--routing'" in text) == (2, True)
+
+
+def test_a_company_that_is_not_there_is_not_a_success(tmp_path: Path) -> None:
+    assert run("rehearse", str(ROUTING), "--company", "acmee")[0] == 2
+    assert run("rehearse", str(tmp_path))[0] == 1
 
 
 class TestServe:

@@ -16,7 +16,7 @@ NAME = st.from_regex(r"[a-z][a-z0-9_]{0,15}", fullmatch=True)
 PROGRESS = st.dictionaries(st.sampled_from("aurofnstlx"), st.integers(0, 2**32), max_size=5)
 STATES = st.builds(
     State,
-    company=NAME,
+    company=st.from_regex(r"[a-z][a-z0-9-]{0,15}", fullmatch=True),
     version=st.text("0123456789abcdef", min_size=16, max_size=16),
     called=st.from_regex(r"\+[0-9]{7,15}", fullmatch=True),
     epoch=st.integers(1, 999),
@@ -26,7 +26,7 @@ STATES = st.builds(
     stack=st.lists(st.tuples(NAME, NAME), max_size=1).map(tuple),
     progress=PROGRESS,
     language=st.sampled_from(["en", "ru", ""]),
-    variables=st.dictionaries(NAME, st.text(max_size=8), max_size=3),
+    variables=st.dictionaries(NAME, st.text(max_size=8).filter(str.isprintable), max_size=3),
     ring_number=st.integers(0, 999),
     talk=st.none()
     | st.tuples(st.text("0123456789+", min_size=1, max_size=16), st.integers(0, 2**32), st.integers(0, 99)),
@@ -58,7 +58,7 @@ def packed(value: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
-GOOD = [1, 2, "acme", "v", "+7", 0, "main", "greet", [], {}, "en", {}, 0, 0]
+GOOD = [1, 2, "acme", "0f", "+7", 0, "main", "greet", [], {}, "en", {}, 0, 0]
 
 
 def test_the_layout_that_the_broken_ones_are_made_of_is_good() -> None:

@@ -143,6 +143,8 @@ def _load_file(file: Path, sounds: Path) -> Loaded:
     if found:
         return Loaded(path, company, None, found)
     try:
+        if not file.is_file():  # a pipe would keep us waiting for ever
+            return Loaded(path, company, None, [problem("E118", start, "is not a regular file")])
         with file.open("rb") as stream:
             raw = stream.read(nodes.LARGEST_FILE + 1)
     except OSError as error:
