@@ -44,7 +44,7 @@ def test_the_slip_of_the_finger_is_found_as_shown(here: Path) -> None:
 
 def test_the_rehearsals_are_told_as_shown(here: Path) -> None:
     change(here, "service")
-    assert CliRunner().invoke(main, ["check", "routing"]).output == ""
+    assert f"`{CliRunner().invoke(main, ['check', 'routing']).output.strip()}`" in README
     assert CliRunner().invoke(main, ["rehearse", "routing"]).output == shown("make rehearse")
 
 
