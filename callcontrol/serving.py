@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import resource
 import sys
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -67,6 +68,8 @@ def run(settings: Settings, child: int | None) -> int:
         from callcontrol.server import run_child
 
         return run_child(settings, heartbeat_fd())
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a call needs a descriptor, and so do silent peers
     _prepare(settings)
     lock = (settings.state / "lock").open("w")  # held until we end: children inherit nothing of it
     try:

@@ -81,6 +81,11 @@ def typed_called(number: str | None) -> str | None:
     return text if _NUMBER.fullmatch(text) else None
 
 
+def _word(event: EslEvent, header: str) -> str:
+    """A cause or a UUID: a fact has no room for more, and would lose all its data."""
+    return (event.get(header) or "")[:64]
+
+
 class Session:
     """One connection and its call.  ``run`` lasts until the call is over, let go, or taken over."""
 
@@ -187,7 +192,7 @@ class Session:
         # Only now: a call that cannot be begun must be counted out by the dialplan.
         self._connection.send(wire.setvar(uuid, "cordboard_tries", ""))
         if data.get("Answer-State") == "hangup":
-            self.happened(m.HungUp(data.get("Hangup-Cause") or "UNKNOWN"))
+            self.happened(m.HungUp(_word(data, "Hangup-Cause") or "UNKNOWN"))
         return True
 
     def _checkpoint(self, text: str | None) -> State | None:
@@ -221,15 +226,15 @@ class Session:
         elif name == "CHANNEL_ANSWER":
             self.happened(m.Answered())
         elif name == "CHANNEL_BRIDGE":
-            self.happened(m.Joined(event.get("Other-Leg-Unique-ID") or event.get("Bridge-B-Unique-ID") or ""))
+            self.happened(m.Joined(_word(event, "Other-Leg-Unique-ID") or _word(event, "Bridge-B-Unique-ID")))
         elif name == "RECORD_STOP":
             path = event.get("Record-File-Path") or ""
             self._recorded(path, event.get("variable_record_ms"))
         elif name == "CHANNEL_HANGUP":
-            self.happened(m.HungUp(event.get("Hangup-Cause") or "UNKNOWN", self._hung_up_by))
+            self.happened(m.HungUp(_word(event, "Hangup-Cause") or "UNKNOWN", self._hung_up_by))
         elif name == "CHANNEL_HANGUP_COMPLETE":
             if call.life is not Life.ENDED:
-                self.happened(m.HungUp(event.get("Hangup-Cause") or "UNKNOWN", self._hung_up_by))
+                self.happened(m.HungUp(_word(event, "Hangup-Cause") or "UNKNOWN", self._hung_up_by))
             if not call.over and self._files:
                 return  # RECORD_STOP is still to come; the linger ends the wait
             self._over()
@@ -271,7 +276,7 @@ class Session:
     def _recorded(self, path: str, milliseconds: str | None) -> None:
         number = self._files.pop(path, None)
         if number is not None:
-            seconds = int(milliseconds) / 1000 if milliseconds and milliseconds.isdigit() else 0.0
+            seconds = int(milliseconds or 0) / 1000 if re.fullmatch(r"[0-9]{1,12}", milliseconds or "") else 0.0
             self.happened(m.RecordEnded(number, path.rpartition("/")[2], seconds))
             if self._call is not None and self._call.over:
                 self._over()

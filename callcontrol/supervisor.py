@@ -366,7 +366,7 @@ class _Supervisor:
                 _log().info("stopping", processes=len(self._children))
             self._stopping = True
         elif signum == signal.SIGHUP:
-            self._errands.run("the reload", self._on_reload or (lambda: None), tell=True)
+            self._errands.reload(self._on_reload or (lambda: None))
         elif signum == signal.SIGUSR2:
             _log().info("rolling restart", processes=len(self._slots))
             self._rolling.to_do = [slot.index for slot in self._slots]
@@ -426,6 +426,7 @@ class _Errands:
         self.done, self._tell = os.pipe()  # a byte here: something is done that was to be told
         os.set_blocking(self.done, False)
         self._queue: queue.SimpleQueue[tuple[str, Callable[[], object], bool] | None] = queue.SimpleQueue()
+        self._reload_waits = False
         self._thread = threading.Thread(target=self._work, name="errands", daemon=True)
 
     def run(self, what: str, errand: Callable[[], object], *, tell: bool = False) -> None:
@@ -433,6 +434,17 @@ class _Errands:
         if not self._thread.is_alive():
             self._thread.start()
         self._queue.put((what, errand, tell))
+
+    def reload(self, errand: Callable[[], object]) -> None:
+        """As ``run`` with ``tell``; one that waits for its turn stands for all that come meanwhile."""
+        if not self._reload_waits:
+            self._reload_waits = True
+
+            def begin() -> None:
+                self._reload_waits = False
+                errand()
+
+            self.run("the reload", begin, tell=True)
 
     def finish(self, timeout: float = 5.0) -> None:
         """Wait at most ``timeout`` seconds for what is still to be done."""

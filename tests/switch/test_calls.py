@@ -340,3 +340,16 @@ def test_five_restarts_in_one_waiting_call(
     epochs = [fact["epoch"] for fact in serve.facts(call) if fact["type"] == "call.taken_over"]
     assert epochs == sorted(set(epochs))
     assert len(epochs) >= 6
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("A" * 10_000, "+79161234567"), ("%" * 10_000, "+79161234567"), ("Kate", "9" * 5_000)],
+    ids=["name", "percent", "number"],
+)
+def test_a_caller_with_an_endless_name_or_number_is_refused_at_once(
+    switch: Switch, serve: Serve, name: str, number: str
+) -> None:
+    mark = len(serve.log())
+    Caller(switch, RECEPTION, scenario="caller_refused", status=603, name=name, number=number).ended(5)
+    assert "brought no call" not in serve.log()[mark:]
