@@ -70,7 +70,9 @@ def rehearse(directory: Path, company: str | None) -> None:
 @_setting("routing", None, "Directory of the companies' YAML files.", type=_DIRECTORY)
 @_setting("listen", s.LISTEN, "Where switches bring their calls: host:port.")
 @_setting("redis", s.REDIS, "Redis or Valkey, 7 or newer.")
-@_setting("config", "cordboard.yaml", "The operator's own file: switches.", type=click.Path(path_type=Path))
+@_setting(
+    "config", "cordboard.yaml", "The operator's own file: switches, trunks, limits.", type=click.Path(path_type=Path)
+)
 @_setting("peers", s.PEERS, "Networks that switches may connect from, separated by commas.")
 @_setting("state", "state", "Directory for versions and facts.", type=click.Path(path_type=Path))
 @_setting("sounds", "", "Directory of the companies' sounds; by default ROUTING/sounds.")
@@ -107,7 +109,7 @@ def _settings(**given: Any) -> s.Settings:
         routing=routing,
         listen=s.address(given["listen"]),
         redis=given["redis"],
-        switches=s.read_config(given["config"].resolve()),
+        config=s.read_config(given["config"].resolve()),
         peers=s.networks(given["peers"]),
         state=given["state"].resolve(),
         sounds=sounds,
@@ -115,6 +117,7 @@ def _settings(**given: Any) -> s.Settings:
         processes=given["processes"] or os.cpu_count() or 1,
         domain=s.domain(given["domain"]),
         clock_offset=given["clock_offset"],
+        config_path=given["config"].resolve(),
     )
 
 

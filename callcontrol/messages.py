@@ -9,6 +9,7 @@ is :class:`Wait`, which gives the next event, and always has a deadline.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,15 +55,22 @@ class RecordEnded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LegAnswered(Event):
+    """The leg answered and hears what it must hear or confirm first; LegReady or LegFailed follows."""
+
+    leg: str
+
+
+@dataclass(frozen=True, slots=True)
 class LegReady(Event):
-    """The leg answered and may be joined."""
+    """The leg answered, has heard and confirmed what it had to, and may be joined."""
 
     leg: str
 
 
 @dataclass(frozen=True, slots=True)
 class LegRinging(Event):
-    """Answer to :class:`FindLeg`: the leg lives and rings."""
+    """Answer to :class:`FindLeg`: the leg lives, and rings or is not ready yet."""
 
     leg: str
 
@@ -100,6 +108,27 @@ class HungUp(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LookedUp(Event):
+    """Answer to :class:`Lookup`.  ``outcome`` is ``then``, ``not_found`` or ``failed``; ``why`` is for the trace.
+
+    ``values`` has every key that was wanted if the outcome is ``then``, and is empty otherwise.
+    """
+
+    id: int
+    outcome: str
+    values: Mapping[str, str] = field(default_factory=dict)
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchSet(Event):
+    """Answer to :class:`SetSwitch`: whether the new state of the day/night switch is kept everywhere."""
+
+    name: str
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TimeCame(Event):
     """The deadline of the current :class:`Wait` passed."""
 
@@ -108,11 +137,44 @@ class TimeCame(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
-    """Text to be spoken, every variable already filled in."""
+class Words:
+    """A piece of text that was rendered when the routing was published."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spelled:
+    """Characters spoken one by one: digits, ``*``, ``#``, ``+``; anything else among them is not spoken."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A whole number spoken as one, from 0; above 999 the voice says it digit by digit."""
+
+    number: int
+
+    @property
+    def text(self) -> str:
+        return str(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """What a voice shall say: pieces that need no rendering during a call, in the order spoken.
+
+    ``language`` is the one that the text is written in, which may be another than the caller's.
+    """
+
+    parts: tuple[Words | Spelled | Counted, ...]
     language: str
+
+    @property
+    def text(self) -> str:
+        """The whole as one line, for logs and traces."""
+        return "".join(part.text for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,11 +273,22 @@ class StopRecord(Command):
 
 @dataclass(frozen=True, slots=True)
 class RingLeg(Command):
-    """Ring one telephone as a leg of its own.  Ends as LegReady or LegFailed."""
+    """Ring one telephone as a leg of its own.  Ends as LegReady or LegFailed.
+
+    With a ``whisper`` (heard) or a ``confirm`` (asks for key 1) LegAnswered comes between.  ``shown`` and ``name``
+    are what the telephone shows (a number or extension; free text from nobody).  An outside phone goes through the
+    first of ``trunks`` that takes it, if each of ``caps`` (name of a count, the most it may be) has room.
+    """
 
     leg: str
     phone: Phone
     seconds: float
+    whisper: Sound | None = None
+    confirm: Sound | None = None
+    shown: str = ""
+    name: str = ""
+    trunks: tuple[str, ...] = ()
+    caps: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,9 +320,28 @@ class LetGo(Command):
 
 @dataclass(frozen=True, slots=True)
 class Hangup(Command):
-    """End the call.  ``reason`` is one of :data:`HANGUP_REASONS`."""
+    """End the call.  ``reason`` is one of :data:`HANGUP_REASONS` or :data:`PHONE_REASONS`."""
 
     reason: str = "normal"
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup(Command):
+    """GET ``url`` and take the ``wanted`` keys out of its JSON object; :class:`LookedUp` comes within ``seconds``."""
+
+    id: int
+    url: str
+    wanted: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SetSwitch(Command):
+    """Put a day/night switch of the company on or off, for every call from now; :class:`SwitchSet` follows."""
+
+    name: str
+    on: bool
+    by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +369,8 @@ class Log(Command):
 
 #: The words of ``hangup:`` and of refused calls; ``wire.Cause`` has the switch's spelling.
 HANGUP_REASONS = ("normal", "busy", "declined", "unknown_number", "congestion", "failure")
+#: What one of a company's own phones is told besides.
+PHONE_REASONS = ("no_answer", "unreachable", "barred")
 
 # ------------------------------------------------------------------------------- what steps yield besides
 

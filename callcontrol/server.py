@@ -77,7 +77,8 @@ class Controller:
         self.board = Switchboard(settings.redis, name=self.name)
         self._shipper = Shipper(settings.state / "facts", self.facts, self.board)
         self._lines = [
-            Line(address, settings.domain, self._ended_somewhere, self._knows_core) for address in settings.switches
+            Line(address, settings.domain, self._ended_somewhere, self._knows_core)
+            for address in settings.config.switches
         ]
         self._by_core: dict[str, Line] = {}
         self._ends: dict[str, None] = {}

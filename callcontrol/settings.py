@@ -1,7 +1,8 @@
 """Settings: the flags of ``cordboard serve``, the same names as ``CORDBOARD_`` variables, and cordboard.yaml.
 
-``cordboard.yaml`` is the operator's own file (switches now; trunks and limits later), not a company's: the
-one who edits routing cannot change where the switch is.  It holds no secret, only the names of files that do.
+``cordboard.yaml`` is the operator's own file (switches, trunks, limits, voices), not a company's: the one who edits
+routing cannot change where the switch is, or what a call may cost.  It holds no secret, only the names of files
+that do.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from __future__ import annotations
 import ipaddress
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import marshmallow as ma
+import phonenumbers
 import yaml
 
 from callcontrol import wire
+from callcontrol.routing.kinds import NAME, seconds_of
 
 #: What serves when nothing else is said: the controllers' end of the dialplan that we ship.
 LISTEN = "127.0.0.1:8084"
@@ -43,13 +46,48 @@ class SwitchAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class Trunk:
+    """A way out: a gateway of a switch's own configuration.
+
+    ``format`` says how the carrier wants numbers: ``plus`` (+79161112233), ``plain`` (79161112233), or ``national``,
+    as one dials them in ``country`` (89161112233, 810442071234567).  ``switches`` empty: every switch has it.
+    ``max_calls`` bounds its calls at a time, of all companies together.
+    """
+
+    name: str
+    gateway: str
+    format: str = "plus"
+    country: str | None = None
+    switches: tuple[str, ...] = ()
+    max_calls: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What cordboard.yaml says.  Paths are absolute.
+
+    ``longest_call`` (seconds) ends a call to the outside.  ``private`` are networks that lookups may reach although
+    they are not public.  ``passwords`` is the file of the phones' passwords, ``secrets`` that of lookups' headers;
+    neither need exist.
+    """
+
+    switches: tuple[SwitchAddress, ...]
+    trunks: Mapping[str, Trunk] = field(default_factory=dict)
+    longest_call: float = 4 * 3600.0
+    private: tuple[Network, ...] = ()
+    voices: Mapping[str, Any] = field(default_factory=dict)
+    passwords: Path = Path("passwords.yaml")
+    secrets: Path = Path("secrets.yaml")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that ``serve`` needs.  Paths are absolute."""
 
     routing: Path
     listen: tuple[str, int]
     redis: str
-    switches: tuple[SwitchAddress, ...]
+    config: Config
     peers: tuple[Network, ...]
     state: Path
     sounds: Path
@@ -58,6 +96,8 @@ class Settings:
     domain: str
     #: Seconds added to the clock that calls go by: demonstrations and tests only.
     clock_offset: float = 0.0
+    #: Where ``config`` was read, to be read again by a reload.
+    config_path: Path = Path("cordboard.yaml")
 
 
 def address(text: str) -> tuple[str, int]:
@@ -113,11 +153,48 @@ class _Switch(ma.Schema):
     password_file = ma.fields.String(required=True)
 
 
+class _Seconds(ma.fields.Field[float]):
+    """A duration as operators write it (``4h``, ``90m``); the value is seconds."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
+        found = seconds_of(str(value))
+        if found is None or not 60 <= found <= 24 * 3600:
+            raise ma.ValidationError("write a duration from 1m to 24h, such as 4h")
+        return found
+
+
+class _Trunk(ma.Schema):
+    name = ma.fields.String(required=True, validate=ma.validate.Regexp(NAME.pattern + r"\Z"))
+    gateway = ma.fields.String(required=True, validate=ma.validate.Regexp(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z"))
+    format = ma.fields.String(load_default="plus", validate=ma.validate.OneOf(("plus", "plain", "national")))
+    country = ma.fields.String(load_default=None, validate=ma.validate.OneOf(sorted(phonenumbers.SUPPORTED_REGIONS)))
+    switches = ma.fields.List(ma.fields.String(), load_default=list)
+    max_calls = ma.fields.Integer(load_default=None, strict=True, validate=ma.validate.Range(1, 10_000))
+
+    @ma.validates_schema
+    def _national_needs_a_country(self, data: Any, **kwargs: Any) -> None:
+        if data["format"] == "national" and data["country"] is None:
+            raise ma.ValidationError("format: national needs the country whose way of dialling it is", "country")
+
+
+class _Limits(ma.Schema):
+    longest_call = _Seconds(load_default=4 * 3600.0)
+
+
+class _Lookups(ma.Schema):
+    private = ma.fields.List(ma.fields.String(), load_default=list)
+
+
 class _Config(ma.Schema):
     switches = ma.fields.List(ma.fields.Nested(_Switch), required=True, validate=ma.validate.Length(1))
+    trunks = ma.fields.List(ma.fields.Nested(_Trunk), load_default=list)
+    limits = ma.fields.Nested(_Limits, load_default=lambda: _Limits().load({}))
+    lookups = ma.fields.Nested(_Lookups, load_default=lambda: _Lookups().load({}))
+    passwords = ma.fields.String(load_default="passwords.yaml")
+    secrets = ma.fields.String(load_default="secrets.yaml")
 
 
-def read_config(path: Path) -> tuple[SwitchAddress, ...]:
+def read_config(path: Path) -> Config:
     """Read cordboard.yaml and the password files that it names.  Raises SettingsError."""
     try:
         loaded = yaml.load(path.read_text(encoding="utf-8"), yaml.SafeLoader)
@@ -133,11 +210,27 @@ def read_config(path: Path) -> tuple[SwitchAddress, ...]:
     except ma.ValidationError as error:
         raise SettingsError(f"{path}: {_said(error.messages)}") from None
     names = [switch["name"] for switch in config["switches"]]
-    if len(set(names)) < len(names):
-        raise SettingsError(f"{path}: two switches have the same name")
-    return tuple(
-        SwitchAddress(s["name"], s["host"], s["port"], _password(path.parent / s["password_file"]))
-        for s in config["switches"]
+    for what, found in (("switches", names), ("trunks", [trunk["name"] for trunk in config["trunks"]])):
+        if len(set(found)) < len(found):
+            raise SettingsError(f"{path}: two {what} have the same name")
+    for trunk in config["trunks"]:
+        unknown = sorted({*trunk["switches"]} - {*names})
+        if unknown:
+            raise SettingsError(f"{path}: the trunk {trunk['name']} names a switch that is not here: {unknown[0]}")
+    try:
+        private = networks(",".join(config["lookups"]["private"]))
+    except SettingsError as error:
+        raise SettingsError(f"{path}: lookups.private: {error}") from None
+    return Config(
+        switches=tuple(
+            SwitchAddress(s["name"], s["host"], s["port"], _password(path.parent / s["password_file"]))
+            for s in config["switches"]
+        ),
+        trunks={trunk["name"]: Trunk(**{**trunk, "switches": tuple(trunk["switches"])}) for trunk in config["trunks"]},
+        longest_call=config["limits"]["longest_call"],
+        private=private,
+        passwords=path.parent / config["passwords"],
+        secrets=path.parent / config["secrets"],
     )
 
 

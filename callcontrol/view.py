@@ -16,6 +16,7 @@ from typing import Any
 from callcontrol.messages import (
     Answer,
     Command,
+    Counted,
     Event,
     Hangup,
     Log,
@@ -26,14 +27,19 @@ from callcontrol.messages import (
     Sound,
     SoundFile,
     Speech,
+    Spelled,
     Tell,
     Tone,
     Wait,
+    Words,
 )
 from callcontrol.routing.hours import member_at
-from callcontrol.routing.model import File, Prompt, Routing, Target
+from callcontrol.routing.model import File, Prompt, Routing, Target, Text
 
-_HOLE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+#: A variable in text.
+HOLE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+#: A value that is spoken digit by digit, whatever it is the value of.
+DIGITS = re.compile(r"[0-9*#+]+")
 
 #: A part of a step, for ``yield from``.
 Part = Generator[Command | Wait | Progress, Any, Any]
@@ -106,7 +112,7 @@ class View:
     def fill(self, text: str, variables: Iterable[str]) -> str:
         """``text`` with its ``{holes}`` filled, each once: a value is never read as a hole again."""
         known = set(variables)
-        return _HOLE.sub(lambda hole: self.get(hole[1]) if hole[1] in known else hole[0], text)
+        return HOLE.sub(lambda hole: self.get(hole[1]) if hole[1] in known else hole[0], text)
 
     def why(self, reason: str) -> None:
         """Say, for the trace, why the step does what it does."""
@@ -178,10 +184,29 @@ class View:
 
     def sound(self, prompt: Prompt) -> Sound:
         """What is heard of ``prompt`` in the caller's language."""
-        saying = prompt.saying(self.language, self.routing.languages[0])
+        saying, language = prompt.saying(self.language, self.routing.languages[0])
         if isinstance(saying, File):
-            return SoundFile(saying.name, self.language)
-        return Speech(self.fill(saying.text, saying.variables), self.language)
+            return SoundFile(saying.name, language)
+        return Speech(self._parts(saying), language)
+
+    def _parts(self, saying: Text) -> tuple[Words | Spelled | Counted, ...]:
+        """The pieces of a text: what stands in it, and the values of its variables, each once.
+
+        A value that the routing gives is rendered with it; any other is digits.  See ``speech.py``.
+        """
+        known, parts, at = set(saying.variables), list[Words | Spelled | Counted](), 0
+        for hole in HOLE.finditer(saying.text):
+            if hole[1] not in known:
+                continue
+            parts.append(Words(saying.text[at : hole.start()]))
+            at = hole.end()
+            value = self.get(hole[1])
+            if hole[1] == "position" and value.isdecimal():
+                parts.append(Counted(int(value)))
+            else:
+                parts.append(Spelled(value) if DIGITS.fullmatch(value) else Words(value))
+        parts.append(Words(saying.text[at:]))
+        return tuple(part for part in parts if part.text.strip())
 
     def say(self, prompt: Prompt) -> Part:
         """Play a prompt to its end."""

@@ -84,12 +84,15 @@ class Cause(StrEnum):
     NORMAL_TEMPORARY_FAILURE = "NORMAL_TEMPORARY_FAILURE"
     SWITCH_CONGESTION = "SWITCH_CONGESTION"
     ALLOTTED_TIMEOUT = "ALLOTTED_TIMEOUT"
+    SUBSCRIBER_ABSENT = "SUBSCRIBER_ABSENT"
+    OUTGOING_CALL_BARRED = "OUTGOING_CALL_BARRED"
     ORIGINATOR_CANCEL = "ORIGINATOR_CANCEL"
     LOSE_RACE = "LOSE_RACE"
     MANAGER_REQUEST = "MANAGER_REQUEST"
 
 
-#: ``messages.HANGUP_REASONS`` in the switch's spelling.  Over SIP: 200/BYE, 486, 603, 404, 503, 503.
+#: ``messages.HANGUP_REASONS`` and ``PHONE_REASONS`` in the switch's spelling.  Over SIP: 200/BYE, 486, 603, 404,
+#: 503, 503, 480, 480, 403.
 CAUSE_OF_REASON: Final[Mapping[str, Cause]] = MappingProxyType(
     {
         "normal": Cause.NORMAL_CLEARING,
@@ -98,6 +101,9 @@ CAUSE_OF_REASON: Final[Mapping[str, Cause]] = MappingProxyType(
         "unknown_number": Cause.UNALLOCATED_NUMBER,
         "congestion": Cause.SWITCH_CONGESTION,
         "failure": Cause.NORMAL_TEMPORARY_FAILURE,
+        "no_answer": Cause.NO_ANSWER,
+        "unreachable": Cause.SUBSCRIBER_ABSENT,
+        "barred": Cause.OUTGOING_CALL_BARRED,
     }
 )
 

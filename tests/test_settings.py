@@ -57,7 +57,7 @@ class TestConfig:
         return path
 
     def test_a_switch_needs_only_a_name_and_a_password_file(self, tmp_path: Path) -> None:
-        (switch,) = read_config(self.write(tmp_path, self.GOOD, "geheim\n"))
+        (switch,) = read_config(self.write(tmp_path, self.GOOD, "geheim\n")).switches
         assert (switch.name, switch.host, switch.port, switch.password) == ("switch1", "127.0.0.1", 8021, "geheim")
 
     def test_a_password_is_never_shown(self, tmp_path: Path) -> None:

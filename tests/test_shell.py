@@ -19,7 +19,7 @@ from callcontrol.published import NOBODY
 from callcontrol.ringing import Line
 from callcontrol.server import Controller
 from callcontrol.session import Session, typed_called, typed_caller
-from callcontrol.settings import Settings, SwitchAddress
+from callcontrol.settings import Config, Settings, SwitchAddress
 from callcontrol.state import State
 from tests.playbook import CALL, Playbook
 
@@ -138,7 +138,7 @@ def controller(tmp_path: Path) -> Iterator[Controller]:
             routing=tmp_path,
             listen=("127.0.0.1", 0),
             redis="redis://127.0.0.1:1/0",
-            switches=(ADDRESS, SwitchAddress("switch2", "127.0.0.1", 1, "x")),
+            config=Config((ADDRESS, SwitchAddress("switch2", "127.0.0.1", 1, "x"))),
             peers=(),
             state=tmp_path / "state",
             sounds=tmp_path / "sounds",

@@ -357,4 +357,4 @@ def test_only_outcomes_of_dial_come_out() -> None:
 
 
 def test_every_reason_to_hang_up_has_a_cause() -> None:
-    assert set(wire.CAUSE_OF_REASON) == set(messages.HANGUP_REASONS)
+    assert set(wire.CAUSE_OF_REASON) == {*messages.HANGUP_REASONS, *messages.PHONE_REASONS}

@@ -383,15 +383,22 @@ class DurationField(Kind):
 
     def read(self, node: Tree) -> float:
         text = self.text(node)
-        found = _DURATION.fullmatch(text)
-        if not text.strip() or not found:
+        value = seconds_of(text)
+        if value is None:
             hint = f"; {text} of what? {text}s is seconds, {text}m minutes" if text.isdecimal() else ""
             raise self.expected("E306", node, hint if len(text) < 6 else "")
-        hours, minutes, seconds = (float(part or 0) for part in found.groups())
-        value = hours * 3600 + minutes * 60 + seconds
         if not self.low <= value <= self.high:
             raise self.expected("E306", node)
         return value
+
+
+def seconds_of(text: str) -> float | None:
+    """``1h 30m``, ``45s``, ``0.5s`` as seconds; None if it is no duration."""
+    found = _DURATION.fullmatch(text)
+    if not text.strip() or not found:
+        return None
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return hours * 3600 + minutes * 60 + seconds
 
 
 def spoken(seconds: float) -> str:

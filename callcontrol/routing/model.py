@@ -103,12 +103,16 @@ class Prompt:
 
     sayings: Mapping[str, Text | File]
 
-    def saying(self, language: str, default: str) -> Text | File:
-        """The saying for ``language``, else for ``default``, else the first."""
+    def saying(self, language: str, default: str) -> tuple[Text | File, str]:
+        """The saying for ``language``, else for ``default``, else the first, and the language that it is in.
+
+        What is the same for all is written in the ``default`` language.
+        """
         for key in (language, "", default):
             if key in self.sayings:
-                return self.sayings[key]
-        return next(iter(self.sayings.values()))
+                return self.sayings[key], key or default
+        key = next(iter(self.sayings))
+        return self.sayings[key], key
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +136,18 @@ class Stage:
     to: tuple[Target, ...]
     ring: float
     strategy: str = "together"  # or "in-order"
+    confirm: bool = True  # whether a number dialled here (not a person's phone) must press 1
+    whisper: Prompt | None = None  # heard by whoever answers, before being joined
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """An extension with somebody behind it.  ``forward`` and ``record`` are loaded for later versions."""
+    """An extension with somebody behind it.  ``record`` is loaded for later versions.
+
+    ``forward``: ``always busy no_answer unreachable otherwise`` → ``{"to": …}``, ``no_answer`` also ``"after"``
+    (seconds); ``to`` is an extension, ``mobile``, ``voicemail`` or E.164.  ``whisper`` is what the person hears
+    before being joined.  ``max_calls`` bounds the calls outside that the person has at a time.
+    """
 
     extension: str
     name: str
@@ -149,6 +160,8 @@ class Person:
     language: str | None
     place: Place = field(compare=False)
     show: str | None = None  # the number shown to the person called: "caller", "company", or E.164
+    whisper: Prompt | None = None
+    max_calls: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

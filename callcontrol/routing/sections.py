@@ -139,6 +139,8 @@ class PersonFields(ma.Schema):
     record = kinds.ChoiceField(*_RECORD, load_default=None)
     language = kinds.LanguageField(load_default=None)
     show = _Show(load_default=None)
+    whisper = kinds.PromptField(load_default=None)
+    max_calls = kinds.CountField(1, 100, load_default=None)
 
 
 RotaFields = ma.Schema.from_dict(
@@ -241,7 +243,7 @@ class _CallerIdKey(kinds.Kind):
 
 
 class OutboundFields(ma.Schema):
-    trunk = kinds.NameField(required=True)
+    trunk = kinds.ListField(kinds.NameField(), required=True)
     caller_id = kinds.MapField(
         _CallerIdKey(), kinds.NumberField(), "a mapping of beginnings to numbers", load_default=dict
     )
