@@ -44,10 +44,11 @@ from callcontrol.messages import (
     Wait,
     WakeAt,
 )
-from callcontrol.routing.model import Edge, Routing
+from callcontrol.routing.model import Edge, Flow, Routing
 from callcontrol.state import State, StateError
+from callcontrol.steps import phone
 from callcontrol.steps.base import THEN, EnterFlow, Run, Step
-from callcontrol.view import View, leg_id
+from callcontrol.view import SwitchedOn, View, leg_id
 
 #: Steps walked without waiting for anything: more is a loop that ``check`` did not see.
 MOST_STEPS_AT_ONCE = 100
@@ -97,6 +98,7 @@ class Call:
 
     ``taken`` is the checkpoint of an earlier owner; ``talked_to`` the leg that the caller last talked with.  If
     that is the one that the checkpoint names, the call comes back from its talk; else the joining failed.
+    ``extension``: the call comes from this phone of the company's own, which the switch knows by its password.
     """
 
     def __init__(
@@ -111,6 +113,8 @@ class Call:
         taken: State | None = None,
         talked_to: str | None = None,
         epoch: int = 1,
+        extension: str | None = None,
+        switched_on: SwitchedOn = lambda _: False,
     ) -> None:
         self.routing = routing
         self.id = call_id
@@ -121,8 +125,20 @@ class Call:
         self.epoch = taken.epoch + 1 if taken else epoch
         self._taken = taken
         self._talked_to = talked_to
-        self.view = View(routing, call_id=call_id, caller=caller, called=called, answered=answered, now=now)
-        self._number = routing.numbers.get(called)
+        person = routing.people.get(extension or "")
+        self.view = View(
+            routing,
+            call_id=call_id,
+            caller=extension if person else caller,
+            called=called,
+            answered=answered,
+            now=now,
+            extension=extension if person else None,
+            switched_on=switched_on,
+        )
+        if person is not None and person.language:
+            self.view.language = person.language
+        self._number = None if person else routing.numbers.get(called)
         for name, value in (self._number.sets if self._number else {}).items():
             self.view.set(name, value)
         self._set_by_number = dict(self.view.variables)
@@ -163,10 +179,12 @@ class Call:
         self.view.now = now
         self._out = []
         taken = self._taken
-        if taken is None or not self.routing.flows:
+        if taken is None or not self.routing.company:
             if taken is None:
                 self._tell("call.started", {"from": self.view.caller, "to": self.view.called})
-            if self._number is None or not self.routing.flows:
+            if self.view.extension is not None:
+                self._follow(Edge(phone.FLOW, None, None, _flow(self.routing, phone.FLOW).place))
+            elif self._number is None or not self.routing.flows:
                 self._finish_with("unknown_number", f"nobody owns {self.view.called}")
                 self._advance(None)
             else:
@@ -249,10 +267,14 @@ class Call:
         elif taken.talk:
             self.view.tried = leg_id(self.id, taken.talk[2], taken.talk[0])
         self._stack = [frame for frame in taken.stack if self.routing.step(*frame)]
-        step = self.routing.step(taken.flow, taken.step)
+        step = _step(self.routing, taken.flow, taken.step)
         if step is None:
             flow = taken.flow if taken.flow in self.routing.flows else ""
-            flow = flow or (self._number.flow if self._number else next(iter(self.routing.flows)))
+            flow = flow or (self._number.flow if self._number else next(iter(self.routing.flows), ""))
+        if step is None and not flow:
+            self._finish_with("failure", f"the step {taken.flow}/{taken.step} is gone, and every flow with it")
+            self._advance(None)
+        elif step is None:
             self._tell("step.gone", {"flow": taken.flow, "step": taken.step, "instead": flow})
             self._log("warning", f"the step {taken.flow}/{taken.step} is gone; {flow} starts again")
             self.view.talked = False
@@ -309,7 +331,7 @@ class Call:
         if edge is None or edge.special:
             self._finish_with("normal", "")
             return
-        target = self.routing.flows[edge.flow or self._flow]
+        target = _flow(self.routing, edge.flow or self._flow)
         self._enter(target.steps[edge.step or target.start], {})
 
     def _finish_with(self, reason: str, why: str) -> None:
@@ -411,7 +433,7 @@ class Call:
             return
         edge = None
         if step is not None and self._crashes <= MOST_CRASHES:
-            edge = step.on_error or self.routing.flows[step.flow].on_error
+            edge = step.on_error or _flow(self.routing, step.flow).on_error
         if edge is None:
             self._apologise()
         else:
@@ -435,6 +457,16 @@ class Call:
 
     def _log(self, level: str, text: str) -> None:
         self._out.append(Log(level, text))
+
+
+def _flow(routing: Routing, name: str) -> Flow:
+    """A flow of the company's, or one that is built in."""
+    return phone.BUILT_IN.get(name) or routing.flows[name]
+
+
+def _step(routing: Routing, flow: str, step: str) -> Step | None:
+    built_in = phone.BUILT_IN.get(flow)
+    return built_in.steps.get(step) if built_in else routing.step(flow, step)
 
 
 def _hang_up(view: View, reason: str) -> Run:
@@ -464,7 +496,7 @@ def epilogue(
     if state.talk:
         who, since, _ = state.talk
         facts.append(Tell("talk.ended", {"with": who, "seconds": max(0, int(now) - since)}))
-    step = routing.step(state.flow, state.step) if routing else None
+    step = _step(routing, state.flow, state.step) if routing else None
     if step is not None:
         facts.extend(Tell(kind, data) for kind, data in step.after_end(state.progress, state.company, call_id))
     data = {"cause": cause, "by": "unowned", "seconds": max(0, int(now) - state.began), "answered": answered}

@@ -293,9 +293,13 @@ class RingLeg(Command):
 
 @dataclass(frozen=True, slots=True)
 class FindLeg(Command):
-    """Ask for a leg that an earlier owner rang: LegRinging, LegReady or LegFailed comes back."""
+    """Ask for a leg that an earlier owner rang: LegRinging, LegAnswered, LegReady or LegFailed comes back.
+
+    ``screened``: its answer alone does not make it ready, as :class:`RingLeg` with a whisper or a confirm.
+    """
 
     leg: str
+    screened: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 from callcontrol.messages import (
@@ -20,7 +20,6 @@ from callcontrol.messages import (
     Event,
     Hangup,
     Log,
-    Phone,
     Play,
     PlayEnded,
     Progress,
@@ -41,6 +40,9 @@ HOLE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 #: A value that is spoken digit by digit, whatever it is the value of.
 DIGITS = re.compile(r"[0-9*#+]+")
 
+#: Whether a day/night switch of the company (the name of its hours) is on just now.
+SwitchedOn = Callable[[str], bool]
+
 #: A part of a step, for ``yield from``.
 Part = Generator[Command | Wait | Progress, Any, Any]
 
@@ -55,17 +57,28 @@ LONGEST_VALUES = 160
 class View:
     """One call as its steps see it.
 
-    ``caller`` is E.164, an extension, or None when withheld; ``called`` E.164.  ``talked`` is True in a step
-    that is run again because its talk is over.
+    ``caller`` is E.164, an extension, or None when withheld; ``called`` E.164, or what a phone of the company dialled,
+    whose extension is then ``extension``.  ``talked`` is True in a step that is run again because its talk is over.
     """
 
     def __init__(
-        self, routing: Routing, *, call_id: str, caller: str | None, called: str, answered: bool, now: float
+        self,
+        routing: Routing,
+        *,
+        call_id: str,
+        caller: str | None,
+        called: str,
+        answered: bool,
+        now: float,
+        extension: str | None = None,
+        switched_on: SwitchedOn = lambda _: False,
     ) -> None:
         self.routing = routing
         self.id = call_id
         self.caller = caller
         self.called = called
+        self.extension = extension
+        self.switched_on = switched_on
         self.answered = answered
         self.now = now
         self.language = routing.languages[0]
@@ -119,8 +132,14 @@ class View:
         self.reasons.append(reason)
 
     def hours_on(self, name: str) -> bool:
-        """Whether these hours are on at this moment of the call.  Switches are off until they are built."""
-        return self.routing.hours[name].is_on(self.now)
+        """Whether these hours are on at this moment of the call."""
+        hours = self.routing.hours[name]
+        return self.switched_on(name) if hours.switch else hours.is_on(self.now)
+
+    @property
+    def typed_by_callers(self) -> frozenset[str]:
+        """The variables whose values a caller typed: they dial extensions and nothing else."""
+        return self.routing.typed_by_callers
 
     def next_id(self) -> int:
         """A number for a sound or a recording, unique in this session."""
@@ -162,14 +181,6 @@ class View:
                     return [person.extension]
         return [target]
 
-    def phones(self, extension: str) -> list[Phone]:
-        """A person's telephones: the SIP phone of the extension, then the numbers under ``phones``."""
-        person = self.routing.people[extension]
-        return [
-            Phone(extension, extension),
-            *(Phone(extension, number, outside=True) for number in person.phones),
-        ]
-
     def dialable(self, targets: Iterable[Target]) -> frozenset[str]:
         """The extensions that a caller may type: the people, and every member of the groups."""
         found: set[str] = set()
@@ -182,9 +193,9 @@ class View:
 
     # --------------------------------------------------------------------------------------------- sounds
 
-    def sound(self, prompt: Prompt) -> Sound:
-        """What is heard of ``prompt`` in the caller's language."""
-        saying, language = prompt.saying(self.language, self.routing.languages[0])
+    def sound(self, prompt: Prompt, language: str | None = None) -> Sound:
+        """What is heard of ``prompt`` in ``language``, else in the caller's."""
+        saying, language = prompt.saying(language or self.language, self.routing.languages[0])
         if isinstance(saying, File):
             return SoundFile(saying.name, language)
         return Speech(self._parts(saying), language)

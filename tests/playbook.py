@@ -72,7 +72,10 @@ class Playbook:
         taken: State | None = None,
         talked_to: str | None = None,
         now: float | None = None,
+        extension: str | None = None,
+        switched_on: frozenset[str] = frozenset(),
     ) -> None:
+        self.switched_on = switched_on
         self.routing = routing(of) if isinstance(of, str) else of
         self.now = epoch(at) if now is None else now
         self.call = Call(
@@ -84,11 +87,14 @@ class Playbook:
             answered=answered,
             taken=taken,
             talked_to=talked_to,
+            extension=extension,
+            switched_on=lambda name: name in self.switched_on,
         )
         self.lines: list[str] = []
         self.facts: list[m.Tell] = []
         self.logs: list[m.Log] = []
         self.legs: dict[str, str] = {}
+        self.rung: dict[str, m.RingLeg] = {}
         self.states: list[State] = []
         self.wakes_at: float | None = None
         self.played = 0
@@ -138,6 +144,9 @@ class Playbook:
             answered=self.call.view.answered,
             taken=self.states[-1],
             talked_to=self.legs.get(self.states[-1].talk[0]) if returned and self.states[-1].talk else None,
+            called=self.call.view.called,
+            extension=self.call.view.extension,
+            switched_on=self.switched_on,
         )
 
     # ------------------------------------------------------------------------------------------- checking
@@ -189,7 +198,9 @@ class Playbook:
             return f"record {name} {command.seconds:.0f}s{' again' if command.again else ''}"
         if isinstance(command, m.RingLeg):
             self.legs[command.phone.address] = command.leg
-            return f"ring {command.phone.address} {command.seconds:.0f}s"
+            self.rung[command.phone.address] = command
+            heard = [sound.text for sound in (command.whisper, command.confirm) if isinstance(sound, m.Speech)]
+            return f"ring {command.phone.address} {command.seconds:.0f}s" + (f" ({' '.join(heard)})" if heard else "")
         if isinstance(command, m.FindLeg):
             return f"find {self._phone(command.leg)}"
         if isinstance(command, m.CancelLeg):
@@ -198,6 +209,8 @@ class Playbook:
             return f"join {self._phone(command.leg)}{' answering' if command.answer else ''}"
         if isinstance(command, m.Hangup):
             return f"hangup {command.reason}"
+        if isinstance(command, m.SetSwitch):
+            return f"switch {command.name} {'on' if command.on else 'off'}"
         return {
             "StopRecord": "stop recording",
             "Answer": "answer",
@@ -210,9 +223,11 @@ class Playbook:
         for phone, known in self.legs.items():
             if known == leg:
                 return phone
-        for extension in self.routing.people:  # rung by an earlier owner
+        people = self.routing.people.values()
+        outside = [number for person in people for number in (person.mobile, *person.phones) if number]
+        for address in (*self.routing.people, *outside):  # rung by an earlier owner
             for ring in range(1, 20):
-                if self.call.view.leg_id(ring, extension) == leg:
-                    self.legs[extension] = leg
-                    return extension
+                if self.call.view.leg_id(ring, address) == leg:
+                    self.legs[address] = leg
+                    return address
         return leg

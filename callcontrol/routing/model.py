@@ -251,6 +251,12 @@ class Routing:
     flows: Mapping[str, Flow]
     rehearsals: tuple[Rehearsal, ...]
 
+    @property
+    def typed_by_callers(self) -> frozenset[str]:
+        """The variables that some ``collect`` fills: what is in them may be a caller's own idea."""
+        steps = (step for flow in self.flows.values() for step in flow.steps.values())
+        return frozenset(str(step.values["into"]) for step in steps if "digits" in step.values)
+
     def step(self, flow: str, step: str) -> Step | None:
         """The step, or None if this version has no such one."""
         found = self.flows.get(flow)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import marshmallow as ma
 
-from callcontrol.hunt import Hunt
+from callcontrol.hunt import Hunt, owed_by_hunt
 from callcontrol.routing import kinds
-from callcontrol.routing.model import Stage
+from callcontrol.routing.model import Prompt, Stage
 from callcontrol.steps.base import Run, Step, View
 
 
@@ -19,6 +20,10 @@ class Dial(Step):
     A stage rings its targets together, or ``strategy: in-order`` one by one; a later stage ends the earlier.
     ``ring`` bounds each.  The outcome is that of the target who came nearest: ``declined`` before ``busy``
     before ``no_answer`` before ``unreachable``; ``refused`` when policy forbids the number.
+
+    Forward rules hold for one person dialled alone.  A number outside must press 1 to take the call, so that no
+    mailbox does, unless ``confirm: false``; a person's own phones go by what stands under the person.  ``whisper``
+    is heard by whoever answers, before they are connected.
 
     ```yaml
     service:
@@ -36,17 +41,25 @@ class Dial(Step):
         dial = kinds.StagesField(required=True)
         ring = kinds.DurationField(5, 300, load_default=30.0)
         strategy = kinds.ChoiceField("together", "in-order", load_default="together")
+        confirm = kinds.YesNoField(load_default=True)
+        whisper = kinds.PromptField(load_default=None)
 
     what: tuple[Stage, ...]
     ring: float
     strategy: str
+    confirm: bool
+    whisper: Prompt | None
 
     def stages(self) -> tuple[Stage, ...]:
         """The stages with the step's own ``ring`` and ``strategy`` where the stage has none."""
-        return tuple(
-            stage if stage.ring else replace(stage, ring=self.ring, strategy=self.strategy) for stage in self.what
-        )
+        whole = (stage if stage.ring else replace(stage, ring=self.ring, strategy=self.strategy) for stage in self.what)
+        return tuple(replace(stage, confirm=self.confirm, whisper=self.whisper) for stage in whole)
 
     def run(self, call: View, progress: dict[str, Any]) -> Run:
         outcome: str = yield from Hunt(self.stages()).run(call, progress)
         return outcome
+
+    def after_end(
+        self, progress: Mapping[str, Any], company: str, call_id: str
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        return owed_by_hunt(progress, company, call_id)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import marshmallow as ma
 
-from callcontrol.hunt import Hunt
+from callcontrol.hunt import Hunt, owed_by_hunt
 from callcontrol.keypad import Choice, ask
 from callcontrol.messages import Progress
 from callcontrol.routing import kinds
@@ -76,3 +76,8 @@ class Menu(Step):
         hunt = Hunt((Stage((Target(person=extension),), DIRECT_RING),), note={"x": extension})
         result = yield from hunt.run(call, progress)
         return THEN if result == THEN else OTHERWISE
+
+    def after_end(
+        self, progress: Mapping[str, Any], company: str, call_id: str
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        return owed_by_hunt(progress, company, call_id)

@@ -1,0 +1,131 @@
+"""What one of the company's own phones dialled: the built-in step with which such a call begins.
+
+No operator writes it and it is not in ``VERBS``.  Who the phone is comes from the switch's directory, never from what
+the phone says of itself.  In this order a text dialled is: an extension, a code (of a switch or a flow), an emergency
+number of the company's list, one of the company's own numbers, a number outside as policy allows.
+
+The surprise: a refusal is spoken before the call ends, because a display that says "403" explains nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow as ma
+
+from callcontrol import dialling, policy
+from callcontrol.dialling import Barred
+from callcontrol.hunt import Hunt, Ways, owed_by_hunt
+from callcontrol.messages import Progress, SetSwitch, SwitchSet, Tell, Wait
+from callcontrol.phrases import phrase
+from callcontrol.routing.model import Edge, Flow, Place, Stage, Target
+from callcontrol.steps.base import THEN, Run, Step, View
+
+#: How long somebody who is called from a phone of the company rings, seconds.
+RING = 60.0
+#: How long it may take until a switch is kept, seconds.
+SWITCHING = 3.0
+#: The built-in flow; no operator can name one so.
+FLOW = "~phone"
+_NOWHERE = Place("", 0, 0)
+#: An outcome of the hunt, for the phone that called.
+_REASONS = {
+    "busy": "busy",
+    "declined": "declined",
+    "no_answer": "no_answer",
+    "unreachable": "unreachable",
+    "refused": "congestion",
+}
+
+
+class FromPhone(Step):
+    """Serve what a phone of the company dialled."""
+
+    verb = FLOW
+
+    class Fields(ma.Schema):
+        pass
+
+    def run(self, call: View, progress: dict[str, Any]) -> Run:
+        if call.talked:
+            return THEN
+        dialled, routing = call.called, call.routing
+        if dialled in routing.people:
+            call.why(f"{dialled} is an extension")
+            reached: str = yield from Hunt((Stage((Target(person=dialled),), RING),)).run(call, progress)
+            return (yield from _ended(call, reached))
+        for name, code in routing.switches.items():
+            if code == dialled:
+                return (yield from _switch(call, name, progress))
+        for flow in routing.flows.values():
+            if flow.code == dialled:
+                call.why(f"{dialled} is the code of the flow {flow.name}")
+                return Edge(flow.name, None, None, flow.place)
+        emergency = dialled in routing.outbound.get("emergency", ())
+        number = None if emergency else policy.e164(dialled, routing.country)
+        own = routing.numbers.get(number or "")
+        if own is not None:
+            call.why(f"{own.number} is our own")
+            for name, value in own.sets.items():
+                call.set(name, value)
+            return Edge(own.flow, None, None, own.place)
+        by = routing.people.get(call.extension or "")
+        way = dialling.number(call, dialled, confirm=False, by=by, emergency=emergency)
+        if isinstance(way, Barred):
+            return (yield from _refuse(call, way))
+        result: str = yield from Ways((way,), RING).run(call, progress)
+        return (yield from _ended(call, result))
+
+    def after_end(self, progress: Any, company: str, call_id: str) -> Any:
+        return owed_by_hunt(progress, company, call_id)
+
+
+def _ended(call: View, result: str) -> Run:
+    """Nobody was reached: the phone hears why in its own way, or in words where that says too little."""
+    if result == THEN:
+        return THEN
+    if result == "refused":
+        yield from call.play(phrase("congestion", call.language))
+    yield from call.hang_up(_REASONS.get(result, "unreachable"))
+    return THEN
+
+
+def _refuse(call: View, way: Barred) -> Run:
+    unknown = way.reason == "not_a_number"
+    call.why(f"refused: {way.why}")
+    yield Tell("call.refused", {"dialled": call.called[:32], "reason": way.reason, "why": way.why[:300]})
+    yield from call.play(phrase("unknown_number" if unknown else "barred", call.language))
+    yield from call.hang_up("unknown_number" if unknown else "barred")
+    return THEN
+
+
+def _switch(call: View, name: str, progress: dict[str, Any]) -> Run:
+    """Turn a day/night switch over, once, also when the call changes hands, and say how it stands now."""
+    on = bool(progress["v"]) if "v" in progress else not call.switched_on(name)
+    yield Progress({"v": int(on)})
+    yield SetSwitch(name, on, call.extension or "")
+    until, kept = call.now + SWITCHING, None
+    while kept is None and call.now < until:
+        event = yield Wait(until)
+        if isinstance(event, SwitchSet) and event.name == name:
+            kept = event.kept
+    call.why(f"{name} is {'on' if on else 'off'}" if kept else f"{name} could not be switched")
+    if kept:
+        yield Tell("switch.set", {"switch": name, "on": on, "by": call.extension})
+    situation = ("switched_on" if on else "switched_off") if kept else "not_switched"
+    yield from call.play(phrase(situation, call.language))
+    yield from call.hang_up("normal")
+    return THEN
+
+
+#: The built-in flows, beside the company's own.
+BUILT_IN: dict[str, Flow] = {
+    FLOW: Flow(
+        name=FLOW,
+        steps={"dial": FromPhone(flow=FLOW, name="dial", place=_NOWHERE, edges={}, values={})},
+        start="dial",
+        on_error=None,
+        code=None,
+        place=_NOWHERE,
+    )
+}

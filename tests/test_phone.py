@@ -1,0 +1,143 @@
+"""What the company's own phones dial: extensions, codes, numbers, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from callcontrol import messages as m
+from callcontrol.phrases import PHRASES
+from tests.playbook import Playbook, routing
+
+HEAD = """\
+cordboard: 1
+company: Test
+country: RU
+timezone: Europe/Moscow
+languages: [en, ru]
+numbers:
+  "+74951234567": {flow: main, set: {brand: Test}}
+people:
+  301: {name: Anna, max_calls: 2}
+  302: {name: Boris, forward: {busy: voicemail}}
+  303: {name: Chiara, language: ru}
+hours:
+  shut: {switch: "*21"}
+outbound:
+  trunk: carrier-a
+  caller_id: {otherwise: "+74951234567"}
+  allow: [RU]
+  emergency: ["112"]
+  max_calls: 5
+"""
+FLOWS = """\
+main:
+  clock: {hours: {shut: closed}, otherwise: open}
+  open: {play: "Open at {brand}.", then: hangup}
+  closed: {play: Closed., then: hangup}
+diary:
+  code: "*77"
+  it: {play: Diary., then: hangup}
+"""
+
+
+def dials(number: str, extension: str = "301", *, on: tuple[str, ...] = ()) -> Playbook:
+    return Playbook(routing(FLOWS, HEAD), called=number, extension=extension, switched_on=frozenset(on))
+
+
+def says(situation: str, language: str = "en") -> str:
+    return f"play {PHRASES[situation][language]}"
+
+
+class TestExtensions:
+    def test_a_colleague_rings_and_sees_who_calls(self) -> None:
+        book = dials("302").then("ringback", "ring 302 60s")
+        assert (book.rung["302"].shown, book.rung["302"].name) == ("301", "Anna")
+        book.answers("302").then("join 302 answering").joined("302").then("let go")
+        book.taken_over(after=60, returned=True).then("hangup normal")
+
+    @pytest.mark.parametrize("result", ["declined", "no_answer", "unreachable"])
+    def test_a_phone_that_is_not_answered_is_told_so_in_its_own_way(self, result: str) -> None:
+        dials("303").then("ringback", "ring 303 60s").fails("303", result).then(f"hangup {result}")
+
+    def test_their_forward_rules_hold(self) -> None:
+        book = dials("302").then("ringback", "ring 302 60s").fails("302", "busy")
+        book.then("answer", says("leave_message"))
+
+    def test_the_call_is_known_by_the_extension_and_not_by_what_the_phone_says(self) -> None:
+        book = Playbook(routing(FLOWS, HEAD), caller="+79990000000", called="302", extension="301")
+        assert book.told("call.started") == [{"from": "301", "to": "302"}]
+
+    def test_an_extension_that_is_gone_is_nobody(self) -> None:
+        book = Playbook(routing(FLOWS, HEAD), called="302", extension="399")
+        book.then("hangup unknown_number")
+
+    def test_after_a_takeover_it_still_comes_from_the_phone(self) -> None:
+        book = dials("303").then("ringback", "ring 303 60s")
+        book.taken_over(after=2).then("ringback", "find 303")
+
+
+class TestNumbers:
+    def test_a_local_number_goes_out_as_policy_allows(self) -> None:
+        book = dials("89161112233").then("ringback", "ring +79161112233 60s")
+        rung = book.rung["+79161112233"]
+        assert (rung.shown, rung.trunks, rung.confirm) == ("+74951234567", ("carrier-a",), None)
+        assert dict(rung.caps) == {"test": 5, "test/301": 2}
+
+    def test_the_companys_own_number_needs_no_trunk(self) -> None:
+        dials("84951234567").then("answer", "play Open at Test.")
+
+    def test_a_number_that_policy_refuses_is_explained_and_told(self) -> None:
+        book = dials("+442071234567").then("answer", says("barred"))
+        assert [fact["dialled"] for fact in book.told("call.refused")] == ["+442071234567"]
+        book.hears_all().then("hangup barred")
+
+    def test_what_is_no_number_is_said_too(self) -> None:
+        dials("555").then("answer", says("unknown_number")).hears_all().then("hangup unknown_number")
+
+    def test_in_the_language_of_whoever_dialled(self) -> None:
+        dials("555", "303").then("answer", says("unknown_number", "ru"))
+
+    def test_when_all_lines_are_in_use_it_is_said(self) -> None:
+        book = dials("89161112233").fails("+79161112233", "refused")
+        book.then("ringback", "ring +79161112233 60s", "answer", says("congestion"))
+        book.hears_all().then("hangup congestion")
+
+    def test_an_emergency_number_passes_as_dialled_and_counts_nowhere(self) -> None:
+        book = dials("112").then("ringback", "ring 112 60s")
+        assert book.rung["112"].caps == ()
+
+    def test_one_that_is_not_listed_does_not(self) -> None:
+        dials("103").then("answer", says("unknown_number"))
+
+
+class TestCodes:
+    def test_the_code_of_a_flow_runs_it(self) -> None:
+        dials("*77").then("answer", "play Diary.")
+
+    def test_the_code_of_a_switch_turns_it_over_and_says_how_it_stands(self) -> None:
+        book = dials("*21").then("switch shut on").happens(m.SwitchSet("shut", True), 0.01)
+        book.then("answer", says("switched_on")).hears_all().then("hangup normal")
+        assert book.told("switch.set") == [{"switch": "shut", "on": True, "by": "301"}]
+        dials("*21", on=("shut",)).then("switch shut off").happens(m.SwitchSet("shut", True)).then(
+            "answer", says("switched_off")
+        )
+
+    def test_a_switch_that_cannot_be_kept_is_not_said_to_be_on(self) -> None:
+        book = dials("*21").then("switch shut on").happens(m.SwitchSet("shut", False))
+        book.then("answer", says("not_switched"))
+        assert book.told("switch.set") == []
+        dials("*21").then("switch shut on").waits().then("answer", says("not_switched"))
+
+    def test_a_takeover_does_not_turn_it_twice(self) -> None:
+        book = dials("*21").then("switch shut on")
+        again = book.taken_over()
+        again.switched_on = frozenset({"shut"})
+        again.then("switch shut on")
+
+    def test_hours_follow_the_switch(self) -> None:
+        Playbook(routing(FLOWS, HEAD)).then("answer", "play Open at Test.")
+        Playbook(routing(FLOWS, HEAD), switched_on=frozenset({"shut"})).then("answer", "play Closed.")
+
+    def test_callers_from_outside_dial_no_codes_and_no_extensions(self) -> None:
+        for called in ("*21", "*77", "301", "112", "89161112233"):
+            Playbook(routing(FLOWS, HEAD), called=called).then("hangup unknown_number")
