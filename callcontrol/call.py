@@ -23,6 +23,8 @@ from typing import Any
 
 from callcontrol import state as checkpoint
 from callcontrol.messages import (
+    HANGUP_REASONS,
+    PHONE_REASONS,
     Answered,
     CancelLeg,
     Checkpoint,
@@ -89,6 +91,8 @@ def after(life: Life, event: Event) -> Life | None:
     return LIFE.get((life, kind))
 
 
+#: In the progress of a step that is over: the call is being hung up, for this reason.
+_ENDING = "~"
 #: Commands that change nothing outside: they need no checkpoint before them.
 _HARMLESS = (Tell, Log, WakeAt, FindLeg, StopPlay, CancelLeg)
 
@@ -279,6 +283,11 @@ class Call:
             self._log("warning", f"the step {taken.flow}/{taken.step} is gone; {flow} starts again")
             self.view.talked = False
             self._follow(Edge(flow, None, None, self.routing.flows[flow].place))
+        elif _ENDING in taken.progress:
+            self._step, self._flow, self._progress = step, step.flow, dict(taken.progress)
+            reason = taken.progress[_ENDING]
+            self._finish_with(reason if reason in (*HANGUP_REASONS, *PHONE_REASONS) else "normal", "")
+            self._advance(None)
         else:
             self._enter(step, taken.progress, resumed=True)
             self._advance(None)
@@ -338,6 +347,8 @@ class Call:
         """End the call from outside any step: an own little run that hangs up."""
         if why:
             self._log("info", why)
+        if self._progress:  # a takeover must not do again what the step has done
+            self._progress, self._dirty = {_ENDING: reason}, True
         self._run = _hang_up(self.view, reason)
         self._wait = None
 

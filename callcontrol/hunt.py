@@ -37,11 +37,13 @@ from callcontrol.messages import (
     Wait,
 )
 from callcontrol.phrases import phrase
-from callcontrol.routing.model import Person, Stage
+from callcontrol.routing.model import Edge, Person, Place, Stage
 from callcontrol.view import Part, Playing, View
 from callcontrol.voicemail import leave_message, owed
 
 THEN = "then"
+#: Ends the call.
+HANGUP = Edge(None, None, "hangup", Place("", 0, 0))
 #: Which result of several telephones is the outcome: the first of these that occurred.
 NEARNESS = ("declined", "busy", "no_answer", "unreachable", "refused")
 #: A telephone that is rung again after a takeover rings at least so long, seconds.
@@ -71,7 +73,10 @@ class Hunt:
         self._note = dict(note or {})
 
     def run(self, call: View, progress: Mapping[str, Any]) -> Part:
-        """Hunt, and return the outcome.  ``progress`` is empty or what an earlier owner yielded."""
+        """Hunt, and return the outcome, or an edge that ends the call: the caller has left a message.
+
+        ``progress`` is empty or what an earlier owner yielded.
+        """
         if call.talked:
             return THEN
         hunting = _Hunting(call, self._note, progress)
@@ -184,16 +189,14 @@ class _Hunting:
         return (yield from self._nobody())
 
     def _message(self, chain: Chain, adopting: Mapping[str, Any] | None) -> Part:
-        """The end of a chain: the caller leaves a message for the person, and the call is over."""
+        """The end of a chain: the caller leaves a message for the person, and the call ends."""
         call, note = self._call, {**self._note, "w": chain.text}
         yield from self._silence()
         if adopting is None:
             yield Progress(note)
         greeting = phrase("leave_message", call.language)
-        gone = yield from leave_message(call, adopting or {}, (chain.extension,), greeting, MESSAGE, note)
-        if not gone:
-            yield from call.hang_up("normal")
-        return THEN
+        yield from leave_message(call, adopting or {}, (chain.extension,), greeting, MESSAGE, note)
+        return HANGUP
 
     def _nobody(self) -> Part:
         """The hunt is over, and nobody was joined."""

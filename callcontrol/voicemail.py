@@ -41,7 +41,7 @@ def leave_message(
     max_length: float,
     note: Mapping[str, Any] | None = None,
 ) -> Part:
-    """Play the greeting and a tone, and record.  Returns whether the caller has left."""
+    """Play the greeting and a tone, and record."""
     again = "t" in progress
     number = int(progress["r"]) if again else call.next_ring()
     began = min(float(progress["t"]), call.now) if again else call.now
@@ -62,7 +62,7 @@ def leave_message(
             if event.failed:
                 break
             yield _recorded(call, people, name, event.seconds)
-            return gone
+            return
         if isinstance(event, HungUp):
             until, ending, gone = call.now + CLOSING, True, True
         elif ending and call.now >= until:
@@ -74,7 +74,6 @@ def leave_message(
     yield Log("error", "the message was not recorded")
     if not gone:
         yield from call.play(Tone("apology"))
-    return gone
 
 
 def owed(

@@ -304,7 +304,7 @@ def test_every_chain_ends_and_enters_nobody_twice(rules: list[dict[str, str]], r
         to = chain.to(people)
         if to == "voicemail":
             break
-        onward = chain.enter(people, to) if to in people else None  # type: ignore[arg-type]
+        onward = chain.enter(people, to) if to in people else None
         if onward is not None:
             entered.append(str(to))
             chain = onward

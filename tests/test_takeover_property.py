@@ -25,21 +25,37 @@ from callcontrol import messages as m
 from callcontrol.call import Call, Life, epilogue
 from callcontrol.routing.model import Routing
 from callcontrol.state import decode
-from tests.playbook import CALL, CALLED, CALLER, MONDAY_NOON, epoch, routing
+from tests.playbook import CALL, CALLED, CALLER, HEAD, MONDAY_NOON, epoch, routing
 
 #: What a telephone does: result, and after how many seconds of ringing.
 PHONES = (("answers", 2.0), ("busy", 0.1), ("declined", 1.5), ("unreachable", 0.0), ("no_answer", 1e9))
 #: What a caller does at a prompt: keys, nothing, or leaves.
-ANSWERS = ("1", "2", "3", "302", "303", "9", "12", "1234", "12#", "", "", "hangs up")
+ANSWERS = ("1", "2", "3", "302", "303", "306", "9", "12", "1234", "12#", "", "", "hangs up")
 #: What a caller does while a message is recorded.
 MESSAGES = ("#", "hangs up", "")
 PROMPT, TALK, SPEAKS = 2.0, 20.0, 7.0
+#: How long somebody hears the whisper and looks for the 1.
+SCREENS = 4.0
+PEOPLE = ("301", "302", "303", "304", "305", "306")
+MOBILES = ("+79161112233", "+79162223344")
+#: The playbook's company, with a way out, and people who forward.
+COMPANY = HEAD.replace(
+    "  303: {name: Chiara}\n",
+    f"""\
+  303: {{name: Chiara}}
+  304: {{name: Dora, mobile: "{MOBILES[1]}", forward: {{no_answer: {{after: 10s, to: mobile}}, busy: 305}}}}
+  305: {{name: Egon, forward: {{always: 302, otherwise: voicemail}}}}
+  306: {{name: Fritz, whisper: For Fritz., forward: {{unreachable: 304, otherwise: "{MOBILES[1]}"}}}}
+outbound: {{trunk: carrier-a}}
+""",
+)
 
 
 @dataclass
 class Leg:
     address: str
-    state: str = "ringing"  # ready, gone
+    state: str = "ringing"  # asked, ready, gone
+    asks: bool = False  # something is heard, or a 1 to be pressed, before it is ready
 
 
 @dataclass
@@ -179,6 +195,7 @@ class World:
         elif isinstance(command, m.RingLeg):
             self.ring(command)
         elif isinstance(command, m.FindLeg):
+            assert command.leg not in self.legs or command.screened == self.legs[command.leg].asks
             self.later(0.001, lambda: self.found(command.leg), owned=True)
         elif isinstance(command, m.CancelLeg):
             if command.leg in self.legs and self.bridged != command.leg:
@@ -213,22 +230,29 @@ class World:
         assert not any(leg.address == command.phone.address and leg.state != "gone" for leg in self.legs.values()), (
             f"{command.phone.address} is rung while it rings"
         )
-        leg = self.legs[command.leg] = Leg(command.phone.address)
+        leg = self.legs[command.leg] = Leg(command.phone.address, asks=bool(command.whisper or command.confirm))
         result, after = self.script.phones[leg.address]
-        if result == "answers":
+        if result == "answers" and leg.asks:
+            self.later(after, lambda: self.leg_is(command.leg, leg, "asked", m.LegAnswered(command.leg)))
+            self.later(after + SCREENS, lambda: self.leg_is(command.leg, leg, "ready", m.LegReady(command.leg)))
+        elif result == "answers":
             self.later(after, lambda: self.leg_is(command.leg, leg, "ready", m.LegReady(command.leg)))
         elif result != "no_answer":
             self.later(after, lambda: self.leg_is(command.leg, leg, "gone", m.LegFailed(command.leg, result)))
 
     def leg_is(self, uuid: str, leg: Leg, state: str, event: m.Event) -> None:
-        if self.legs.get(uuid) is leg and leg.state == "ringing":
+        if self.legs.get(uuid) is leg and leg.state in ("ringing", "asked"):
             leg.state = state
             self.give(event)
 
     def found(self, uuid: str) -> None:
         state = self.legs[uuid].state if uuid in self.legs else "gone"
         gone = m.LegFailed(uuid, "unreachable", "GONE")
-        self.give({"ringing": m.LegRinging(uuid), "ready": m.LegReady(uuid), "gone": gone}[state])
+        self.give(
+            {"ringing": m.LegRinging(uuid), "asked": m.LegAnswered(uuid), "ready": m.LegReady(uuid), "gone": gone}[
+                state
+            ]
+        )
 
     def bridge(self, command: m.Join) -> None:
         self.joining = None
@@ -307,6 +331,7 @@ class World:
             "outcomes": [(d["step"], d["outcome"]) for _, d in of("step.left")],
             "talks": [d["with"] for _, d in of("talk.ended")],
             "messages": [tuple(d["for"]) for _, d in of("message.recorded", "message.empty")],
+            "forwards": Counter((d["person"], d["rule"]) for _, d in of("call.forwarded")).keys(),
             "answered": Counter(d["address"] for _, d in of("leg.result") if d["result"] == "answered"),
             "once": Counter(kind for kind, _ in told if kind in ("call.started", "call.ended")),
             "cause": [d["cause"] for _, d in of("call.ended")],
@@ -328,10 +353,13 @@ def flows(draw: st.DrawFn) -> str:
         step = draw(
             st.sampled_from(
                 [
-                    "{{menu: Press., keys: {{1: {0}, 2: {1}, 3: {2}}}, extensions: [302, team], tries: 2, wait: 5s,"
+                    "{{menu: Press., keys: {{1: {0}, 2: {1}, 3: {2}}}, extensions: [302, team, 306], tries: 2, wait: 5s,"
                     " then: {3}, otherwise: {0}}}",
                     "{{collect: Number?, digits: 2-4, into: x, tries: 2, then: {0}, otherwise: {1}}}",
                     "{{dial: 302, then: {0}, otherwise: {1}, busy: {2}}}",
+                    "{{dial: 304, then: {0}, otherwise: {1}, busy: {2}}}",
+                    "{{dial: 305, ring: 12s, then: {0}, otherwise: {1}}}",
+                    "{{dial: 306, whisper: Hello., then: {0}, otherwise: {1}, declined: {2}}}",
                     "{{dial: team, then: {0}, otherwise: {1}, declined: {2}}}",
                     "{{dial: team, strategy: in-order, ring: 12s, then: {0}, otherwise: {1}, busy: {2}}}",
                     "{{dial: [{{to: 301, ring: 10s}}, {{to: team, ring: 15s}}], then: {0}, otherwise: {1}}}",
@@ -351,7 +379,7 @@ def flows(draw: st.DrawFn) -> str:
 
 SCRIPTS = st.builds(
     Script,
-    phones=st.fixed_dictionaries({name: st.sampled_from(PHONES) for name in ("301", "302", "303")}),
+    phones=st.fixed_dictionaries({name: st.sampled_from(PHONES) for name in (*PEOPLE, *MOBILES)}),
     answers=st.lists(st.sampled_from(ANSWERS), min_size=1, max_size=6),
     messages=st.lists(st.sampled_from(MESSAGES), min_size=1, max_size=3),
     caller_ends_talk=st.booleans(),
@@ -368,7 +396,7 @@ KILLS = st.lists(
 def test_a_call_that_changes_hands_goes_where_the_undisturbed_one_goes(
     flow: str, script: Script, kills: list[tuple[int, float, float]]
 ) -> None:
-    built = routing(flow)
+    built = routing(flow, COMPANY)
     calm = World(built, script, []).run()
     rough = World(built, script, list(kills)).run()
     expected, seen = calm.story, rough.story

@@ -10,7 +10,7 @@ import marshmallow as ma
 
 from callcontrol.hunt import Hunt, owed_by_hunt
 from callcontrol.routing import kinds
-from callcontrol.routing.model import Prompt, Stage
+from callcontrol.routing.model import Edge, Prompt, Stage
 from callcontrol.steps.base import Run, Step, View
 
 
@@ -56,7 +56,7 @@ class Dial(Step):
         return tuple(replace(stage, confirm=self.confirm, whisper=self.whisper) for stage in whole)
 
     def run(self, call: View, progress: dict[str, Any]) -> Run:
-        outcome: str = yield from Hunt(self.stages()).run(call, progress)
+        outcome: str | Edge = yield from Hunt(self.stages()).run(call, progress)
         return outcome
 
     def after_end(

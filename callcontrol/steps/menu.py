@@ -74,8 +74,8 @@ class Menu(Step):
     def _dial(self, call: View, extension: str, progress: dict[str, Any]) -> Run:
         call.why(f"dialled extension {extension}")
         hunt = Hunt((Stage((Target(person=extension),), DIRECT_RING),), note={"x": extension})
-        result = yield from hunt.run(call, progress)
-        return THEN if result == THEN else OTHERWISE
+        result: str | Edge = yield from hunt.run(call, progress)
+        return result if isinstance(result, Edge) or result == THEN else OTHERWISE
 
     def after_end(
         self, progress: Mapping[str, Any], company: str, call_id: str

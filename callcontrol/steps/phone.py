@@ -52,7 +52,7 @@ class FromPhone(Step):
         dialled, routing = call.called, call.routing
         if dialled in routing.people:
             call.why(f"{dialled} is an extension")
-            reached: str = yield from Hunt((Stage((Target(person=dialled),), RING),)).run(call, progress)
+            reached: str | Edge = yield from Hunt((Stage((Target(person=dialled),), RING),)).run(call, progress)
             return (yield from _ended(call, reached))
         for name, code in routing.switches.items():
             if code == dialled:
@@ -73,17 +73,17 @@ class FromPhone(Step):
         way = dialling.number(call, dialled, confirm=False, by=by, emergency=emergency)
         if isinstance(way, Barred):
             return (yield from _refuse(call, way))
-        result: str = yield from Ways((way,), RING).run(call, progress)
+        result: str | Edge = yield from Ways((way,), RING).run(call, progress)
         return (yield from _ended(call, result))
 
     def after_end(self, progress: Any, company: str, call_id: str) -> Any:
         return owed_by_hunt(progress, company, call_id)
 
 
-def _ended(call: View, result: str) -> Run:
+def _ended(call: View, result: str | Edge) -> Run:
     """Nobody was reached: the phone hears why in its own way, or in words where that says too little."""
-    if result == THEN:
-        return THEN
+    if isinstance(result, Edge) or result == THEN:
+        return result
     if result == "refused":
         yield from call.play(phrase("congestion", call.language))
     yield from call.hang_up(_REASONS.get(result, "unreachable"))
