@@ -112,15 +112,18 @@ class Published:
                 self._keep(known)
         return known
 
-    def find(self, called: str | None, taken: State | None) -> tuple[Routing, str]:
+    def find(self, called: str | None, taken: State | None, company: str | None = None) -> tuple[Routing, str]:
         """The routing for a call and the number that was called as its owner writes it.
 
-        A call that was taken over stays on its version; if that is gone, on the current one.
+        A call that was taken over stays on its version; if that is gone, on the current one.  ``company``: the call
+        comes from a phone of this company, whatever it dialled.
         """
         if taken is not None and taken.company:
             routing = self.version(taken.company, taken.version) or self._current.get(taken.company)
             if routing is not None:
                 return routing, taken.called
+        if company is not None:
+            return self._current.get(company, NOBODY), called or ""
         for number in _spellings(called):
             routing = self._owners.get(number)
             if routing is not None:

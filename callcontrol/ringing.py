@@ -19,10 +19,10 @@ from typing import Any, Protocol
 import gevent
 import structlog
 
-from callcontrol import wire
+from callcontrol import policy, wire
 from callcontrol.esl import ConnectionLost, EslEvent, Inbound, Reply
-from callcontrol.messages import Event, JoinFailed, LegFailed, LegReady, LegRinging, Phone
-from callcontrol.settings import SwitchAddress
+from callcontrol.messages import Event, JoinFailed, LegAnswered, LegFailed, LegReady, LegRinging, RingLeg
+from callcontrol.settings import Config, SwitchAddress, Trunk
 
 #: The extension by which a call comes back to a controller, and the context of everything that we ship.
 RESUME_EXTENSION = "cordboard_resume"
@@ -36,6 +36,14 @@ _SPARE = 3.0
 _PATIENCE = 2.0
 #: How long an answered leg may wait, parked, for somebody to join it, seconds.
 PARK_TIMEOUT = 10
+#: The event by which the switch says that a leg has heard and confirmed what it had to.
+READY = "cordboard::ready"
+#: What a leg's ``cordboard_ready`` says while it is being asked; see ``conf/dialplan/screen.xml``.
+_ASKED = "asked"
+#: Between the attempt and the names of its counts in a leg's ``cordboard_out``.
+_BETWEEN = ":"
+#: A leg that goes outside and is forgotten by everybody counts so much longer than it may last, seconds.
+_FORGOTTEN = 600.0
 
 
 class Listener(Protocol):
@@ -45,6 +53,40 @@ class Listener(Protocol):
         """Take an event about a leg."""
 
 
+class Counts(Protocol):
+    """Who counts the calls outside, of all controllers together."""
+
+    def claim(self, leg: str, attempt: int, switch: str, caps: tuple[tuple[str, int], ...], seconds: float) -> bool:
+        """Whether there is room for this attempt of ``leg`` under each of the caps; then it is counted."""
+
+    def release(self, leg: str, attempt: int, names: tuple[str, ...]) -> None:
+        """The attempt is over.  Said by whoever hears of it, so mostly more than once."""
+
+
+@dataclass(slots=True)
+class _Leg:
+    """A leg that somebody wants to hear of."""
+
+    to: Listener
+    call: str
+    screened: bool = False  # its answer alone does not make it ready
+    #: What is left to try if the trunk that has it now does not take it.
+    outside: _Outside | None = None
+
+
+@dataclass(slots=True)
+class _Outside:
+    """A leg to a number outside: the command, where else it may be sent, and until when (monotonic)."""
+
+    company: str
+    command: RingLeg
+    screen: wire.Screen | None
+    trunks: list[Trunk]
+    until: float
+    attempt: int = 0
+    counted: tuple[str, ...] = ()
+
+
 class Line:
     """The way to one switch.  ``on_end(event)`` gets the end of every call on it."""
 
@@ -52,14 +94,18 @@ class Line:
         self,
         address: SwitchAddress,
         domain: str,
+        config: Config,
+        counts: Counts,
         on_end: Callable[[Line, EslEvent], None],
         on_core: Callable[[Line, str], None],
     ) -> None:
         self.name = address.name
+        self.config = config
         self._domain = domain
+        self._counts = counts
         self._on_end = on_end
         self._on_core = on_core
-        self._legs: dict[str, tuple[Listener, str]] = {}
+        self._legs: dict[str, _Leg] = {}
         self._joins: dict[str, str] = {}
         self._waiting: list[_Waiting] = []
         self._log: Any = structlog.get_logger("switch").bind(switch=address.name)
@@ -67,7 +113,7 @@ class Line:
             address.host,
             address.port,
             address.password,
-            (wire.event_plain("BACKGROUND_JOB", "CHANNEL_HANGUP_COMPLETE"),),
+            (wire.event_plain("BACKGROUND_JOB", "CHANNEL_HANGUP_COMPLETE", "CUSTOM", READY),),
             self._on_event,
             self._on_up,
             self._on_down,
@@ -92,20 +138,96 @@ class Line:
 
     # ---------------------------------------------------------------------------------------------- legs
 
-    def ring(self, to: Listener, call: str, company: str, leg: str, phone: Phone, seconds: float) -> None:
-        """Ring one telephone; LegReady or LegFailed follows."""
-        self._legs[leg] = (to, call)
-        endpoint = wire.UserEndpoint(phone.address, f"{company}.{self._domain}")
+    def ring(self, to: Listener, call: str, company: str, command: RingLeg, screen: wire.Screen | None) -> None:
+        """Ring one telephone; LegReady or LegFailed follows, after a LegAnswered if it is ``screen``ed."""
+        leg = command.leg
+        self._legs[leg] = known = _Leg(to, call, screened=screen is not None)
+        if not command.phone.outside:
+            endpoint = wire.UserEndpoint(command.phone.address, f"{company}.{self._domain}")
+            self._originate(known, company, command, screen, endpoint, command.seconds)
+            return
+        trunks = [trunk for name in command.trunks if (trunk := self._trunk(name)) is not None]
+        known.outside = out = _Outside(company, command, screen, trunks, time.monotonic() + command.seconds)
+        self._next_trunk(leg, known, out, "unreachable", "NO_TRUNK")
+
+    def _trunk(self, name: str) -> Trunk | None:
+        """The trunk of this name, if this switch has it."""
+        trunk = self.config.trunks.get(name)
+        if trunk is None:
+            self._log.error("routing names a trunk that cordboard.yaml does not have", trunk=name)
+        return trunk if trunk is not None and (not trunk.switches or self.name in trunk.switches) else None
+
+    def _next_trunk(self, leg: str, known: _Leg, out: _Outside, result: str, cause: str) -> None:
+        """Send the leg through the next trunk that has room; else it has failed with ``result``."""
+        self._release(leg, out)
+        left = out.until - time.monotonic()
+        while out.trunks and left >= 1.0:
+            trunk = out.trunks.pop(0)
+            out.attempt += 1
+            address = out.command.phone.address
+            caps = out.command.caps
+            if trunk.max_calls is not None and address.startswith("+"):  # an emergency call counts nowhere
+                caps = (*caps, (f"trunk/{trunk.name}", trunk.max_calls))
+            seconds = left + self.config.longest_call + _FORGOTTEN
+            if caps and not self._counts.claim(leg, out.attempt, self.name, caps, seconds):
+                result, cause = "refused", "MAX_CALLS"
+                continue
+            out.counted = tuple(name for name, _ in caps)
+            written = policy.written(address, trunk.format, trunk.country) if address.startswith("+") else address
+            endpoint = wire.GatewayEndpoint(trunk.gateway, written)
+            self._originate(known, out.company, out.command, out.screen, endpoint, left, trunk)
+            return
+        self._fail(leg, result, cause)
+
+    def _release(self, leg: str, out: _Outside) -> None:
+        if out.counted:
+            self._counts.release(leg, out.attempt, out.counted)
+            out.counted = ()
+
+    def _originate(
+        self,
+        known: _Leg,
+        company: str,
+        command: RingLeg,
+        screen: wire.Screen | None,
+        endpoint: wire.Endpoint,
+        seconds: float,
+        trunk: Trunk | None = None,
+    ) -> None:
         variables = {
-            "cordboard_call": call,
+            "cordboard_call": known.call,
             "cordboard_company": company,
             "park_timeout": f"{PARK_TIMEOUT}:LOSE_RACE",
         }
-        self._send(leg, wire.originate(leg, endpoint, round(seconds + _SPARE), variables, leg))
+        shown = command.shown
+        if known.outside is not None and trunk is not None:
+            variables["cordboard_out"] = _BETWEEN.join((str(known.outside.attempt), *known.outside.counted))
+            if shown.startswith("+"):
+                shown = policy.written(shown, trunk.format, trunk.country)
+        originate = wire.originate(
+            command.leg,
+            endpoint,
+            round(seconds + _SPARE),
+            variables,
+            command.leg,
+            screen=screen,
+            shown=wire.caller_number(shown),
+            name=wire.caller_name(command.name),
+            longest=round(self.config.longest_call) if trunk is not None else 0,
+        )
+        self._send(command.leg, originate)
 
-    def find(self, to: Listener, call: str, leg: str) -> None:
+    def _fail(self, leg: str, result: str, cause: str) -> None:
+        known = self._legs.pop(leg, None)
+        if known is None:
+            return
+        if known.outside is not None:
+            self._release(leg, known.outside)
+        known.to.happened(LegFailed(leg, result, cause))
+
+    def find(self, to: Listener, call: str, leg: str, *, screened: bool) -> None:
         """Ask what became of a leg that an earlier owner rang."""
-        self._legs[leg] = (to, call)
+        self._legs[leg] = _Leg(to, call, screened)
         self._send(leg, wire.getvar(leg, "cordboard_ready"), on_reply=lambda reply: self._found(leg, reply))
 
     def _found(self, leg: str, reply: Reply) -> None:
@@ -113,14 +235,17 @@ class Line:
         if text == "true":
             self._tell(leg, LegReady(leg))
         elif text.startswith("-ERR"):
-            self._tell(leg, LegFailed(leg, "unreachable", "GONE"))
-            self._legs.pop(leg, None)  # what is still said of it must not be taken for a leg rung anew
+            self._fail(leg, "unreachable", "GONE")  # what is still said of it is not taken for a leg rung anew
+        elif text == _ASKED:
+            self._tell(leg, LegAnswered(leg))
         else:
             self._tell(leg, LegRinging(leg))
 
     def cancel(self, leg: str) -> None:
         """End a leg that is not needed any more."""
-        self._legs.pop(leg, None)
+        known = self._legs.pop(leg, None)
+        if known is not None and known.outside is not None:
+            self._release(leg, known.outside)
         commands = [wire.kill(leg, wire.Cause.LOSE_RACE)]
         call = self._joins.pop(leg, None)
         if call is not None:  # the joining is given up: the call is ours and may be taken over again
@@ -129,7 +254,8 @@ class Line:
 
     def join(self, to: Listener, call: str, leg: str, *, answer: bool, state: str | None) -> None:
         """Connect caller and leg; the talk needs no controller from the same write on."""
-        self._legs[leg] = (to, call)
+        known = self._legs.get(leg)
+        self._legs[leg] = known or _Leg(to, call)
         self._joins[leg] = call
         commands = [wire.answer(call)] if answer else []
         if state is not None:
@@ -143,13 +269,13 @@ class Line:
 
     def forget(self, listener: Listener) -> None:
         """The session is over: nobody wants to hear of its legs."""
-        for leg in [leg for leg, (who, _) in self._legs.items() if who is listener]:
+        for leg in [leg for leg, known in self._legs.items() if known.to is listener]:
             del self._legs[leg]
 
     def _tell(self, leg: str, event: Event) -> None:
         known = self._legs.get(leg)
         if known is not None:
-            known[0].happened(event)
+            known.to.happened(event)
 
     # --------------------------------------------------------------------------------------------- events
 
@@ -157,26 +283,48 @@ class Line:
         if event.name == "BACKGROUND_JOB":
             self._job_done(event.get("Job-UUID") or "", event.body.strip())
         elif event.name == "CHANNEL_HANGUP_COMPLETE":
-            uuid = event.get("Unique-ID") or ""
-            if uuid in self._legs:
-                cause = event.get("Hangup-Cause") or ""
-                self._tell(uuid, LegFailed(uuid, wire.result_of(cause), cause))
-                self._legs.pop(uuid, None)
-            elif event.get("variable_cordboard_state") or event.get("variable_cordboard_called"):
+            self._ended(event)
+        elif event.name == "CUSTOM" and event.get("Event-Subclass") == READY:
+            leg = event.get("Unique-ID") or ""
+            self._tell(leg, LegReady(leg))
+
+    def _ended(self, event: EslEvent) -> None:
+        uuid = event.get("Unique-ID") or ""
+        known = self._legs.get(uuid)
+        cause = event.get("Hangup-Cause") or ""
+        attempt, *names = (event.get("variable_cordboard_out") or "").split(_BETWEEN)[:8]
+        if names and attempt.isascii() and attempt.isdigit():
+            self._counts.release(uuid, int(attempt[:6]), tuple(names))
+        if known is None:
+            if event.get("variable_cordboard_state") or event.get("variable_cordboard_called"):
                 self._on_end(self, event)
+        elif known.outside is None or not (str(known.outside.attempt) != attempt or self._may_go_on(known, cause)):
+            # Else another trunk has it already, or the job's result, which comes too, will send it there.
+            self._fail(uuid, wire.result_of(cause), cause)
+
+    @staticmethod
+    def _may_go_on(known: _Leg, cause: str) -> bool:
+        """Whether a leg that failed so has another trunk to try."""
+        return known.outside is not None and bool(known.outside.trunks) and cause in wire.TRUNK_FAILED
 
     def _job_done(self, job: str, body: str) -> None:
         if job.startswith(_JOIN):
             self._joined(job.removeprefix(_JOIN), body)
             return
-        if job not in self._legs:
+        known = self._legs.get(job)
+        if known is None:
             return
         if body.startswith("+OK"):
-            self._tell(job, LegReady(job))
+            if known.outside is not None:
+                known.outside.trunks.clear()  # it is taken: what comes now is the far end's own
+            known.to.happened(LegAnswered(job) if known.screened else LegReady(job))
+            return
+        cause = body.removeprefix("-ERR").strip().partition(" ")[0][:40]
+        if known.outside is not None and self._may_go_on(known, cause):
+            self._log.warning("a trunk did not take a call: trying the next", leg=job, cause=cause)
+            self._next_trunk(job, known, known.outside, wire.result_of(cause), cause)
         else:
-            cause = body.removeprefix("-ERR").strip().partition(" ")[0]
-            self._tell(job, LegFailed(job, wire.result_of(cause), cause[:40]))
-            self._legs.pop(job, None)
+            self._fail(job, wire.result_of(cause), cause)
 
     def _joined(self, leg: str, result: str) -> None:
         call = self._joins.pop(leg, None)
@@ -185,7 +333,7 @@ class Line:
         known = self._legs.get(leg)
         if known is not None:
             self._send("", wire.setvar(call, "socket_resume", "true"))
-            known[0].happened(JoinFailed(leg, result[:100]))
+            known.to.happened(JoinFailed(leg, result[:100]))
         else:  # its session is gone and resume is false: nobody would ever come for this caller
             self._send("", wire.transfer(call, RESUME_EXTENSION, CONTEXT))
 
@@ -228,8 +376,7 @@ class Line:
             gevent.spawn_later(self._waiting[0].until - now, self._give_up)
         for entry in late:
             if entry.leg:
-                self._tell(entry.leg, LegFailed(entry.leg, "unreachable", "SWITCH_AWAY"))
-                self._legs.pop(entry.leg, None)
+                self._fail(entry.leg, "unreachable", "SWITCH_AWAY")
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,8 @@ _UNWANTED = (
 _GREETING = (wire.linger(LINGER), wire.MYEVENTS, wire.event_plain(*_NEEDED), wire.nixevent(*_UNWANTED))
 _NUMBER = re.compile(r"\+?[0-9*#]{1,32}")
 _UUID = re.compile(r"[A-Za-z0-9-]{8,64}")
+_COMPANY = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_EXTENSION = re.compile(r"[0-9]{1,6}")
 _KEYS = frozenset("0123456789*#")
 _WITHHELD = frozenset({"", "anonymous", "unknown", "restricted", "private", "unavailable", "asserted"})
 
@@ -79,6 +81,16 @@ def typed_called(number: str | None) -> str | None:
     """The dialled number if it is one, else None."""
     text = (number or "").strip()
     return text if _NUMBER.fullmatch(text) else None
+
+
+def typed_company(text: str | None) -> str | None:
+    """A company's id if it is one, else None."""
+    return text if text and _COMPANY.fullmatch(text) else None
+
+
+def typed_extension(text: str | None) -> str | None:
+    """An extension if it is one, else None."""
+    return text if text and _EXTENSION.fullmatch(text) else None
 
 
 def _word(event: EslEvent, header: str) -> str:
@@ -160,7 +172,10 @@ class Session:
         caller = typed_caller(data.get("Caller-Caller-ID-Number"), hidden=hidden)
         text = data.get("variable_cordboard_state")
         taken = self._checkpoint(text)
-        routing, number = self._controller.routing_for(called, taken)
+        # Both are set by the switch's directory for a phone that has said its password, and for nobody else.
+        company = typed_company(data.get("variable_cordboard_company"))
+        extension = typed_extension(data.get("variable_cordboard_extension")) if company else None
+        routing, number = self._controller.routing_for(called, taken, company=company)
         self.company = routing.company
         self._log = self._log.bind(company=routing.company) if routing.company else self._log
         self._call = Call(
@@ -174,6 +189,8 @@ class Session:
             # What cannot be read had an epoch of its own; ours must not be one that it had.
             epoch=int(time.time()) if text and taken is None else 1,
             talked_to=data.get("variable_last_bridge_to"),
+            extension=extension,
+            switched_on=self._controller.switches.of(routing.company),
         )
         self._controller.remember(self)
         self._connection.send(
@@ -350,7 +367,7 @@ class Session:
             out.append(wire.execute(wire.App.RING_READY))
         elif isinstance(command, m.Play):
             self._set_terminators("any" if command.bargein else "none", out)
-            sound = self._controller.sound(self.company, command.sound, loop=command.loop)
+            sound = self._sound(command.sound)
             if isinstance(command.sound, m.Speech):
                 self._log.info("says", text=command.sound.text, step=self._where)
             if command.loop:  # it will be stopped: see _stop
@@ -370,13 +387,27 @@ class Session:
             self._hung_up_by = "cordboard"
             out.append(wire.kill(self.id, wire.CAUSE_OF_REASON[command.reason]))
         elif isinstance(command, m.RingLeg):
-            self._line.ring(self, self.id, self.company, command.leg, command.phone, command.seconds)
+            self._line.ring(self, self.id, self.company, command, self._screen(command))
         elif isinstance(command, m.FindLeg):
-            self._line.find(self, self.id, command.leg)
+            self._line.find(self, self.id, command.leg, screened=command.screened)
         elif isinstance(command, m.CancelLeg):
             self._line.cancel(command.leg)
+        elif isinstance(command, m.Lookup):
+            self._controller.lookups.start(self.company, command, self.happened)
+        elif isinstance(command, m.SetSwitch):
+            self._controller.switches.set(self.company, command.name, command.on, command.by, self.happened)
         else:
             raise TypeError(f"the session cannot perform {command!r}")
+
+    def _screen(self, command: m.RingLeg) -> wire.Screen | None:
+        """What the leg must hear or confirm, as the switch plays it."""
+        whisper, confirm = (
+            str(self._sound(sound)) if sound is not None else "" for sound in (command.whisper, command.confirm)
+        )
+        return wire.Screen(whisper, confirm) if whisper or confirm else None
+
+    def _sound(self, sound: m.Sound) -> wire.SoundPath | wire.Tone:
+        return self._controller.sound(self.company, sound)
 
     def _stop(self, sound: int, out: list[wire.Command]) -> None:
         """Cut a loop short, but not before it has begun: the switch would forget the break and play for ever."""
