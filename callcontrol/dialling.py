@@ -17,7 +17,7 @@ from callcontrol.routing.model import Person, Prompt, Target
 from callcontrol.view import View
 
 #: Refusals that say nothing of the number itself: there is no way to it, or it is none.
-_NO_WAY = frozenset({"no_trunk", "not_a_number"})
+_NO_WAY = frozenset({"no_trunk", "not_a_number", "no_such_number"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,13 @@ def decide(
     return Allowed(found.number, caller_id(outbound, found.number), trunks)
 
 
+def e164(dialled: str, country: str) -> str | None:
+    """The E.164 number that ``dialled`` is in ``country``, allowed or not; None if it is none."""
+    text = _typed(dialled)
+    parsed = _read(text, country) if text is not None else None
+    return _e164(parsed) if parsed is not None else None
+
+
 def caller_id(outbound: Mapping[str, Any], number: str) -> str:
     """The number that is shown to ``number``: what ``outbound`` says of it or its longest beginning, else its
     ``otherwise``, else nothing.

@@ -32,11 +32,13 @@ from callcontrol import wire
 from callcontrol.call import epilogue
 from callcontrol.esl import EslError, EslEvent
 from callcontrol.facts import FactFile, Shipper
+from callcontrol.lookups import Lookups
 from callcontrol.published import Published
 from callcontrol.ringing import CONTEXT, RESUME_EXTENSION, Line
 from callcontrol.routing.model import Routing
 from callcontrol.session import Session
 from callcontrol.settings import Settings, admits
+from callcontrol.shared import Counts, Switches
 from callcontrol.state import State, StateError, decode
 from callcontrol.supervisor import heartbeat, process_name
 from callcontrol.switchboard import Switchboard
@@ -76,8 +78,11 @@ class Controller:
         self.facts = FactFile(settings.state / "facts", self.name)
         self.board = Switchboard(settings.redis, name=self.name)
         self._shipper = Shipper(settings.state / "facts", self.facts, self.board)
+        self.switches = Switches(self.board)
+        self._counts = Counts(self.board, settings.processes)
+        self.lookups = Lookups(settings.config)
         self._lines = [
-            Line(address, settings.domain, self._ended_somewhere, self._knows_core)
+            Line(address, settings.domain, settings.config, self._counts, self._ended_somewhere, self._knows_core)
             for address in settings.config.switches
         ]
         self._by_core: dict[str, Line] = {}
@@ -93,6 +98,8 @@ class Controller:
         """Accept calls until drained."""
         self.published.load()
         self._shipper.start()
+        self.switches.read()
+        gevent.spawn(self.switches.run)
         for line in self._lines:
             line.start()
         gevent.spawn(self._reconcile_forever)
@@ -158,11 +165,13 @@ class Controller:
     def _knows_core(self, line: Line, core: str) -> None:
         self._by_core[core] = line
 
-    def routing_for(self, called: str | None, taken: State | None) -> tuple[Routing, str]:
+    def routing_for(
+        self, called: str | None, taken: State | None, *, company: str | None = None
+    ) -> tuple[Routing, str]:
         """See :meth:`Published.find`."""
-        return self.published.find(called, taken)
+        return self.published.find(called, taken, company)
 
-    def sound(self, company: str, sound: m.Sound, *, loop: bool) -> wire.SoundPath | wire.Tone:
+    def sound(self, company: str, sound: m.Sound) -> wire.SoundPath | wire.Tone:
         """What the switch shall play.  Text is a tone until speech is built; its words are in the log."""
         if isinstance(sound, m.SoundFile):
             return wire.SoundPath(str(self.settings.sounds / company / sound.name))
@@ -298,6 +307,8 @@ class Controller:
             self._log.warning("a caller was left parked: bringing the call back", call=call)
             line.ask(wire.transfer(call, RESUME_EXTENSION, CONTEXT))
         self._suspects[line.name] = suspects - before
+        if forgotten := self._counts.reconcile(line.name, frozenset(alive)):
+            self._log.warning("calls outside were still counted that are over", switch=line.name, calls=forgotten)
 
     def _talks(self, line: Line, call: str) -> bool:
         """Whether the leg that a call was joined with still lives."""

@@ -107,7 +107,7 @@ class TestNumbers:
         assert book.rung["112"].caps == ()
 
     def test_one_that_is_not_listed_does_not(self) -> None:
-        dials("103").then("answer", says("unknown_number"))
+        dials("103").then("answer", says("barred"))
 
 
 class TestCodes:

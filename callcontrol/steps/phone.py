@@ -91,7 +91,7 @@ def _ended(call: View, result: str | Edge) -> Run:
 
 
 def _refuse(call: View, way: Barred) -> Run:
-    unknown = way.reason == "not_a_number"
+    unknown = way.reason in ("not_a_number", "no_such_number", "short")
     call.why(f"refused: {way.why}")
     yield Tell("call.refused", {"dialled": call.called[:32], "reason": way.reason, "why": way.why[:300]})
     yield from call.play(phrase("unknown_number" if unknown else "barred", call.language))
