@@ -158,6 +158,31 @@ def result_of(cause: str) -> str:
     return RESULT_OF_CAUSE.get(cause, "unreachable")
 
 
+#: Causes by which an outside leg's trunk did not take the call, so that the next trunk may.  Any other cause is the
+#: number's own answer (486, 600 ``USER_BUSY``; 404 ``UNALLOCATED_NUMBER``; 410 ``NUMBER_CHANGED``; 403, 603
+#: ``CALL_REJECTED``; 480 ``NO_USER_RESPONSE``; 484 ``INVALID_NUMBER_FORMAT``; it rang: ``NO_ANSWER``): the next trunk
+#: would only ring the same telephone again.  Status codes: ``sofia_glue_sip_cause_to_freeswitch``.
+TRUNK_FAILED: Final = frozenset(
+    {
+        "GATEWAY_DOWN",  # its ping or its registration fails (mod_sofia, sofia_outgoing_channel)
+        "INVALID_GATEWAY",  # the switch does not know it (same place)
+        "INVALID_PROFILE",
+        "NORMAL_TEMPORARY_FAILURE",  # 400, 481, 500, 503; a closed port
+        "RECOVERY_ON_TIMER_EXPIRE",  # 408, 504; nobody answered the INVITE
+        "PROGRESS_TIMEOUT",  # nothing but "trying" (switch_ivr_originate.c, check_per_channel_timeouts)
+        "NETWORK_OUT_OF_ORDER",  # 502; no route to the host
+        "SERVICE_UNAVAILABLE",  # 405
+        "SERVICE_NOT_IMPLEMENTED",  # 406, 415, 501
+        "INCOMPATIBLE_DESTINATION",  # 488, 606: no codec in common with this trunk
+        "EXCHANGE_ROUTING_ERROR",  # 482, 483: the trunk runs in a circle
+        "INTERWORKING",  # 413, 414, 416, 420, 421, 423, 505, 513
+        "DESTINATION_OUT_OF_ORDER",
+        "SWITCH_CONGESTION",  # 503 with a reason of its own; our own limit of sessions
+        "NORMAL_CIRCUIT_CONGESTION",
+        "REQUESTED_CHAN_UNAVAIL",  # 300 to 305: a redirect that is not followed
+    }
+)
+
 #: Events that a controller may ask for (``switch_event.c`` ``EVENT_NAMES``, those of a call and of a job).
 EVENTS: Final = frozenset(
     {
@@ -211,6 +236,11 @@ _SUBCLASS: Final = re.compile(r"[A-Za-z][A-Za-z0-9_:-]{0,63}")
 _EXTENSION: Final = re.compile(r"[A-Za-z0-9_+*#][A-Za-z0-9_+*#-]{0,63}")
 _CONTEXT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _DIGITS: Final = re.compile(r"[0-9]{1,15}")
+_NUMBER: Final = re.compile(r"\+?[0-9]{2,20}")
+_SHOWN: Final = re.compile(r"\+?[0-9]{1,20}")
+#: Letters and digits of any script, so nothing that a dial string or a SIP header gives a meaning to.
+_CALLER_NAME: Final = re.compile(r"[^\W_](?:[^\W_]|[ .-]){0,39}")
+_GATEWAY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _DOMAIN: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 _PATH: Final = re.compile(r"/[A-Za-z0-9/_.-]{1,510}")
 _SILENCE: Final = re.compile(r"silence_stream://(?:-1|[1-9][0-9]{0,8})(?:,[0-9]{1,5})?")
@@ -352,8 +382,50 @@ class UserEndpoint:
         return f"user/{self.extension}@{self.domain}"
 
 
-#: Whatever can be rung.  Numbers outside get a type of their own when trunks are built.
-Endpoint = UserEndpoint
+@dataclass(frozen=True, slots=True)
+class GatewayEndpoint:
+    """An outside phone through one trunk: ``sofia/gateway/carrier-a/+79161234567``.
+
+    ``number`` is what this trunk wants to be sent: ``+`` or not, then digits; emergency numbers too.
+    """
+
+    gateway: str
+    number: str
+
+    def __post_init__(self) -> None:
+        _checked("gateway", self.gateway, _GATEWAY, "A-Z a-z 0-9, then A-Z a-z 0-9 _ . -, 64 at most")
+        _checked("number", self.number, _NUMBER, "2 to 20 digits, with + before them or not")
+
+    @property
+    def text(self) -> str:
+        return f"sofia/gateway/{self.gateway}/{self.number}"
+
+
+#: Whatever can be rung.
+Endpoint = UserEndpoint | GatewayEndpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What a leg must hear (``whisper``) or confirm by key 1 (``confirm``: the question) before it may be joined.
+
+    Both are sounds as :func:`execute` takes them, or empty; one of them is not.  With a question key 1 counts from
+    the first moment of the whisper on, and both are heard up to three times.
+    """
+
+    whisper: str = ""
+    confirm: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.whisper and not self.confirm:
+            raise Refused("screen", "must have a whisper or a question")
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the dialplan's ``cordboard_screen`` plays: pieces for one ``file_string``."""
+        pieces = [_sound(str(sound)).removeprefix("file_string://") for sound in (self.whisper, self.confirm) if sound]
+        return {"cordboard_confirm" if self.confirm else "cordboard_whisper": "!".join(pieces)}
+
 
 # ----------------------------------------------------------------------------- the connection itself
 
@@ -557,20 +629,55 @@ def bridge(call: str, leg: str, job: str) -> Command:
     return Command(f"bgapi uuid_bridge {_uuid('call', call)} {_uuid('leg', leg)}\nJob-UUID: {_uuid('job', job)}")
 
 
+#: How long a trunk may say nothing but "trying" (100) before it counts as one that did not take the call, seconds.
+#: One that says nothing at all is given up by the SIP profile (``timer-T1X64``).
+_PROGRESS: Final = 15
+
 _RESERVED: Final = frozenset(
-    {"origination_uuid", "originate_timeout", "ignore_early_media", "cordboard_ready"},
+    {
+        "origination_uuid",
+        "origination_caller_id_number",
+        "origination_caller_id_name",
+        "originate_timeout",
+        "ignore_early_media",
+        "leg_progress_timeout",
+        "outbound_redirect_fatal",
+        "cordboard_ready",
+        "cordboard_whisper",
+        "cordboard_confirm",
+        "cordboard_longest",
+    },
 )
 
 
+def caller_name(text: str) -> str:
+    """``text`` if a telephone may show it as a name, else empty: callers' names are hostile until they pass here."""
+    return text if _CALLER_NAME.fullmatch(text) else ""
+
+
 def originate(
-    leg: str, endpoint: Endpoint, seconds: int, variables: Mapping[str, str], job: str, *, ready: bool = True
+    leg: str,
+    endpoint: Endpoint,
+    seconds: int,
+    variables: Mapping[str, str],
+    job: str,
+    *,
+    screen: Screen | None = None,
+    shown: str = "",
+    name: str = "",
+    longest: int = 0,
 ) -> Command:
     """Ring one endpoint as the parked leg ``leg`` for at most ``seconds`` (the switch is ± 1 s about it).
 
-    The result is the ``BACKGROUND_JOB`` whose ``Job-UUID`` is ``job``: ``+OK leg`` or ``-ERR CAUSE``
-    (:func:`result_of`).  ``ready``: the leg may be joined as soon as it answers and says so in its variable
-    ``cordboard_ready``, which the switch sets a moment *after* the ``+OK``; without it, whoever screened the
-    leg sets it.  Give ``park_timeout`` among the variables, so that a forgotten leg ends.
+    The result is the ``BACKGROUND_JOB`` whose ``Job-UUID`` is ``job``: ``+OK leg`` when it answered, or ``-ERR CAUSE``
+    (:func:`result_of`, :data:`TRUNK_FAILED`).  Without ``screen`` the leg may be joined then, and says so in its
+    variable ``cordboard_ready``, which the switch sets a moment *after* the ``+OK``.  With it the switch plays and
+    asks first (``conf/dialplan/screen.xml``), then sets ``cordboard_ready`` and fires ``cordboard::ready``; a leg
+    that does not confirm is hung up, ``CALL_REJECTED`` for another key, ``NO_ANSWER`` for none.
+
+    ``shown`` and ``name`` are what the telephone shows: a number or extension, and a :func:`caller_name`.
+    ``longest``: the leg is hung up (``ALLOTTED_TIMEOUT``) so many seconds after it may be joined; 0: never.  Give
+    ``park_timeout`` among the variables, so that a forgotten leg ends.
     """
     if not isinstance(endpoint, Endpoint):
         raise Refused("endpoint", f"must be one of wire.Endpoint: {_shown(endpoint)}")
@@ -580,13 +687,31 @@ def originate(
         # Without it a far end that plays its own ringing counts as answered.
         "ignore_early_media=true",
     ]
-    for name, value in variables.items():
-        if _name(name) in _RESERVED:
-            raise Refused("variable name", f"is set by originate itself: {name}")
-        pairs.append(f"{name}={_value(name, value)}")
-    # The inline dialplan runs when the leg has answered; the quotes keep the list one word.
-    then = "'set:cordboard_ready=true,park' inline" if ready else "park inline"
-    return Command(f"bgapi originate {{{','.join(pairs)}}}{endpoint.text} {then}\nJob-UUID: {_uuid('job', job)}")
+    if isinstance(endpoint, GatewayEndpoint):
+        # A redirect would be followed anywhere; for our phones the directory's dial-string says the same.
+        pairs += [f"leg_progress_timeout={_PROGRESS}", "outbound_redirect_fatal=true"]
+    if shown:
+        pairs.append(f"origination_caller_id_number={_checked('shown', shown, _SHOWN, 'digits, with + or not')}")
+    if name:
+        # The quotes keep its blanks in one word (of commas they keep nothing); it cannot hold one itself.
+        shape = "letters and digits of any script, blanks . - among them, 40 at most"
+        pairs.append(f"origination_caller_id_name='{_checked('name', name, _CALLER_NAME, shape)}'")
+    for variable, value in variables.items():
+        if _name(variable) in _RESERVED:
+            raise Refused("variable name", f"is set by originate itself: {variable}")
+        pairs.append(f"{variable}={_value(variable, value)}")
+    limit = f"+{_whole('longest', longest, 0, 86_400)}" if longest else ""
+    if screen is None:
+        # The inline dialplan runs when the leg has answered; the quotes keep the list one word.
+        apps = ([f"sched_hangup:{limit}"] if limit else []) + ["set:cordboard_ready=true", "park"]
+        then = f"'{','.join(apps)}' inline"
+    else:
+        pairs += [f"{variable}={value}" for variable, value in screen.variables.items()]
+        pairs += [f"cordboard_longest={limit}"] if limit else []
+        then = "cordboard_screen XML cordboard_screen"
+    # Tones have commas, which no quotes protect; nothing that may stand here has a tilde.
+    listed = "^^~" + "~".join(pairs) if any("," in pair for pair in pairs) else ",".join(pairs)
+    return Command(f"bgapi originate {{{listed}}}{endpoint.text} {then}\nJob-UUID: {_uuid('job', job)}")
 
 
 def hupall(cause: Cause, name: str, value: str) -> Command:
