@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,8 @@ TRACES = Path(__file__).parent / "traces"
 CALL = "59e1a03e-a89a-4a8d-8f5c-dc97048f0a1e"
 LEG = "leg-59e1a03e-301"
 JOB = "1f4a929f-f603-482e-86b5-246b35e02376"
+TRUNK = wire.GatewayEndpoint("carrier-a", "+79161112233")
+QUESTION = wire.Screen(wire.sounds(SoundPath("/s/1.wav"), SoundPath("/s/2.wav")), "/s/press.wav")
 PHONE = UserEndpoint("301", "acme.cordboard.test")
 
 
@@ -88,9 +91,30 @@ def said(trace: str) -> set[str]:
             f"'set:cordboard_ready=true,park' inline\nJob-UUID: {JOB}",
         ),
         (
-            wire.originate(LEG, PHONE, 15, {}, JOB, ready=False),
-            f"bgapi originate {{origination_uuid={LEG},originate_timeout=15,ignore_early_media=true}}"
-            f"user/301@acme.cordboard.test park inline\nJob-UUID: {JOB}",
+            wire.originate(LEG, PHONE, 15, {}, JOB, screen=wire.Screen("/s/who.wav"), shown="302", name="Anna P."),
+            f"bgapi originate {{origination_uuid={LEG},originate_timeout=15,ignore_early_media=true,"
+            "origination_caller_id_number=302,origination_caller_id_name='Anna P.',cordboard_whisper=/s/who.wav}"
+            f"user/301@acme.cordboard.test cordboard_screen XML cordboard_screen\nJob-UUID: {JOB}",
+        ),
+        (
+            wire.originate(LEG, TRUNK, 15, {}, JOB, screen=QUESTION, shown="+74951234567", longest=14400),
+            f"bgapi originate {{origination_uuid={LEG},originate_timeout=15,ignore_early_media=true,"
+            "leg_progress_timeout=15,outbound_redirect_fatal=true,origination_caller_id_number=+74951234567,"
+            "cordboard_confirm=/s/1.wav!/s/2.wav!/s/press.wav,cordboard_longest=+14400}"
+            f"sofia/gateway/carrier-a/+79161112233 cordboard_screen XML cordboard_screen\nJob-UUID: {JOB}",
+        ),
+        (
+            wire.originate(LEG, wire.GatewayEndpoint("b", "112"), 15, {}, JOB, longest=60),
+            f"bgapi originate {{origination_uuid={LEG},originate_timeout=15,ignore_early_media=true,"
+            "leg_progress_timeout=15,outbound_redirect_fatal=true}sofia/gateway/b/112 "
+            f"'sched_hangup:+60,set:cordboard_ready=true,park' inline\nJob-UUID: {JOB}",
+        ),
+        (
+            # A tone has commas, and no quotes would keep them from ending the variable.
+            wire.originate(LEG, PHONE, 15, {"cordboard_call": CALL}, JOB, screen=wire.Screen("", Tone.MISSING)),
+            f"bgapi originate {{^^~origination_uuid={LEG}~originate_timeout=15~ignore_early_media=true~"
+            f"cordboard_call={CALL}~cordboard_confirm={Tone.MISSING}}}user/301@acme.cordboard.test "
+            f"cordboard_screen XML cordboard_screen\nJob-UUID: {JOB}",
         ),
         (
             wire.hupall(Cause.LOSE_RACE, "cordboard_call", CALL),
@@ -210,6 +234,12 @@ PLACES: dict[str, Callable[[str], Command]] = {
     "originate value": lambda t: wire.originate(LEG, PHONE, 9, {"a": t}, JOB),
     "extension": lambda t: wire.originate(LEG, UserEndpoint(t, "d.test"), 9, {}, JOB),
     "domain": lambda t: wire.originate(LEG, UserEndpoint("301", t), 9, {}, JOB),
+    "gateway": lambda t: wire.originate(LEG, wire.GatewayEndpoint(t, "112"), 9, {}, JOB),
+    "number": lambda t: wire.originate(LEG, wire.GatewayEndpoint("b", t), 9, {}, JOB),
+    "number with a plus": lambda t: wire.originate(LEG, wire.GatewayEndpoint("b", f"+7{t}"), 9, {}, JOB),
+    "shown": lambda t: wire.originate(LEG, PHONE, 9, {}, JOB, shown=t or "-"),
+    "whisper": lambda t: wire.originate(LEG, PHONE, 9, {}, JOB, screen=wire.Screen(t)),
+    "question": lambda t: wire.originate(LEG, PHONE, 9, {}, JOB, screen=wire.Screen("/s/a.wav", f"/s/{t}")),
     "hupall name": lambda t: wire.hupall(Cause.LOSE_RACE, t, "x"),
     "hupall value": lambda t: wire.hupall(Cause.LOSE_RACE, "cordboard_call", t),
 }
@@ -291,6 +321,43 @@ def test_a_transfer_never_turns_into_a_flag() -> None:
 def test_originate_does_not_let_its_own_variables_be_set() -> None:
     with pytest.raises(Refused, match="originate itself"):
         wire.originate(LEG, PHONE, 15, {"origination_uuid": CALL}, JOB)
+
+
+@pytest.mark.parametrize("hostile", [each for each in HOSTILE if not re.fullmatch(r"[\w ]+", each.strip("\n"))], ids=ascii)
+def test_a_hostile_name_is_not_shown(hostile: str) -> None:
+    assert wire.caller_name(hostile) == wire.caller_name(f"Anna {hostile}") == ""
+    with pytest.raises(Refused):
+        wire.originate(LEG, PHONE, 9, {}, JOB, name=hostile)
+
+
+@pytest.mark.parametrize(
+    "name", ["_", "-anna", ".", "a_b", "a" * 41, "Anna <1>", "a=b", "a~b", "^^:a", "'", "A\tB", "O'Neil", "a\u202eb"]
+)
+def test_a_name_that_a_dial_string_could_take_for_more_is_not_shown(name: str) -> None:
+    assert wire.caller_name(name) == ""
+
+
+@given(st.text(st.characters() | st.sampled_from(" .-'~,=^{}[]"), max_size=50))
+@example("Анна Петрова-Ли")
+@example("J. Smith 2")
+def test_a_name_that_is_shown_stays_one_quoted_word_of_letters_and_digits(text: str) -> None:
+    name = wire.caller_name(text)
+    if not name:
+        return
+    assert name == text
+    assert all(each.isalnum() or each in " .-" for each in name)
+    assert f",origination_caller_id_name='{name}'}}user/" in wire.originate(LEG, PHONE, 9, {}, JOB, name=name).text
+
+
+def test_a_screen_without_a_sound_is_refused() -> None:
+    with pytest.raises(Refused):
+        wire.Screen()
+
+
+def test_what_a_number_itself_answers_never_leads_to_the_next_trunk() -> None:
+    own = {"USER_BUSY", "CALL_REJECTED", "NO_ANSWER", "NO_USER_RESPONSE", "UNALLOCATED_NUMBER", "NORMAL_CLEARING"}
+    assert not own & wire.TRUNK_FAILED
+    assert {wire.result_of(cause) for cause in wire.TRUNK_FAILED} == {"unreachable"}
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 601, 1.5, True, "5"])

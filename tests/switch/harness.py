@@ -16,6 +16,7 @@ import ctypes
 import json
 import math
 import os
+import re
 import secrets
 import select
 import shutil
@@ -40,6 +41,9 @@ SCENARIOS = HERE / "scenarios"
 #: The carrier's address is in the list "trunks"; phones call from another one, so that they need a password.
 CARRIER = "127.0.0.1"
 PHONES = "127.0.0.2"
+#: Where the gateways of :class:`Switch` lead: carriers that take our calls, and so the outside phones.
+OUTSIDE = "127.0.0.3"
+GATEWAYS = ("carrier-a", "carrier-b", "nowhere")
 DOMAIN = "cordboard.test"
 COMPANY = f"acme.{DOMAIN}"
 
@@ -240,6 +244,7 @@ class Switch:
         self.spool = directory / "spool"
         self.password_file = directory / "esl.password"
         self.phone_passwords = {extension: secrets.token_hex(8) for extension in ("301", "302", "303")}
+        self.gateways = {name: free_port(socket.SOCK_DGRAM, OUTSIDE) for name in GATEWAYS}
         self.telephones: list[Sipp] = []
         self._installation = installation
         self._process: subprocess.Popen[bytes] | None = None
@@ -251,6 +256,7 @@ class Switch:
             "cordboard_esl_password": self.password,
             "cordboard_trunks": f"{CARRIER}/32",
             "cordboard_spool": str(self.spool),
+            "cordboard_gateways": str(directory / "gateways" / "*.xml"),
         }
         values.update({f"cordboard_password_acme_{e}": secret for e, secret in self.phone_passwords.items()})
         values.update(variables or {})
@@ -259,6 +265,14 @@ class Switch:
     def __enter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.spool.mkdir()
+        (self.directory / "gateways").mkdir()
+        for name, port in self.gateways.items():
+            (self.directory / "gateways" / f"{name}.xml").write_text(
+                f'<gateway name="{name}">\n'
+                f'<param name="proxy" value="{OUTSIDE}:{port}"/><param name="register" value="false"/>'
+                '<param name="caller-id-in-from" value="true"/>\n'
+                "</gateway>\n"
+            )
         _secret(self.password_file, self.password + "\n")
         lines = [f'  <X-PRE-PROCESS cmd="set" data="{key}={value}"/>' for key, value in self._values.items()]
         variables = self.directory / "switch-vars.xml"
@@ -503,6 +517,52 @@ class Phone(Sipp):
         register(switch, extension, switch.phone_passwords[extension], port).ended()
 
 
+class Outside(Sipp):
+    """What stands behind a gateway: a carrier that takes our calls, and the outside phones that it calls.
+
+    ``steps`` are done one by one when ``step`` is called, in the call that came last; at last ``hangup``.
+    """
+
+    def __init__(
+        self, switch: Switch, gateway: str, behaviour: str, steps: Sequence[Step] = (), **tokens: object
+    ) -> None:
+        port = switch.gateways[gateway]
+        self._told = 0
+        self._address = (OUTSIDE, port)
+        directory = switch.directory / f"outside-{gateway}-{secrets.token_hex(4)}"
+        plays = _steps(directory.with_name(directory.name + "-rtp"), steps)
+        super().__init__(switch, directory, behaviour, _at(OUTSIDE, port), **{"steps": plays, **tokens})
+        until("the carrier listens", lambda: _listens(port, OUTSIDE))
+
+    @property
+    def invites(self) -> list[str]:
+        """Every INVITE that reached it, whole, in order; a repeated one counts once."""
+        found = re.findall(r"^INVITE sip:.*?(?=^-{20}|\Z)", self.said().replace("\r", ""), re.MULTILINE | re.DOTALL)
+        return list({_header(text, "Call-ID"): text for text in found}.values())
+
+    def step(self) -> None:
+        """Do the next step; returns when the last packet of it has been sent."""
+        self._tell()
+        done = f"step {self._told} is done"
+        log = self.directory / "log"
+        until(done, lambda: log.exists() and done in log.read_text())
+
+    def hangup(self) -> None:
+        """Hang up, after the last step."""
+        self._tell()
+
+    def _tell(self) -> None:
+        self._told += 1
+        _tell(self._address, _header(self.invites[-1], "Call-ID"), self._told, self.said)
+
+
+def _header(message: str, name: str) -> str:
+    """The value of a header of a SIP message."""
+    found = re.search(rf"^{name}: *(.*)$", message, re.MULTILINE)
+    assert found is not None, message
+    return found[1].strip()
+
+
 def register(
     switch: Switch, extension: str, password: str, contact_port: int, *, domain: str = COMPANY, status: int = 200
 ) -> Sipp:
@@ -541,18 +601,7 @@ class Caller(Sipp):
         self._address = (source, port)
         self._steps = 0
         directory = switch.directory / f"caller-{port}"
-        recordings = switch.directory / f"caller-{port}-rtp"
-        recordings.mkdir()
-        clock = RtpClock()
-        plays = ""
-        for index, step in enumerate(steps, 1):
-            path = recordings / f"{index}.pcap"
-            packets = clock.packets(step)
-            path.write_bytes(pcap(packets))
-            part = (SCENARIOS / "step.xml").read_text()
-            for token, value in {"pcap": path, "milliseconds": int(packets[-1][0] * 1000) + 20, "step": index}.items():
-                part = part.replace(f"@{token}@", str(value))
-            plays += part
+        plays = _steps(switch.directory / f"caller-{port}-rtp", steps)
         super().__init__(
             switch,
             directory,
@@ -582,27 +631,48 @@ class Caller(Sipp):
 
     def _tell(self) -> None:
         self._steps += 1
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-            control.bind((CARRIER, 0))
-            host, port = control.getsockname()
-            info = "\r\n".join(
-                [
-                    f"INFO sip:caller@{self._address[0]}:{self._address[1]} SIP/2.0",
-                    f"Via: SIP/2.0/UDP {host}:{port};branch=z9hG4bK{secrets.token_hex(8)}",
-                    "Max-Forwards: 70",
-                    "From: <sip:test@test>;tag=test",
-                    "To: <sip:caller@test>;tag=caller",
-                    f"Call-ID: {self.call_id}",
-                    f"CSeq: {self._steps} INFO",
-                    "Content-Length: 0",
-                    "",
-                    "",
-                ]
-            )
-            control.sendto(info.encode(), self._address)
-        # SIPp would answer to the switch, not to us; so the scenario does not, and its log is the receipt.
-        receipt = f"CSeq: {self._steps} INFO"
-        until("the caller takes the test's INFO", lambda: receipt in self.said())
+        _tell(self._address, self.call_id, self._steps, self.said)
+
+
+def _steps(directory: Path, steps: Sequence[Step]) -> str:
+    """The part of a scenario that does ``steps``; their packets are files in ``directory``."""
+    directory.mkdir(parents=True)
+    clock = RtpClock()
+    plays = ""
+    for index, step in enumerate(steps, 1):
+        path = directory / f"{index}.pcap"
+        packets = clock.packets(step)
+        path.write_bytes(pcap(packets))
+        part = (SCENARIOS / "step.xml").read_text()
+        for token, value in {"pcap": path, "milliseconds": int(packets[-1][0] * 1000) + 20, "step": index}.items():
+            part = part.replace(f"@{token}@", str(value))
+        plays += part
+    return plays
+
+
+def _tell(address: tuple[str, int], call_id: str, number: int, said: Callable[[], str]) -> None:
+    """Send a telephone the INFO by which its scenario goes on, the ``number``-th in this call."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        control.bind((CARRIER, 0))
+        host, port = control.getsockname()
+        info = "\r\n".join(
+            [
+                f"INFO sip:telephone@{address[0]}:{address[1]} SIP/2.0",
+                f"Via: SIP/2.0/UDP {host}:{port};branch=z9hG4bK{secrets.token_hex(8)}",
+                "Max-Forwards: 70",
+                "From: <sip:test@test>;tag=test",
+                "To: <sip:telephone@test>;tag=telephone",
+                f"Call-ID: {call_id}",
+                f"CSeq: {number} INFO",
+                "Content-Length: 0",
+                "",
+                "",
+            ]
+        )
+        control.sendto(info.encode(), address)
+    # SIPp would answer to the switch, not to us; so the scenario does not, and its log is the receipt.
+    receipt = f"CSeq: {number} INFO"
+    until("the telephone takes the test's INFO", lambda: receipt in said())
 
 
 def _at(host: str, port: int) -> list[str]:
@@ -610,10 +680,10 @@ def _at(host: str, port: int) -> list[str]:
     return ["-i", host, "-p", str(port), "-mp", str(media)]
 
 
-def _listens(port: int) -> bool:
+def _listens(port: int, host: str = PHONES) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.bind((PHONES, port))
+            probe.bind((host, port))
         except OSError:
             return True
         return False
