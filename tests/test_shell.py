@@ -19,7 +19,7 @@ from callcontrol.published import NOBODY
 from callcontrol.ringing import Line
 from callcontrol.server import Controller
 from callcontrol.session import Session, typed_called, typed_caller
-from callcontrol.settings import Config, Settings, SwitchAddress
+from callcontrol.settings import Config, Settings, SwitchAddress, Trunk
 from callcontrol.state import State
 from tests.playbook import CALL, Playbook
 
@@ -55,11 +55,40 @@ class Listener:
         self.events.append(event)
 
 
+class FakeCounts:
+    """Room for some names, none for others; keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.full: set[str] = set()
+        self.counted: dict[tuple[str, int], tuple[str, ...]] = {}
+
+    def claim(self, leg: str, attempt: int, switch: str, caps: tuple[tuple[str, int], ...], seconds: float) -> bool:
+        names = tuple(name for name, _ in caps)
+        if self.full & set(names):
+            return False
+        self.counted[leg, attempt] = names
+        return True
+
+    def release(self, leg: str, attempt: int, names: tuple[str, ...]) -> None:
+        self.counted.pop((leg, attempt), None)
+
+
+TRUNKS = {
+    "one": Trunk("one", "gw-one", max_calls=5),
+    "two": Trunk("two", "gw-two", format="national", country="RU"),
+    "far": Trunk("far", "gw-far", switches=("elsewhere",)),
+}
+
+
 class Rung:
     """A line with one leg that is being joined."""
 
     def __init__(self) -> None:
-        self.line = Line(ADDRESS, "cordboard.test", lambda line, event: None, lambda line, core: None)
+        self.counts = FakeCounts()
+        config = Config((ADDRESS,), trunks=TRUNKS)
+        self.line = Line(
+            ADDRESS, "cordboard.test", config, self.counts, lambda line, event: None, lambda line, core: None
+        )
         self.inbound = Inbound()
         self.line._inbound = cast(Any, self.inbound)
         self.listener = Listener()
@@ -115,18 +144,130 @@ class TestLine:
     def test_and_fails_the_leg_when_it_does_not_come_back(self) -> None:
         rung = Rung()
         rung.inbound.broken = True
-        rung.line.ring(rung.listener, CALL, "acme", LEG, m.Phone("302", "302"), 20)
+        rung.line.ring(rung.listener, CALL, "acme", m.RingLeg(LEG, m.Phone("302", "302"), 20), None)
         rung.line._waiting[0] = rung.line._waiting[0].__class__(0.0, LEG, (), None)
         rung.line._give_up()
         assert rung.listener.events == [m.LegFailed(LEG, "unreachable", "SWITCH_AWAY")]
 
     def test_what_is_said_of_a_dead_leg_is_not_taken_for_one_rung_anew(self) -> None:
         rung = Rung()
-        rung.line.find(rung.listener, CALL, LEG)
+        rung.line.find(rung.listener, CALL, LEG, screened=False)
         rung.line._found(LEG, cast(Any, SimpleNamespace(text="-ERR No such channel!\n")))
         rung.says(event("BACKGROUND_JOB", "-ERR NO_ANSWER", Job_UUID=LEG))
         rung.says(event("CHANNEL_HANGUP_COMPLETE", Unique_ID=LEG, Hangup_Cause="NO_ANSWER"))
         assert rung.listener.events == [m.LegFailed(LEG, "unreachable", "GONE")]
+
+
+MOBILE = "+79161112233"
+
+
+def outside(*trunks: str, caps: tuple[tuple[str, int], ...] = (("acme", 10),), number: str = MOBILE) -> m.RingLeg:
+    return m.RingLeg(LEG, m.Phone("301", number, outside=True), 20, shown="+74951234567", trunks=trunks, caps=caps)
+
+
+def ring(command: m.RingLeg, rung: Rung | None = None, screen: wire.Screen | None = None) -> Rung:
+    rung = rung or Rung()
+    rung.line.ring(rung.listener, CALL, "acme", command, screen)
+    return rung
+
+
+def failed(rung: Rung, cause: str) -> list[str]:
+    return rung.says(event("BACKGROUND_JOB", f"-ERR {cause}\n", Job_UUID=LEG))
+
+
+class TestScreening:
+    SCREEN = wire.Screen(confirm="/state/speech/ask.wav")
+
+    def test_an_answer_is_not_enough_the_switch_says_when_it_is_ready(self) -> None:
+        rung = ring(m.RingLeg(LEG, m.Phone("302", "302"), 20), screen=self.SCREEN)
+        rung.says(event("BACKGROUND_JOB", f"+OK {LEG}", Job_UUID=LEG))
+        assert rung.listener.events == [m.LegAnswered(LEG)]
+        rung.says(event("CUSTOM", Event_Subclass="cordboard::ready", Unique_ID=LEG))
+        assert rung.listener.events[1:] == [m.LegReady(LEG)]
+
+    def test_nor_for_one_that_an_earlier_owner_rang(self) -> None:
+        rung = Rung()
+        rung.line.find(rung.listener, CALL, LEG, screened=True)
+        rung.line._found(LEG, cast(Any, SimpleNamespace(text="_undef_")))
+        rung.says(event("BACKGROUND_JOB", f"+OK {LEG}", Job_UUID=LEG))
+        assert rung.listener.events == [m.LegRinging(LEG), m.LegAnswered(LEG)]
+
+    def test_one_who_is_being_asked_is_found_so(self) -> None:
+        rung = Rung()
+        rung.line.find(rung.listener, CALL, LEG, screened=True)
+        rung.line._found(LEG, cast(Any, SimpleNamespace(text="asked")))
+        assert rung.listener.events == [m.LegAnswered(LEG)]
+
+
+class TestTrunks:
+    def test_the_first_is_asked_in_its_own_way_of_writing(self) -> None:
+        assert "sofia/gateway/gw-one/+79161112233 " in ring(outside("one", "two")).inbound.sent[0]
+        sent = ring(outside("two", "one")).inbound.sent[0]
+        assert "sofia/gateway/gw-two/89161112233 " in sent
+        assert "origination_caller_id_number=84951234567" in sent
+
+    def test_one_that_does_not_take_the_call_is_followed_by_the_next(self) -> None:
+        rung = ring(outside("one", "two"))
+        assert rung.counts.counted == {(LEG, 1): ("acme", "trunk/one")}
+        (sent,) = failed(rung, "GATEWAY_DOWN")
+        assert "gw-two" in sent
+        assert rung.counts.counted == {(LEG, 2): ("acme",)}
+        assert rung.listener.events == []
+        failed(rung, "NORMAL_TEMPORARY_FAILURE")
+        assert rung.listener.events == [m.LegFailed(LEG, "unreachable", "NORMAL_TEMPORARY_FAILURE")]
+        assert rung.counts.counted == {}
+
+    @pytest.mark.parametrize("cause", ["USER_BUSY", "NO_ANSWER", "CALL_REJECTED", "UNALLOCATED_NUMBER"])
+    def test_the_numbers_own_answer_is_not(self, cause: str) -> None:
+        rung = ring(outside("one", "two"))
+        assert failed(rung, cause) == []
+        assert [type(told) for told in rung.listener.events] == [m.LegFailed]
+
+    def test_the_late_end_of_the_first_try_does_not_end_the_second(self) -> None:
+        rung = ring(outside("one", "two"))
+        failed(rung, "GATEWAY_DOWN")
+        late = {"Unique_ID": LEG, "Hangup_Cause": "GATEWAY_DOWN", "variable_cordboard_out": "1:acme:trunk/one"}
+        rung.inbound.sent.clear()
+        rung.line._on_event(late_end(late))
+        assert rung.listener.events == []
+        assert rung.counts.counted == {(LEG, 2): ("acme",)}
+
+    def test_when_no_count_has_room_nothing_is_rung_and_it_is_refused(self) -> None:
+        rung = Rung()
+        rung.counts.full.add("acme")
+        ring(outside("one", "two"), rung)
+        assert rung.inbound.sent == []
+        assert rung.listener.events == [m.LegFailed(LEG, "refused", "MAX_CALLS")]
+
+    def test_a_full_trunk_leaves_the_call_to_the_next(self) -> None:
+        rung = Rung()
+        rung.counts.full.add("trunk/one")
+        assert "gw-two" in ring(outside("one", "two"), rung).inbound.sent[0]
+
+    def test_an_emergency_call_counts_nowhere_and_is_written_as_dialled(self) -> None:
+        rung = Rung()
+        rung.counts.full |= {"acme", "trunk/one"}
+        assert "gw-one/112 " in ring(outside("one", caps=(), number="112"), rung).inbound.sent[0]
+
+    def test_a_trunk_of_another_switch_is_none_here(self) -> None:
+        assert ring(outside("far")).listener.events == [m.LegFailed(LEG, "unreachable", "NO_TRUNK")]
+
+    def test_the_end_of_a_leg_that_somebody_else_rang_gives_its_place_back(self) -> None:
+        rung = Rung()
+        rung.counts.counted[LEG, 1] = ("acme",)
+        rung.line._on_event(late_end({"Unique_ID": LEG, "variable_cordboard_out": "1:acme"}))
+        assert rung.counts.counted == {}
+
+    def test_the_longest_call_is_told_to_the_switch(self) -> None:
+        assert "sched_hangup:+14400" in ring(outside("one")).inbound.sent[0]
+
+
+def late_end(headers: dict[str, str]) -> Any:
+    """A CHANNEL_HANGUP_COMPLETE; names of variables keep their underscores."""
+    named = {key if key.startswith("variable_") else key.replace("_", "-"): value for key, value in headers.items()}
+    return SimpleNamespace(
+        name="CHANNEL_HANGUP_COMPLETE", body="", get=lambda header, default=None: named.get(header, default)
+    )
 
 
 @pytest.fixture

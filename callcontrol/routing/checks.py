@@ -16,6 +16,7 @@ from functools import cached_property, lru_cache
 import phonenumbers
 
 from callcontrol import state
+from callcontrol.forwards import MOST_PEOPLE
 from callcontrol.routing import kinds
 from callcontrol.routing.codes import problem
 from callcontrol.routing.kinds import did_you_mean
@@ -516,7 +517,7 @@ def _too_much(sizes: Mapping[str, int]) -> str:
     return f"a call can carry {sum(sizes.values())} bytes of values here ({each}); {LONGEST_VALUES} is the most"
 
 
-#: The longest progress that any step keeps; see ``hunt.py`` and ``steps/``.
+#: The longest progress that any step keeps, besides the chain of forwards; see ``hunt.py`` and ``steps/``.
 _PROGRESS = {"x": "999999", "a": 99, "u": 1999999999, "r": 999, "f": 1999999999, "o": "unreachable"}
 
 
@@ -553,6 +554,10 @@ def _overflow(routing: Routing, step: Step, stack: tuple[At, ...], values: Mappi
         more = min(spare, kinds.LONGEST_VALUE) if size == 0 else 0
         variables[name] = "x" * (size + more)
         spare -= more
+    progress: dict[str, object] = dict(_PROGRESS)
+    if any(person.forward for person in routing.people.values()):
+        del progress["a"]  # whoever follows a chain rings no stages
+        progress["w"] = "".join(f"{extension}n" for extension in sorted(routing.people, key=len)[-MOST_PEOPLE:])
     worst = state.State(
         company=routing.company,
         version="0" * 16,
@@ -562,11 +567,11 @@ def _overflow(routing: Routing, step: Step, stack: tuple[At, ...], values: Mappi
         flow=step.flow,
         step=step.name,
         stack=stack,
-        progress=dict(_PROGRESS),
+        progress=progress,
         language=max(routing.languages, key=len, default=""),
         variables=variables,
         ring_number=999,
-        talk=("999999", 1999999999, 999),
+        talk=("+99999999999999" if routing.outbound else "999999", 1999999999, 999),
     )
     try:
         state.encode(worst)
