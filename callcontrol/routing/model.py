@@ -45,10 +45,12 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A name that must exist.
+    """A name that must exist, or a number that is not the company's own: one that it rings (``outside``) or shows
+    (``shown``).
 
-    ``kind``: ``person group list hours switch queue flow step edge sound language number variable``.  ``flow``
-    and ``step`` say where it stands, if that is in a flow; an ``edge`` is looked up there first.
+    ``kind``: ``person group list hours switch queue flow step edge sound language number variable outside shown``.
+    ``flow`` and ``step`` say where it stands, if that is in a flow; an ``edge`` is looked up there first.
+    ``person`` is the extension in whose entry it stands.
     """
 
     kind: str
@@ -56,6 +58,7 @@ class Reference:
     place: Place = field(compare=False)
     flow: str | None = None
     step: str | None = None
+    person: str | None = None
 
     def __str__(self) -> str:
         return self.name
