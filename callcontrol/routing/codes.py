@@ -95,6 +95,7 @@ CODES: dict[str, str] = {
     "E504": "the values that a call can collect do not fit together",
     "E505": "there are no public holidays known for the country",
     "E506": "a person forwards to themselves, or to a mobile they do not have",
+    "E507": "what a rehearsal gives for a lookup is not what the step asks for",
     # ---------------------------------------------------------------------------------------- warnings
     "W501": "a step that no call reaches",
     "W502": "a flow that no call reaches",

@@ -255,3 +255,13 @@ class Routing:
         """The step, or None if this version has no such one."""
         found = self.flows.get(flow)
         return found.steps.get(step) if found else None
+
+
+def typed_by_callers(routing: Routing) -> frozenset[str]:
+    """The variables that callers type (``collect … into``): they may dial extensions only.
+
+    Read from the routing and not from the call, so that it holds in whatever way a value came to be there and
+    survives a takeover: a variable that any step collects counts as typed wherever it is used.
+    """
+    steps = (step for flow in routing.flows.values() for step in flow.steps.values())
+    return frozenset(step.values["into"] for step in steps if step.verb == "collect")
