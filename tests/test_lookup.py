@@ -13,7 +13,7 @@ from callcontrol.rehearse import rehearse
 from callcontrol.routing.load import load_text
 from callcontrol.routing.model import typed_by_callers
 from callcontrol.state import State
-from callcontrol.steps.lookup import address
+from callcontrol.steps.lookup import address, asked_hosts
 from tests.playbook import HEAD, Playbook, routing
 
 FLOW = """\
@@ -219,6 +219,17 @@ class TestRehearsals:
     def test_and_a_step_that_is_no_lookup(self) -> None:
         says = 't.yaml:28:3: E507 "it": "ask" is a collect, not a lookup: it is given nothing'
         assert load("ask: failed", "[ask]")[0] == [says]
+
+
+def test_the_hosts_that_a_company_asks_are_known_from_the_routing() -> None:
+    flow = """\
+main:
+  a: {lookup: "https://CRM.test:8443/{caller}", into: [x], then: b, otherwise: b}
+  b: {lookup: "http://other.test?y={x}", into: [y], then: c, otherwise: c}
+  c: {hangup: busy}
+"""
+    assert asked_hosts(routing(flow)) == {"crm.test", "other.test"}
+    assert asked_hosts(routing("main:\n  it: {hangup: busy}")) == frozenset()
 
 
 class TestTyped:

@@ -20,6 +20,7 @@ import marshmallow as ma
 from callcontrol.messages import LookedUp, Progress, Tell, Wait
 from callcontrol.messages import Lookup as Ask
 from callcontrol.routing import kinds
+from callcontrol.routing.model import Routing
 from callcontrol.steps.base import THEN, Run, Step, View
 from callcontrol.view import HOLE
 
@@ -118,3 +119,10 @@ def address(template: str, values: Mapping[str, str]) -> str | None:
 def _climbs(path: str) -> int:
     """How many parts of a path lead elsewhere (RFC 3986, section 5.2.4), as a server sees it that decodes first."""
     return sum(part in (".", "..") for part in re.split(r"[/\\]", path))
+
+
+def asked_hosts(routing: Routing) -> frozenset[str]:
+    """The hosts that a company's lookups ask, in small letters."""
+    steps = (step for flow in routing.flows.values() for step in flow.steps.values())
+    hosts = (urlsplit(step.values["lookup"]).hostname for step in steps if step.verb == "lookup")
+    return frozenset(host for host in hosts if host)
