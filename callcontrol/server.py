@@ -32,12 +32,14 @@ from callcontrol import wire
 from callcontrol.call import epilogue
 from callcontrol.esl import EslError, EslEvent
 from callcontrol.facts import FactFile, Shipper
+from callcontrol.lookups import Lookups
 from callcontrol.published import Published
 from callcontrol.ringing import CONTEXT, RESUME_EXTENSION, Line
 from callcontrol.routing.model import Routing
 from callcontrol.session import Session
 from callcontrol.settings import Settings, admits
 from callcontrol.state import State, StateError, decode
+from callcontrol.steps.lookup import asked_hosts
 from callcontrol.supervisor import heartbeat, process_name
 from callcontrol.switchboard import Switchboard
 from callcontrol.versions import VersionStore
@@ -75,6 +77,7 @@ class Controller:
         self.published = Published(self._store)
         self.facts = FactFile(settings.state / "facts", self.name)
         self.board = Switchboard(settings.redis, name=self.name)
+        self.lookups = Lookups(settings.config)
         self._shipper = Shipper(settings.state / "facts", self.facts, self.board)
         self._lines = [
             Line(address, settings.domain, self._ended_somewhere, self._knows_core)
@@ -92,6 +95,9 @@ class Controller:
     def serve(self, listener: socket.socket) -> None:
         """Accept calls until drained."""
         self.published.load()
+        asked = {routing.company: asked_hosts(routing) for routing in self.published.routings}
+        for stranger in self.lookups.secrets.strangers(asked):
+            self._log.warning("a secret is not used", why=stranger)
         self._shipper.start()
         for line in self._lines:
             line.start()

@@ -369,6 +369,8 @@ class Session:
         elif isinstance(command, m.Hangup):
             self._hung_up_by = "cordboard"
             out.append(wire.kill(self.id, wire.CAUSE_OF_REASON[command.reason]))
+        elif isinstance(command, m.Lookup):
+            self._controller.lookups.start(self.company, command, self.happened)
         elif isinstance(command, m.RingLeg):
             self._line.ring(self, self.id, self.company, command.leg, command.phone, command.seconds)
         elif isinstance(command, m.FindLeg):
