@@ -772,6 +772,29 @@ def _country(number: str) -> str | None:
     return phonenumbers.region_code_for_number(phonenumbers.parse(number, None))
 
 
+def given_lookups(whole: Whole) -> Iterator[Problem]:
+    """What a rehearsal gives for a lookup must be what a real one brings: every variable, and no other."""
+    for rehearsal in whole.routing.rehearsals:
+        number = whole.routing.numbers.get(rehearsal.called)
+        for name, answer in rehearsal.given.get("lookups", {}).items():
+            flow, slash, rest = name.partition("/")
+            step = whole.routing.step(flow, rest) if slash else whole.routing.step(number.flow if number else "", name)
+            if step is None:
+                continue  # a name of nothing is another check's
+            if step.verb != "lookup":
+                message = f"{quoted(name)} is a {step.verb}, not a lookup: it is given nothing"
+                yield problem("E509", rehearsal.place, f"{quoted(rehearsal.name)}: {message}")
+            elif isinstance(answer, Mapping):
+                wanted = step.values["into"]
+                missing = [variable for variable in wanted if variable not in answer]
+                more = [variable for variable in answer if variable not in wanted]
+                wrong = [f"lacks {', '.join(missing)}"] if missing else []
+                wrong += [f"has {', '.join(more)}, which the step does not ask for"] if more else []
+                if wrong:
+                    message = f"what is given for the lookup {quoted(name)} {' and '.join(wrong)}"
+                    yield problem("E509", rehearsal.place, f"{quoted(rehearsal.name)}: {message}")
+
+
 CHECKS: tuple[Check, ...] = (
     dangling_names,
     unreachable,
@@ -788,4 +811,5 @@ CHECKS: tuple[Check, ...] = (
     forward_circles,
     outside,
     caller_ids,
+    given_lookups,
 )

@@ -97,6 +97,7 @@ CODES: dict[str, str] = {
     "E506": "a person forwards to themselves, or to a mobile they do not have",
     "E507": "a number that may not be dialled from here",
     "E508": "people who always forward to each other, so that nobody would ever ring",
+    "E509": "what a rehearsal gives for a lookup is not what the step asks for",
     # ---------------------------------------------------------------------------------------- warnings
     "W501": "a step that no call reaches",
     "W502": "a flow that no call reaches",
