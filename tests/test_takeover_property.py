@@ -364,8 +364,8 @@ def flows(draw: st.DrawFn) -> str:
         step = draw(
             st.sampled_from(
                 [
-                    "{{menu: Press., keys: {{1: {0}, 2: {1}, 3: {2}}}, extensions: [302, team, 306], tries: 2, wait: 5s,"
-                    " then: {3}, otherwise: {0}}}",
+                    "{{menu: Press., keys: {{1: {0}, 2: {1}, 3: {2}}}, extensions: [302, team, 306], tries: 2,"
+                    " wait: 5s, then: {3}, otherwise: {0}}}",
                     "{{collect: Number?, digits: 2-4, into: x, tries: 2, then: {0}, otherwise: {1}}}",
                     "{{dial: 302, then: {0}, otherwise: {1}, busy: {2}}}",
                     "{{dial: 304, then: {0}, otherwise: {1}, busy: {2}}}",
