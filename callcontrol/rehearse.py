@@ -75,6 +75,7 @@ class Walk:
         press: Iterable[str] = (),
         phones: Mapping[str, str] | None = None,
         lookups: Mapping[str, str | Mapping[str, str]] | None = None,
+        switches: Mapping[str, str] | None = None,
     ) -> None:
         self._routing = routing
         self._now = at.replace(tzinfo=ZoneInfo(routing.timezone)).timestamp()
@@ -92,7 +93,15 @@ class Walk:
         self._done = False
         self._not_yet = ""
         self._visits: list[Visit] = []
-        self._call = Call(routing, call_id="rehearsal", caller=caller, called=called, now=self._now)
+        on = frozenset(name for name, state in (switches or {}).items() if state == "on")
+        self._call = Call(
+            routing,
+            call_id="rehearsal",
+            caller=caller,
+            called=called,
+            now=self._now,
+            switched_on=on.__contains__,
+        )
 
     def run(self) -> Journey:
         """Walk to the end."""
@@ -142,7 +151,8 @@ class Walk:
         elif isinstance(command, m.RingLeg):
             self._ring(command)
         elif isinstance(command, m.Join):
-            self._ends = {"talk": self._rung[command.leg].person}
+            phone = self._rung[command.leg]
+            self._ends = {"talk": phone.person or phone.address}
             self._done = True
         elif isinstance(command, m.Record):
             self._later(min(MESSAGE, command.seconds), m.RecordEnded(command.id, command.name, MESSAGE))
@@ -153,12 +163,14 @@ class Walk:
             self._done = True
 
     def _ring(self, command: m.RingLeg) -> None:
-        person = command.phone.person
-        result = self._phones.get(person)
+        person, address = command.phone.person, command.phone.address
+        result = self._phones.get(address, self._phones.get(person))
         if result is None:
+            whose = f"the phone of {person}" if address == person else f"the phone {address} of {person}"
+            key = f'"{address}"' if command.phone.outside else person
             raise _Question(
-                f"what does the phone of {person} do? Say it: given: {{phones: {{{person}: answers}}}}"
-                f" (or {', '.join(PHONES[1:])})"
+                f"what does {whose if person else f'the phone {address}'} do? Say it: "
+                f"given: {{phones: {{{key}: answers}}}} (or {', '.join(PHONES[1:])})"
             )
         self._rung[command.leg] = command.phone
         if result == "answers":
@@ -220,6 +232,7 @@ def rehearse(routing: Routing, rehearsal: Rehearsal) -> Result:
         press=rehearsal.press,
         phones=given.get("phones", {}),
         lookups=given.get("lookups", {}),
+        switches=given.get("switches", {}),
     )
     journey = walk.run()
     walked = _names(routing, rehearsal, journey)

@@ -30,6 +30,8 @@ from freeswitch.simulator import Switch
 
 ROOT = Path(__file__).parent.parent
 ROUTING = ROOT / "routing"
+#: The way out of the example company, as the stand-in switch knows it.
+TRUNKS = "trunks:\n  - {name: carrier-a, gateway: carrier-a}\n"
 
 
 def free_port() -> int:
@@ -47,6 +49,7 @@ class Rig:
     """One Redis, one server with ``processes`` controllers, one switch.
 
     ``clock``: the local time at which the server's calls begin, such as ``2026-11-23 10:00`` (Moscow).
+    ``config``: what cordboard.yaml says besides the switch.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Rig:
         redis_url: str | None = None,
         sounds: Mapping[str, float] | None = None,
         log: Path | None = None,
+        config: str = TRUNKS,
     ) -> None:
         self.directory = directory
         self.processes = processes
@@ -66,6 +70,7 @@ class Rig:
         self.spool = directory / "spool"
         self.log_path = log or directory / "server.log"
         self._routing = routing
+        self._config = config
         self._offset = 0.0
         self.set_clock(clock)
         password = secrets.token_hex(12)
@@ -101,7 +106,7 @@ class Rig:
         password.write_text(self._password)
         host, port = self.switch.esl_address
         (self.directory / "cordboard.yaml").write_text(
-            f"switches:\n  - {{name: switch1, host: {host}, port: {port}, password_file: esl.password}}\n"
+            f"switches:\n  - {{name: switch1, host: {host}, port: {port}, password_file: esl.password}}\n{self._config}"
         )
         self.start_server()
         return self

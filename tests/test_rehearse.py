@@ -27,9 +27,9 @@ flows:
 """
 
 
-def result(text: str, flows: str = FLOWS) -> tuple[str, str]:
+def result(text: str, flows: str = FLOWS, head: str = HEAD) -> tuple[str, str]:
     rehearsal = "\n".join("    " + line for line in text.strip().splitlines())
-    loaded = load_text(HEAD + flows + "rehearsals:\n  it:\n" + rehearsal + "\n", path="t.yaml", company="test")
+    loaded = load_text(head + flows + "rehearsals:\n  it:\n" + rehearsal + "\n", path="t.yaml", company="test")
     errors = [str(problem) for problem in loaded.problems if problem.severity == "error"]
     assert not errors, errors
     assert loaded.routing is not None
@@ -86,6 +86,38 @@ class TestVerdicts:
         flows += "    bye: {hangup: busy}\n"
         assert result(f"{CALL}}}\npath: [q]\nends: {{queue: sales}}", flows) == ("not yet", "needs queue")
         assert result(f"{CALL}}}\npath: [bye]", flows)[0] == "failed"
+
+
+class TestForwardsAndSwitches:
+    FLOWS = """\
+flows:
+  main:
+    clock: {hours: {shut: bye}, otherwise: anna}
+    anna: {dial: 301, ring: 30s, then: bye, otherwise: bye}
+    bye: {hangup: busy}
+"""
+    MOBILE = "+79161112233"
+    COMPANY = HEAD.replace(
+        '301: {name: Anna, email: anna@acme.test, phones: ["+79161112233"]}',
+        f'301: {{name: Anna, mobile: "{MOBILE}", forward: {{busy: mobile, otherwise: voicemail}}}}',
+    ).replace("hours:", 'outbound: {trunk: one}\nhours:\n  shut: {switch: "*21"}')
+
+    def rehearsed(self, given: str, ends: str) -> tuple[str, str]:
+        return result(f"{CALL}}}\ngiven: {given}\nends: {ends}", self.FLOWS, self.COMPANY)
+
+    def test_a_forward_rings_the_number_that_it_names(self) -> None:
+        given = f'{{phones: {{301: busy, "{self.MOBILE}": answers}}}}'
+        assert self.rehearsed(given, "{talk: 301}") == ("passed", "")
+
+    def test_a_message_by_forward_is_an_end(self) -> None:
+        assert self.rehearsed("{phones: {301: no_answer}}", "{voicemail: [301]}") == ("passed", "")
+
+    def test_what_one_person_does_counts_for_all_their_phones_unless_said(self) -> None:
+        assert self.rehearsed("{phones: {301: busy}}", "{voicemail: [301]}") == ("passed", "")
+
+    def test_a_switch_that_is_not_given_is_off(self) -> None:
+        assert self.rehearsed("{switches: {shut: on}}", "{hangup: busy}") == ("passed", "")
+        assert self.rehearsed("{phones: {301: answers}}", "{talk: 301}") == ("passed", "")
 
 
 class TestTold:

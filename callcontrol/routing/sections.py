@@ -343,9 +343,21 @@ class _SwitchName(kinds.NamedField):
 PHONE_RESULTS = ("answers", "busy", "no_answer", "unreachable", "declined")
 
 
+class _Telephone(kinds.Kind):
+    """A person's phones by their extension, or one number outside."""
+
+    kind = "telephone"
+    wants = "an extension, or a number"
+
+    def read(self, node: Tree) -> str:
+        if kinds.EXTENSION.fullmatch(self.text(node)):
+            return str(_EXTENSION.read(node))
+        return _NUMBER.number(node, self.text(node))
+
+
 class _Given(ma.Schema):
     phones = kinds.MapField(
-        kinds.ExtensionField(), kinds.ChoiceField(*PHONE_RESULTS), "a mapping of extensions to results"
+        _Telephone(), kinds.ChoiceField(*PHONE_RESULTS), "a mapping of extensions (or numbers outside) to results"
     )
     agents = kinds.MapField(
         kinds.ExtensionField(),
