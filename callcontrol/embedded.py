@@ -112,14 +112,17 @@ class EmbeddedRedis:
             )
 
     def _answers(self) -> bool:
-        """Whether the server is ours and past loading."""
+        """Whether the server is ours and past loading: it says where it lives while it loads, but not yet PONG."""
+        answer = b""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-                connection.sendall(b"CONFIG GET dir\r\n")
-                answer = connection.recv(4096)
+                connection.sendall(b"CONFIG GET dir\r\nPING\r\n")
+                while b"+PONG" not in answer and b"-LOADING" not in answer and (more := connection.recv(4096)):
+                    answer += more
         except OSError:
             return False
-        return answer.startswith(b"*2") and str(self._directory.resolve()).encode() in answer
+        ours = answer.startswith(b"*2") and str(self._directory.resolve()).encode() in answer
+        return ours and answer.endswith(b"+PONG\r\n")
 
 
 def server_binary() -> Path:

@@ -147,8 +147,8 @@ for i = 3, #ARGV, 2 do
         return ARGV[i]
     end
 end
-local known = redis.call('HGET', KEYS[1], leg)
-local entry = known or string.format('%.0f', now)
+local known = redis.call('HGET', KEYS[1], leg) or ''
+local entry = string.format('%.0f', now) .. string.match(known, '^%S*(.*)')
 local function keep(key)
     if redis.call('PTTL', key) < life then redis.call('PEXPIRE', key, life) end
 end
@@ -364,8 +364,7 @@ class Switchboard:
         answer: Mapping[bytes, bytes] | None = self._do(self._redis.hgetall, SWITCHES)
         if answer is None:
             return None
-        entries = ((name.decode(), entry.decode().partition(" ")) for name, entry in answer.items())
-        return {name: SwitchedOn(by, float(at)) for name, (at, _, by) in entries}
+        return {name.decode(): _switched_on(entry.decode()) for name, entry in answer.items()}
 
     def set_switch(self, company: str, name: str, on: bool, by: str) -> bool:
         """Put a day/night switch on or off for every controller; ``by`` says who did it (100 characters are kept).
@@ -396,6 +395,15 @@ class Switchboard:
 
 def _legs_of(switch: str) -> str:
     return f"cordboard:out-legs:{switch}"
+
+
+def _switched_on(entry: str) -> SwitchedOn:
+    """An entry of the day/night switches; one that somebody wrote by hand is on as well."""
+    at, _, by = entry.partition(" ")
+    try:
+        return SwitchedOn(by, float(at))
+    except ValueError:
+        return SwitchedOn(entry, 0.0)
 
 
 _Arguments = list[bytes | str | int]

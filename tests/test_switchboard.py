@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import socket
@@ -14,7 +15,16 @@ from typing import Any
 import pytest
 
 from callcontrol.embedded import EmbeddedRedis, EmbeddedRedisError
-from callcontrol.switchboard import CLAIM_SECONDS, ENDED_SECONDS, OFFSETS, STREAM, Shipped, Switchboard
+from callcontrol.switchboard import (
+    CLAIM_SECONDS,
+    ENDED_SECONDS,
+    OFFSETS,
+    STREAM,
+    Claimed,
+    Shipped,
+    Switchboard,
+    SwitchedOn,
+)
 
 Logs = list[MutableMapping[str, Any]]
 
@@ -234,7 +244,262 @@ def test_a_lease_ends_by_itself(board: Switchboard) -> None:
     assert board.lease("reconciler", "b", 30)
 
 
+# -------------------------------------------------------------------------------------------- calls outside
+
+CAPS = [("acme", 3), ("acme/301", 2), ("trunk/carrier-a", 9)]
+
+
+def counted(board: Switchboard, cap: str) -> list[str]:
+    return [leg.decode() for leg in board._redis.zrange(f"cordboard:out:{cap}", 0, -1)]
+
+
+def test_a_leg_counts_under_all_its_caps_or_under_none(board: Switchboard) -> None:
+    assert board.claim_out("leg-1", "switch1", CAPS, 60) == Claimed(True)
+    assert board.claim_out("leg-2", "switch1", CAPS, 60) == Claimed(True)
+    assert board.claim_out("leg-3", "switch1", CAPS, 60) == Claimed(False, "acme/301")
+    assert [counted(board, cap) for cap, _ in CAPS] == [["leg-1", "leg-2"]] * 3
+    other = [("acme", 3), ("acme/302", 2)]
+    assert board.claim_out("leg-3", "switch2", other, 60) == Claimed(True)
+    assert board.claim_out("leg-4", "switch2", other, 60) == Claimed(False, "acme")
+    assert counted(board, "acme/302") == ["leg-3"]
+    assert board.legs_out("switch1") == dict.fromkeys(("leg-1", "leg-2"), ("acme", "acme/301", "trunk/carrier-a"))
+    assert board.legs_out("switch2") == {"leg-3": ("acme", "acme/302")}
+
+
+def test_to_claim_again_for_the_same_leg_counts_it_once(board: Switchboard) -> None:
+    one = [("acme", 1)]
+    for _ in range(3):
+        assert board.claim_out("leg-1", "switch1", one, 60) == Claimed(True)
+    assert board.claim_out("leg-2", "switch1", one, 60) == Claimed(False, "acme")
+    assert board.legs_out("switch1") == {"leg-1": ("acme",)}
+
+
+def test_a_leg_that_has_ended_makes_room_however_often_that_is_heard(board: Switchboard) -> None:
+    for leg in ("leg-1", "leg-2"):
+        board.claim_out(leg, "switch1", CAPS, 60)
+    assert board.release_out("leg-1", "switch1") is True
+    assert board.release_out("leg-1", "switch1") is False
+    assert [counted(board, cap) for cap, _ in CAPS] == [["leg-2"]] * 3
+    assert board.claim_out("leg-3", "switch1", CAPS, 60) == Claimed(True)
+
+
+def test_a_leg_that_takes_another_trunk_gives_back_the_first(board: Switchboard) -> None:
+    board.claim_out("leg-1", "switch1", [("acme", 3), ("trunk/carrier-a", 1)], 60)
+    assert board.release_out("leg-1", "switch1", ["trunk/carrier-a"]) is True
+    assert board.claim_out("leg-1", "switch1", [("trunk/carrier-b", 1)], 60) == Claimed(True)
+    assert board.legs_out("switch1") == {"leg-1": ("acme", "trunk/carrier-b")}
+    assert counted(board, "trunk/carrier-a") == []
+    assert board.release_out("leg-1", "switch1") is True
+    assert counted(board, "acme") == counted(board, "trunk/carrier-b") == []
+    assert board.legs_out("switch1") == {}
+
+
+def test_the_beginning_of_a_caps_name_is_another_cap(board: Switchboard) -> None:
+    board.claim_out("leg-1", "switch1", [("acme/301", 1)], 60)
+    board.claim_out("leg-1", "switch1", [("acme", 1), ("acme/30", 1)], 60)
+    assert board.legs_out("switch1") == {"leg-1": ("acme/301", "acme", "acme/30")}
+
+
+def test_who_may_ring_without_a_cap_is_not_counted(board: Switchboard) -> None:
+    assert board.claim_out("leg-1", "switch1", [], 60) == Claimed(True)
+    assert board._redis.keys("cordboard:out*") == []
+
+
+def test_a_forgotten_leg_ends_by_itself_and_leaves_nothing_behind(board: Switchboard) -> None:
+    one = [("acme", 1)]
+    assert board.claim_out("leg-1", "switch1", one, 0.05) == Claimed(True)
+    while board.claim_out("leg-2", "switch1", one, 0.05) != Claimed(True):
+        pass
+    while board._redis.keys("cordboard:out*"):
+        pass
+
+
+def test_a_short_claim_does_not_shorten_a_long_one(board: Switchboard) -> None:
+    board.claim_out("leg-1", "switch1", [("acme", 9)], 3600)
+    board.claim_out("leg-2", "switch1", [("acme", 9)], 1)
+    seconds, micros = board._redis.time()
+    now = seconds * 1000 + micros / 1000
+    assert now + 3_590_000 < board._redis.zscore("cordboard:out:acme", "leg-1") <= now + 3_600_000
+    assert board._redis.zscore("cordboard:out:acme", "leg-2") <= now + 1000
+    for key in ("cordboard:out:acme", "cordboard:out-legs:switch1"):
+        assert 3_590_000 < board._redis.pttl(key) <= 3_600_000
+
+
+def test_a_lowered_cap_holds_at_once_and_keeps_whoever_is_in(board: Switchboard) -> None:
+    for i in range(5):
+        board.claim_out(f"leg-{i}", "switch1", [("acme", 5)], 60)
+    assert board.claim_out("leg-9", "switch1", [("acme", 3)], 60) == Claimed(False, "acme")
+    assert board.claim_out("leg-0", "switch1", [("acme", 3)], 60) == Claimed(True)
+    assert len(counted(board, "acme")) == 5
+
+
+def test_a_reconciler_is_told_only_of_legs_that_the_switch_must_know_by_now(board: Switchboard) -> None:
+    board.claim_out("leg-1", "switch1", [("acme", 9)], 60)
+    assert board.legs_out("switch1", older=30) == {}
+    while not board.legs_out("switch1", older=0.02):
+        pass
+    board.claim_out("leg-1", "switch1", [("acme", 9)], 60)  # and is rung again
+    assert board.legs_out("switch1", older=0.02) == {}
+    assert board.legs_out("switch2") == {}
+
+
+def test_eight_processes_that_claim_at_once_never_exceed_a_cap(board: Switchboard, redis_url: str) -> None:
+    lock, start = threading.Lock(), threading.Barrier(8)
+    now, most, refused, wrong = {"acme": 0, "acme/0": 0, "acme/1": 0}, {"acme": 5, "acme/0": 3, "acme/1": 3}, [0], [0]
+
+    def work(number: int) -> None:
+        own = Switchboard(redis_url, name=f"process-{number}")
+        names = ("acme", f"acme/{number % 2}")
+        start.wait(30)
+        for i in range(60):
+            leg = f"leg-{number}-{i}"
+            claimed = own.claim_out(leg, "switch1", [(name, most[name]) for name in names], 60)
+            with lock:
+                if claimed != Claimed(True):
+                    refused[0] += 1
+                    continue
+                for name in names:
+                    now[name] += 1
+                    wrong[0] += now[name] > most[name]
+            if i % 3:  # its answer was lost, so it asks again
+                own.claim_out(leg, "switch1", [(name, most[name]) for name in names], 60)
+            with lock:
+                for name in names:
+                    now[name] -= 1
+            own.release_out(leg, "switch1")
+        own.close()
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert wrong == [0]
+    assert 0 < refused[0] < 480
+    assert now == {"acme": 0, "acme/0": 0, "acme/1": 0}
+    assert board._redis.keys("cordboard:out*") == []
+
+
+# ------------------------------------------------------------------------------------ day/night switches
+
+
+def test_a_switch_is_on_for_everybody_until_it_is_put_off(board: Switchboard, redis_url: str) -> None:
+    other = Switchboard(redis_url, name="other")
+    before = board._redis.time()[0]
+    assert board.set_switch("acme", "shut", True, "301")
+    assert board.set_switch("other-co", "shut", True, "the web: Anna Petrova é")
+    found = other.switches()
+    assert found is not None
+    assert {name: on.by for name, on in found.items()} == {
+        "acme/shut": "301",
+        "other-co/shut": "the web: Anna Petrova é",
+    }
+    assert all(before <= on.at <= board._redis.time()[0] + 1 for on in found.values())
+    assert other.set_switch("acme", "shut", False, "302")
+    assert other.set_switch("acme", "shut", False, "302")
+    assert list(board.switches() or ()) == ["other-co/shut"]
+    other.close()
+
+
+def test_who_did_it_may_be_any_text(board: Switchboard) -> None:
+    assert board.set_switch("acme", "shut", True, "\ud800" + "x" * 1000)
+    assert [on.by for on in (board.switches() or {}).values()] == ["?" + "x" * 99]
+    board._redis.hset("cordboard:switches", "acme/lunch", "by hand")
+    assert (board.switches() or {})["acme/lunch"] == SwitchedOn("by hand", 0.0)
+
+
 # ------------------------------------------------------------------------------------------- Redis is away
+
+
+class Forgetful:
+    """A way to Redis on which, once ``losing``, what is asked is done, and the answer is lost with the connection."""
+
+    def __init__(self, url: str) -> None:
+        host, port = url.removeprefix("redis://").partition("/")[0].split(":")
+        self._server = (host, int(port))
+        self.losing = False
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        self._threads = [threading.Thread(target=self._run)]
+        self._threads[0].start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(self._server)
+            for one in (self._asked, self._answered):
+                self._threads.append(threading.Thread(target=one, args=(client, server)))
+                self._threads[-1].start()
+
+    def _asked(self, client: socket.socket, server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := client.recv(65536):
+                server.sendall(data)
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)
+
+    def _answered(self, client: socket.socket, server: socket.socket) -> None:
+        with contextlib.suppress(OSError), client, server:
+            while (data := server.recv(65536)) and not self.losing:
+                client.sendall(data)
+            client.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join()
+
+
+@pytest.fixture
+def forgetful(redis_url: str) -> Iterator[Forgetful]:
+    way = Forgetful(redis_url)
+    yield way
+    way.close()
+
+
+def test_a_claim_that_was_made_although_its_answer_was_lost_is_one_claim(
+    board: Switchboard, forgetful: Forgetful
+) -> None:
+    one = [("acme", 1)]
+    own = Switchboard(forgetful.url, name="own")
+    assert own.claim_out("leg-0", "switch1", one, 60) == Claimed(True)
+    assert own.release_out("leg-0", "switch1") is True
+    assert own.set_switch("acme", "lunch", True, "301") is True
+    forgetful.losing = True
+    assert own.claim_out("leg-1", "switch1", one, 60) is None
+    assert counted(board, "acme") == ["leg-1"]
+    forgetful.losing = False
+    assert own.claim_out("leg-1", "switch1", one, 60) == Claimed(True)
+    assert own.claim_out("leg-2", "switch1", one, 60) == Claimed(False, "acme")
+    forgetful.losing = True
+    assert own.release_out("leg-1", "switch1") is None
+    assert counted(board, "acme") == []
+    forgetful.losing = False
+    assert own.release_out("leg-1", "switch1") is False
+    forgetful.losing = True
+    assert own.set_switch("acme", "shut", True, "301") is False
+    assert sorted(board.switches() or ()) == ["acme/lunch", "acme/shut"]
+    own.close()
+
+
+def test_caps_and_switches_outlive_a_killed_redis(own_redis: EmbeddedRedis) -> None:
+    board = Switchboard(own_redis.url, name="test")
+    board._redis.config_set("appendfsync", "always")  # else a write may wait while the disk is busy with another
+    assert board.claim_out("leg-1", "switch1", [("acme", 1)], 60) == Claimed(True)
+    assert board.set_switch("acme", "shut", True, "301")
+    own_redis.kill()
+    assert board.claim_out("leg-2", "switch1", [("acme", 1)], 60) is None
+    assert board.release_out("leg-1", "switch1") is None
+    assert board.set_switch("acme", "shut", False, "301") is False
+    own_redis.start()
+    assert board.claim_out("leg-2", "switch1", [("acme", 1)], 60) == Claimed(False, "acme")
+    assert board.claim_out("leg-1", "switch1", [("acme", 1)], 60) == Claimed(True)
+    assert list(board.switches() or ()) == ["acme/shut"]
+    board.close()
 
 
 def ask_everything(board: Switchboard) -> list[Any]:
@@ -245,10 +510,16 @@ def ask_everything(board: Switchboard) -> list[Any]:
         board.live_calls("switch1"),
         board.lease("x", "a", 1),
         board.release("x", "a"),
+        board.claim_out("leg-1", "switch1", [("acme", 1)], 1),
+        board.release_out("leg-1", "switch1"),
+        board.legs_out("switch1"),
+        board.switches(),
+        board.set_switch("acme", "shut", True, "301"),
+        board.set_switch("acme", "shut", False, "301"),
     ]
 
 
-NOBODY: list[Any] = [None, None, None, {}, False, False]
+NOBODY: list[Any] = [None, None, None, {}, False, False, None, None, None, None, False, False]
 
 
 def test_while_redis_is_away_every_answer_is_a_value_and_the_log_says_it_once(
