@@ -159,9 +159,10 @@ def result_of(cause: str) -> str:
 
 
 #: Causes by which an outside leg's trunk did not take the call, so that the next trunk may.  Any other cause is the
-#: number's own answer (486, 600 ``USER_BUSY``; 404 ``UNALLOCATED_NUMBER``; 410 ``NUMBER_CHANGED``; 403, 603
+#: number's own answer (486, 600 ``USER_BUSY``; 404 ``UNALLOCATED_NUMBER``; 410 ``NUMBER_CHANGED``; 603
 #: ``CALL_REJECTED``; 480 ``NO_USER_RESPONSE``; 484 ``INVALID_NUMBER_FORMAT``; it rang: ``NO_ANSWER``): the next trunk
-#: would only ring the same telephone again.  Status codes: ``sofia_glue_sip_cause_to_freeswitch``.
+#: would only ring the same telephone again.  Status codes: ``sofia_glue_sip_cause_to_freeswitch``.  See
+#: :func:`trunk_failed` for what the cause does not tell.
 TRUNK_FAILED: Final = frozenset(
     {
         "GATEWAY_DOWN",  # its ping or its registration fails (mod_sofia, sofia_outgoing_channel)
@@ -182,6 +183,19 @@ TRUNK_FAILED: Final = frozenset(
         "REQUESTED_CHAN_UNAVAIL",  # 300 to 305: a redirect that is not followed
     }
 )
+#: A trunk that refuses *us*: no credit, a caller ID that is not ours, a wrong password.  The switch says CALL_REJECTED.
+_REFUSED_US: Final = frozenset({"sip:401", "sip:402", "sip:403", "sip:407"})
+
+
+def trunk_failed(cause: str, sip: str = "") -> bool:
+    """Whether the trunk did not take the call, so that the next one may.
+
+    ``sip`` is ``variable_proto_specific_hangup_cause`` of the leg's ``CHANNEL_HANGUP_COMPLETE``, which comes 20 to
+    40 ms before its ``-ERR``: the switch says ``CALL_REJECTED`` for 403 (the trunk refuses us) as for 603 (the person
+    does).
+    """
+    return cause in TRUNK_FAILED or sip in _REFUSED_US
+
 
 #: Events that a controller may ask for (``switch_event.c`` ``EVENT_NAMES``, those of a call and of a job).
 EVENTS: Final = frozenset(

@@ -17,7 +17,20 @@ from gevent.queue import Empty, Queue
 from gevent.server import StreamServer
 from gevent.socket import create_connection
 
-from freeswitch.simulator import Answers, Busy, Caller, NeverAnswers, Rejects, Switch, Unregistered, shipped_dialplan
+from freeswitch.simulator import (
+    Answers,
+    Behaviour,
+    Busy,
+    Caller,
+    NeverAnswers,
+    Phone,
+    Refuses,
+    Rejects,
+    Silent,
+    Switch,
+    Unregistered,
+    shipped_dialplan,
+)
 from freeswitch.simulator.channel import words
 from freeswitch.simulator.encoder import quote
 from freeswitch.simulator.media import find_sounds
@@ -340,6 +353,257 @@ def test_a_job_is_told_to_every_connection_that_subscribed(switch: Switch) -> No
     assert two.event("BACKGROUND_JOB")["Job-Command"] == "status"
     assert none.api("uuid_exists nobody") == "false"
     assert "BACKGROUND_JOB" not in none.names()
+
+
+# -- outside ----------------------------------------------------------------------------------------------
+
+MOBILE = "+79161112233"
+SCREENED = "cordboard_screen XML cordboard_screen"
+
+
+def outside(switch: Switch, behaviour: Behaviour, **more: str) -> Phone:
+    switch.gateway("carrier-a")
+    return switch.outside(MOBILE, behaviour, **more)
+
+
+def ring_outside(
+    watch: Connection,
+    variables: str = "",
+    then: str = "&park()",
+    *,
+    gateway: str = "carrier-a",
+    number: str = MOBILE,
+    leg: str = "leg-0001",
+) -> str:
+    known = f"origination_uuid={leg},originate_timeout=20,cordboard_call=c-1"
+    dialled = f"{{{known}{variables and ',' + variables}}}sofia/gateway/{gateway}/{number}"
+    return watch.job(f"originate {dialled} {then}", leg)
+
+
+def told(phone: Phone, what: str) -> list[str]:
+    return [entry.detail for entry in phone.history if entry.what == what]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "result"),
+    [
+        (Answers(after=0.2), "+OK leg-0001\n"),
+        (Busy(), "-ERR USER_BUSY\n"),
+        (Rejects(), "-ERR CALL_REJECTED\n"),
+        (NeverAnswers(), "-ERR NO_ANSWER\n"),
+        (Unregistered(), "-ERR NO_USER_RESPONSE\n"),
+        (Refuses(403), "-ERR CALL_REJECTED\n"),
+        (Refuses(503), "-ERR NORMAL_TEMPORARY_FAILURE\n"),
+    ],
+)
+def test_an_outside_phone_does_as_a_phone_of_ours(switch: Switch, behaviour: Behaviour, result: str) -> None:
+    outside(switch, behaviour)
+    assert ring_outside(inbound(switch, "event plain BACKGROUND_JOB")) == result
+
+
+def test_an_outside_phone_is_found_by_its_number_exactly_as_the_trunk_is_sent_it(switch: Switch) -> None:
+    outside(switch, Answers(after=0.1))
+    watch = inbound(switch, "event plain BACKGROUND_JOB")
+    assert ring_outside(watch, number="89161112233") == "-ERR UNALLOCATED_NUMBER\n"
+    assert ring_outside(watch) == "+OK leg-0001\n"
+
+
+def test_a_number_may_be_known_to_one_gateway_only(switch: Switch) -> None:
+    switch.gateway("carrier-b")
+    outside(switch, Answers(after=0.1), gateway="carrier-b")
+    watch = inbound(switch, "event plain BACKGROUND_JOB")
+    assert ring_outside(watch) == "-ERR UNALLOCATED_NUMBER\n"
+    assert ring_outside(watch, gateway="carrier-b") == "+OK leg-0001\n"
+    assert [entry.detail for entry in switch.gateway("carrier-a").history] == [MOBILE]
+
+
+def test_a_gateway_may_be_unknown_down_or_refuse_every_call(switch: Switch) -> None:
+    watch = inbound(switch, "event plain BACKGROUND_JOB CHANNEL_HANGUP_COMPLETE")
+    assert ring_outside(watch) == "-ERR INVALID_GATEWAY\n"
+    phone = outside(switch, Answers(after=0.1))
+    switch.gateway("carrier-a", up=False)
+    assert ring_outside(watch) == "-ERR GATEWAY_DOWN\n"
+    switch.gateway("carrier-a", behaviour=Refuses(403))
+    assert ring_outside(watch) == "-ERR CALL_REJECTED\n"
+    ended = next(each for each in watch.seen if each.get("Event-Name") == "CHANNEL_HANGUP_COMPLETE")
+    assert ended["variable_proto_specific_hangup_cause"] == "sip:403"
+    assert ended["variable_sip_gateway_name"] == "carrier-a"
+    assert phone.history == []
+
+
+def test_a_carrier_that_says_nothing_is_given_up_after_five_seconds(switch: Switch) -> None:
+    switch.gateway("carrier-a", behaviour=Silent())
+    begun = switch.clock()
+    assert ring_outside(inbound(switch, "event plain BACKGROUND_JOB")) == "-ERR RECOVERY_ON_TIMER_EXPIRE\n"
+    assert 4.5 <= switch.clock() - begun <= 9.0
+
+
+def test_a_phone_remembers_the_number_and_the_name_that_it_showed(switch: Switch) -> None:
+    phone = outside(switch, Busy())
+    watch = inbound(switch, "event plain BACKGROUND_JOB")
+    ring_outside(watch, "origination_caller_id_number=+74951234567")
+    ring_outside(watch, "origination_caller_id_number=301,origination_caller_id_name='Anna P.'")
+    assert told(phone, "rings") == ["+74951234567", "301 Anna P."]
+
+
+def test_a_scheduled_hangup_ends_the_talk_and_the_caller_comes_back(switch: Switch, controllers: Controllers) -> None:
+    outside(switch, Answers(after=0.1))
+    caller = switch.call("+74950000001", "+74951234567")
+    call, _ = controllers.take()
+    call.execute("answer")
+    call.event("CHANNEL_EXECUTE_COMPLETE", Application="answer")
+    watch = inbound(switch, "event plain BACKGROUND_JOB CHANNEL_HANGUP_COMPLETE")
+    assert ring_outside(watch, "", "'sched_hangup:+4,set:cordboard_ready=true,park' inline") == "+OK leg-0001\n"
+    watch.api(f"uuid_setvar {caller.uuid} transfer_after_bridge cordboard_resume:XML:cordboard")
+    watch.api(f"uuid_setvar {caller.uuid} socket_resume false")
+    watch.job(f"uuid_bridge {caller.uuid} leg-0001", "join")
+    assert watch.event("CHANNEL_HANGUP_COMPLETE", Unique_ID="leg-0001")["Hangup-Cause"] == "ALLOTTED_TIMEOUT"
+    _, channel = controllers.take()
+    assert channel["Caller-Destination-Number"] == "cordboard_resume"
+
+
+# -- screening --------------------------------------------------------------------------------------------
+
+ABOUT_LEGS = "event plain BACKGROUND_JOB DTMF CHANNEL_PARK CHANNEL_HANGUP_COMPLETE CUSTOM cordboard::ready"
+
+
+@pytest.mark.parametrize("waits", [0.5, 2.5, 5.0], ids=["the whisper", "the question", "the silence after it"])
+def test_key_1_makes_a_leg_ready_during(switch: Switch, waits: float) -> None:
+    switch.sounds |= {"who.wav": 2.0, "press.wav": 1.0}
+    outside(switch, Answers(after=0.1, presses="1", waits=waits))
+    watch = inbound(switch, ABOUT_LEGS)
+    assert ring_outside(watch, "cordboard_confirm=/s/who.wav!/s/press.wav", SCREENED) == "+OK leg-0001\n"
+    assert watch.api("uuid_getvar leg-0001 cordboard_ready") == "_undef_"
+    ready = watch.event("CUSTOM")
+    assert ready["Event-Subclass"] == "cordboard::ready"
+    assert (ready["Unique-ID"], ready["variable_cordboard_call"]) == ("leg-0001", "c-1")
+    assert "variable_cordboard_confirm" not in ready
+    assert watch.api("uuid_getvar leg-0001 cordboard_ready") == "true"
+
+
+@pytest.mark.parametrize(("presses", "cause"), [("2", "CALL_REJECTED"), ("#", "CALL_REJECTED"), ("", "NO_ANSWER")])
+def test_another_key_and_no_key_end_a_screened_leg(switch: Switch, presses: str, cause: str) -> None:
+    switch.sounds["press.wav"] = 0.5
+    phone = outside(switch, Answers(after=0.1, presses=presses))
+    watch = inbound(switch, ABOUT_LEGS)
+    ring_outside(watch, "cordboard_confirm=/s/press.wav", SCREENED)
+    assert watch.event("CHANNEL_HANGUP_COMPLETE")["Hangup-Cause"] == cause
+    assert told(phone, "hears").count("press.wav") == (1 if presses else 3)
+    assert "CUSTOM" not in watch.names()
+
+
+def test_screening_takes_no_longer_than_fifteen_seconds(switch: Switch) -> None:
+    switch.sounds["press.wav"] = 9.0
+    phone = outside(switch, Answers(after=0.1))
+    watch = inbound(switch, ABOUT_LEGS)
+    begun = switch.clock()
+    ring_outside(watch, "cordboard_confirm=/s/press.wav", SCREENED)
+    assert watch.event("CHANNEL_HANGUP_COMPLETE")["Hangup-Cause"] == "NO_ANSWER"
+    assert switch.clock() - begun < 20.0
+    assert told(phone, "hears").count("press.wav") == 2
+
+
+def test_a_whisper_is_heard_to_its_end_and_a_missing_one_costs_nothing(switch: Switch) -> None:
+    switch.sounds["who.wav"] = 2.0
+    phone = outside(switch, Answers(after=0.1, presses="*"))
+    watch = inbound(switch, ABOUT_LEGS)
+    begun = switch.clock()
+    ring_outside(watch, "cordboard_whisper=/s/who.wav,park_timeout=1:LOSE_RACE", SCREENED)
+    watch.event("CUSTOM")
+    assert switch.clock() - begun >= 2.0
+    assert watch.event("CHANNEL_HANGUP_COMPLETE")["Hangup-Cause"] == "LOSE_RACE"
+    ring_outside(watch, "cordboard_whisper=/s/missing.wav", SCREENED, leg="leg-0002")
+    assert watch.event("CUSTOM")["Unique-ID"] == "leg-0002"
+    assert told(phone, "hears") == ["who.wav"]
+
+
+def test_a_missing_question_leaves_a_tone(switch: Switch) -> None:
+    phone = outside(switch, Answers(after=0.1, presses="1"))
+    watch = inbound(switch, ABOUT_LEGS)
+    ring_outside(watch, "cordboard_confirm=/s/missing.wav", SCREENED)
+    watch.event("CUSTOM")
+    assert told(phone, "hears") == ["tone"]
+
+
+def test_a_list_of_variables_may_be_separated_by_another_character_than_commas(switch: Switch) -> None:
+    phone = outside(switch, Answers(after=0.1))
+    watch = inbound(switch, ABOUT_LEGS)
+    pairs = "^^~origination_uuid=leg-0001~cordboard_call=c-1~cordboard_confirm=tone_stream://%(900,0,400);loops=1"
+    assert watch.job(f"originate {{{pairs}}}sofia/gateway/carrier-a/{MOBILE} {SCREENED}", "j1") == "+OK leg-0001\n"
+    switch.wait(lambda: told(phone, "hears") == ["tone", "tone"])
+
+
+def test_only_a_leg_of_a_call_gets_into_the_screening(switch: Switch, controllers: Controllers) -> None:
+    outside(switch, Answers(after=0.1))
+    watch = inbound(switch, ABOUT_LEGS)
+    watch.send(f"bgapi originate sofia/gateway/carrier-a/{MOBILE} {SCREENED}")
+    assert watch.event("CHANNEL_HANGUP_COMPLETE")["Hangup-Cause"] == "UNALLOCATED_NUMBER"
+    for dialled in ("cordboard_screen", "cordboard_told"):
+        caller = switch.call("+74950000001", dialled)
+        caller.wait("ended")
+        assert caller.hangup_cause == "UNALLOCATED_NUMBER"
+    caller = switch.call("+74950000001", "+74951234567")
+    controllers.take()
+    watch.api(f"uuid_setvar {caller.uuid} cordboard_call c-1")
+    watch.api(f"uuid_transfer {caller.uuid} cordboard_told XML cordboard_screen")
+    caller.wait("ended")
+    assert "CUSTOM" not in watch.names()
+
+
+def test_custom_events_reach_those_who_named_their_subclass(switch: Switch) -> None:
+    outside(switch, Answers(after=0.1))
+    named = inbound(switch, "event plain CHANNEL_PARK CUSTOM other::one cordboard::ready")
+    everything = inbound(switch, "event plain ALL")
+    deaf = [
+        inbound(switch, "event plain CHANNEL_PARK CUSTOM other::one"),
+        inbound(switch, "event plain CHANNEL_PARK CUSTOM"),
+        inbound(switch, "event plain CHANNEL_PARK CUSTOM cordboard::ready", "nixevent CUSTOM cordboard::ready"),
+    ]
+    watch = inbound(switch, "event plain BACKGROUND_JOB")
+    ring_outside(watch, "cordboard_whisper=/s/missing.wav", SCREENED)
+    for each in (named, everything):
+        each.event("CUSTOM", Event_Subclass="cordboard::ready")
+    for each in deaf:
+        each.event("CHANNEL_PARK")
+        assert "CUSTOM" not in each.names()
+
+
+# -- phones of the directory ------------------------------------------------------------------------------
+
+
+def test_a_phone_that_calls_is_known_by_its_password_and_not_by_what_it_says(
+    switch: Switch, controllers: Controllers
+) -> None:
+    switch.call("303", "302", name="Kate", company="acme", extension="301")
+    _, channel = controllers.take()
+    known = {name: channel[f"variable_{name}"] for name in ("cordboard_company", "cordboard_extension", "user_name")}
+    assert known == {"cordboard_company": "acme", "cordboard_extension": "301", "user_name": "301"}
+    assert channel["variable_domain_name"] == channel["variable_sip_auth_realm"] == "acme.cordboard.test"
+    assert channel["Caller-Caller-ID-Number"] == "303"
+    assert channel["Event-Name"] == "CHANNEL_DATA"
+    assert channel["variable_Event-Name"] == "REQUEST_PARAMS"  # FreeSWITCH's own, and no event's name
+    assert "variable_sip_acl_authed_by" not in channel
+
+
+def test_a_carriers_call_has_no_company(switch: Switch, controllers: Controllers) -> None:
+    switch.call("+74950000001", "+74951234567")
+    _, channel = controllers.take()
+    assert channel["variable_sip_acl_authed_by"] == "trunks"
+    assert "variable_cordboard_company" not in channel
+
+
+def test_a_flushed_phone_is_registered_no_longer(switch: Switch) -> None:
+    switch.phone("301", Answers())
+    switch.phone("302", Answers())
+    watch = inbound(switch)
+    assert watch.api("reloadxml") == "+OK [Success]\n"
+    flushed = watch.api("sofia profile internal flush_inbound_reg 301@acme.cordboard.test")
+    assert flushed == "+OK flushing all registrations matching specified call_id\n"
+    assert isinstance(switch.phone("301").behaviour, Unregistered)
+    assert watch.api("sofia profile other flush_inbound_reg") == "Invalid Profile [other]"
+    assert isinstance(switch.phone("302").behaviour, Answers)
+    assert watch.api("sofia profile internal flush_inbound_reg") == "+OK flushing all registrations\n"
+    assert isinstance(switch.phone("302").behaviour, Unregistered)
 
 
 # -- the API ----------------------------------------------------------------------------------------------

@@ -362,6 +362,22 @@ def test_what_a_number_itself_answers_never_leads_to_the_next_trunk() -> None:
     assert {wire.result_of(cause) for cause in wire.TRUNK_FAILED} == {"unreachable"}
 
 
+@pytest.mark.parametrize(
+    ("cause", "sip", "failed"),
+    [
+        ("NORMAL_TEMPORARY_FAILURE", "sip:503", True),
+        ("GATEWAY_DOWN", "", True),
+        ("CALL_REJECTED", "sip:403", True),
+        ("CALL_REJECTED", "sip:603", False),
+        ("CALL_REJECTED", "", False),
+        ("USER_BUSY", "sip:486", False),
+        ("NO_ANSWER", "", False),
+    ],
+)
+def test_a_trunk_that_refuses_us_is_told_from_a_person_who_declines(cause: str, sip: str, failed: bool) -> None:
+    assert wire.trunk_failed(cause, sip) is failed
+
+
 @pytest.mark.parametrize("seconds", [0, -1, 601, 1.5, True, "5"])
 def test_a_ring_time_is_a_sane_number_of_seconds(seconds: object) -> None:
     with pytest.raises(Refused):

@@ -153,6 +153,10 @@ class Watch:
         """The body of the answer to one API command."""
         return self._ask(f"api {command}").body
 
+    def command(self, command: str) -> str:
+        """The reply to a command of the connection itself, ``bgapi`` for one."""
+        return self._ask(command).get("Reply-Text", "")
+
     def wait(self, what: str, match: Callable[[Event], object], patience: float = PATIENCE) -> Event:
         """The first event, old or new, that matches.  Raises Missing and tells what came."""
         seen = 0

@@ -165,6 +165,9 @@ def test_a_call_from_the_carrier_is_offered_to_a_controller_as_it_was_dialled(sw
     [
         "cordboard_again",
         "cordboard_resume",
+        "cordboard_screen",
+        "cordboard_asked",
+        "cordboard_told",
         "301%0A",
         "$%7Bsystem%20touch%20/tmp/cordboard-was-here%7D",
         "301,302",
