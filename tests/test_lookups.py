@@ -230,6 +230,19 @@ class TestSize:
         body = b'{"manager": "301"}' + b" " * 64 * 1024
         assert bench.ask(framed(body)).why.startswith("its answer is larger than 64 kB")
 
+    def test_nor_is_the_rest_of_one_awaited_that_says_how_large_it_is(self, bench: Bench) -> None:
+        def promises(sock: socket.socket, service: Service) -> None:
+            service.read(sock)
+            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 65537\r\n\r\n{")
+            service.closing.wait(AGES)
+
+        assert bench.ask(promises).why.startswith("its answer is larger than 64 kB")
+
+    def test_what_stands_between_the_pieces_counts_too(self, bench: Bench) -> None:
+        padded = b"".join(b"1;x=" + b"x" * 10_000 + b"\r\n \r\n" for _ in range(30))
+        told = chunks(b'{"manager": "301"}').removesuffix(b"0\r\n\r\n") + padded + b"0\r\n\r\n"
+        assert bench.ask(told).why.startswith("its answer is larger than 64 kB")
+
     def test_an_answer_without_end_is_not_read_to_it(self, bench: Bench) -> None:
         sent = 0
 
