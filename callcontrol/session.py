@@ -24,6 +24,7 @@ from callcontrol import messages as m
 from callcontrol import wire
 from callcontrol.call import Call, Life
 from callcontrol.esl import EslError, EslEvent, Outbound, Reply
+from callcontrol.published import NOBODY
 from callcontrol.ringing import CONTEXT, RESUME_EXTENSION
 from callcontrol.state import State, StateError, decode
 
@@ -95,6 +96,7 @@ class Session:
         self._call: Call | None = None
         self.id = ""
         self.company = ""
+        self._routing = NOBODY
         self._n = 0
         self._queue: deque[m.Event] = deque()
         self._busy = False
@@ -162,6 +164,7 @@ class Session:
         taken = self._checkpoint(text)
         routing, number = self._controller.routing_for(called, taken)
         self.company = routing.company
+        self._routing = routing
         self._log = self._log.bind(company=routing.company) if routing.company else self._log
         self._call = Call(
             routing,
@@ -349,10 +352,13 @@ class Session:
         elif isinstance(command, m.RingBack):
             out.append(wire.execute(wire.App.RING_READY))
         elif isinstance(command, m.Play):
-            self._set_terminators("any" if command.bargein else "none", out)
-            sound = self._controller.sound(self.company, command.sound, loop=command.loop)
+            sound = self._controller.sound(self._routing, command.sound)
             if isinstance(command.sound, m.Speech):
                 self._log.info("says", text=command.sound.text, step=self._where)
+            if sound is None:  # as if the switch had not found it
+                self._queue.append(m.PlayEnded(command.id, missing=True))
+                return
+            self._set_terminators("any" if command.bargein else "none", out)
             if command.loop:  # it will be stopped: see _stop
                 out.append(wire.event_plain(_BEGIN))
             out.append(wire.execute(wire.App.PLAYBACK, sound, f"play-{self._token}-{command.id}"))

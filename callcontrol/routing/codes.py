@@ -44,6 +44,9 @@ CODES: dict[str, str] = {
     "E211": "the number is not among the company's numbers",
     "E212": "there is no switch of this name",
     "E213": "a variable that nothing sets on the way here",
+    "E214": "a variable in speech whose value cannot be spoken",
+    "E215": "a sound file that cannot be played",
+    "E216": "there is no voice for a language",
     # ----------------------------------------------------------------------------- values and options
     "E301": "a section or option that does not exist",
     "E302": "a required option is missing",
@@ -101,6 +104,7 @@ CODES: dict[str, str] = {
     "W503": "steps that lead only to each other: the caller can only hang up",
     "W504": "an extension that is a national emergency number",
     "W505": "a telephone number that does not look valid in its country",
+    "W506": "a text that its voice could not say",
 }
 
 
