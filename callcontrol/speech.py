@@ -330,15 +330,15 @@ class Renderer:
                 process.stdin.write(json.dumps(request).encode() + b"\n")
                 process.stdin.flush()
             return dict(json.loads(self._line(process, time.monotonic() + seconds)))
+        except TimeoutError:  # an OSError, as it happens
+            self.close()
+            raise VoiceDied(f"it took longer than {seconds:.0f} s") from None
         except (OSError, EOFError, ValueError):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(1)
             status = process.returncode
             self.close()
             raise VoiceDied(f"the voice's program ended ({_status(status)})") from None
-        except TimeoutError:
-            self.close()
-            raise VoiceDied(f"it took longer than {seconds:.0f} s") from None
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._buffer = b""

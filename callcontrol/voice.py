@@ -272,6 +272,17 @@ def trimmed(samples: Samples) -> Samples:
 # ---------------------------------------------------------------------------------------------- converting
 
 
+class _Stream(soundfile.SoundFile):  # type: ignore[misc]
+    """A file that is read from its beginning to its end.
+
+    soundfile seeks after each block of a file that it can seek in, and an MP3 that is sought in loses what its frames
+    borrow from the ones before.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
 class _Endless(io.BytesIO):
     """Bytes that seem longer than they are.
 
@@ -301,10 +312,10 @@ def decoded(data: bytes, longest: float) -> Iterator[Samples]:
     if not data:
         raise Trouble("text", "it is empty")
     try:
-        sound = soundfile.SoundFile(io.BytesIO(data))
+        sound = _Stream(io.BytesIO(data))
         promised = sound.frames
         if sound.format == "MP3":
-            sound = soundfile.SoundFile(_Endless(data))
+            sound = _Stream(_Endless(data))
             promised = promised if promised == sound.frames else 0  # else it is a guess
         rate = int(sound.samplerate)
     except (soundfile.SoundFileError, ValueError, TypeError):
