@@ -25,8 +25,9 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import lru_cache
 from importlib import metadata
@@ -390,8 +391,22 @@ def render(
     work = _Rendering(routing, SpeechStore(state), voices, renderer)
     work.speak()
     work.convert(sounds_dir / routing.company)
-    problems = tuple(sorted(work.problems, key=lambda found: (found.place, found.code, found.message)))
-    return Rendered(problems, work.sounds, work.voices)
+    return Rendered(tuple(sorted(work.problems, key=_order)), work.sounds, work.voices)
+
+
+def unplayable(routings: Iterable[Routing], sounds_dir: Path) -> list[Problem]:
+    """The sound files that could not be played, found by converting all and keeping nothing: for ``check``."""
+    found: list[Problem] = []
+    with tempfile.TemporaryDirectory(prefix="cordboard-check-") as folder, Renderer() as renderer:
+        for routing in routings:
+            work = _Rendering(routing, SpeechStore(Path(folder)), {}, renderer)
+            work.convert(sounds_dir / routing.company)
+            found += work.problems
+    return sorted(found, key=_order)
+
+
+def _order(found: Problem) -> tuple[Place, str, str]:
+    return found.place, found.code, found.message
 
 
 class _Rendering:

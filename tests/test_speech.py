@@ -39,6 +39,7 @@ from callcontrol.speech import (
     hashes,
     render,
     texts_of,
+    unplayable,
     voice_id,
     wanted,
 )
@@ -639,6 +640,15 @@ def test_a_file_that_cannot_be_played_is_named_with_the_reason(tmp_path: Path, r
     assert refused(tmp_path, "large.wav", renderer) == "it has 51 MB; 50 is the most"
     os.mkfifo(folder / "pipe.wav")
     assert refused(tmp_path, "pipe.wav", renderer) == "it is not a regular file"
+
+
+def test_a_check_finds_the_same_and_keeps_nothing(tmp_path: Path) -> None:
+    tone(tmp_path / "test" / "good.wav", 8000, 1)
+    (tmp_path / "test" / "bad.wav").touch()
+    routing = company("a: {play: good.wav, then: b}\nb: {play: bad.wav}", head=BARE)
+    found = [str(problem) for problem in unplayable([routing], tmp_path)]
+    assert found == ['test.yaml:14:15: E215 the sound "bad.wav" cannot be played: it is empty']
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["test"]
 
 
 @pytest.mark.parametrize("seed", range(20))
