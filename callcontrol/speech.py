@@ -53,6 +53,8 @@ SOUND_FORMAT = 1
 CHARACTERS = "0123456789+*#"
 #: The largest number spoken as one.
 HIGHEST = 999
+#: What a place in a queue is told with.
+NUMBERS = (*map(str, range(HIGHEST + 1)), *"+*#")
 #: How people on telephones call these; any other language says what its voice makes of them.
 KEYS: Mapping[str, Mapping[str, str]] = {
     "en": {"*": "star", "#": "hash", "+": "plus"},
@@ -101,26 +103,28 @@ def wanted(routing: Routing) -> tuple[Piece, ...]:
     The texts of all prompts, cut at their variables; the values that the routing itself gives to those; characters
     and numbers where a text has them; and Cordboard's own sentences, in each of the company's languages.
     """
-    found: dict[Piece, None] = {}
+    found: dict[tuple[str, str], Place | None] = {}
     values = _values(routing)
     for saying, language in _sayings(routing):
         if not isinstance(saying, Text):
             continue
         for piece in pieces(saying):
             if isinstance(piece, Words):
-                parts: Sequence[Words | Spelled | Counted] = [piece]
+                texts = texts_of(piece)
             elif piece == "position":
-                parts = [*map(Counted, range(HIGHEST + 1)), Spelled(CHARACTERS)]
-            else:  # digits are whatever the caller typed, or where a call came from
-                parts = [*(said(piece, value) for value in values.get(piece, ())), Spelled(CHARACTERS)]
-            for part in parts:
-                found.update(dict.fromkeys(Piece(language, text, saying.place) for text in texts_of(part)))
+                texts = NUMBERS
+            else:  # besides what the routing gives, digits: what the caller typed, where the call came from
+                parts = (said(piece, value) for value in values.get(piece, ()))
+                texts = [*(text for part in parts for text in texts_of(part)), *CHARACTERS]
+            for text in texts:
+                found.setdefault((language, text), saying.place)
     for language in routing.languages:
         for situation in PHRASES:
             speech = phrase(situation, language)
             for part in speech.parts:
-                found.update(dict.fromkeys(Piece(speech.language, text) for text in texts_of(part)))
-    return tuple(sorted(found))
+                for text in texts_of(part):
+                    found.setdefault((speech.language, text), None)
+    return tuple(Piece(language, text, found[language, text]) for language, text in sorted(found))
 
 
 def texts_of(part: Words | Spelled | Counted) -> Sequence[str]:
@@ -285,10 +289,12 @@ class VoiceDied(Exception):
 class Renderer:
     """The program of ``voice.py``: started when it is first asked, and anew after it died.  A context manager.
 
-    One for many routings saves starting it for each.
+    One for many routings saves starting it for each, and looking again for what they all say.
     """
 
     def __init__(self) -> None:
+        #: For each store what is known to be in it, as (voice, language, text).
+        self.there: dict[Path, set[tuple[str, str, str]]] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
 
@@ -421,7 +427,7 @@ class _Rendering:
         self.sounds: dict[str, str] = {}
         self.voices: dict[str, str] = {}
         self._failed: dict[str, int] = {}
-        self._there: set[str] = set()
+        self._asked: set[str] = set()
         somewhere = next(iter(routing.flows.values()), None)
         self._file = Place(somewhere.place.path if somewhere else f"{routing.company}.yaml", 1, 1)
 
@@ -429,9 +435,9 @@ class _Rendering:
 
     def speak(self) -> None:
         """Every text."""
-        pieces = wanted(self.routing)
+        wants = wanted(self.routing)
         first: dict[str, Piece] = {}
-        for piece in pieces:
+        for piece in wants:
             known = first.setdefault(piece.language, piece)
             if piece.place is not None and (known.place is None or piece.place < known.place):
                 first[piece.language] = piece
@@ -441,18 +447,23 @@ class _Rendering:
                 self._no_voice(language, piece, "install the package espeakng-loader")
             else:
                 self.voices[language] = voice
-        for piece in pieces:
+        there = self.renderer.there.setdefault(self.store.root, set())
+        for piece in wants:
             if piece.language not in self.voices:
                 continue
-            name = hash_of(self.voices[piece.language], piece.language, piece.text)
+            words = (self.voices[piece.language], piece.language, piece.text)
+            if words in there:
+                continue
+            name = hash_of(*words)
             if self.store.has(name):
                 self.store.touch(name)
-            elif self._has_voice(piece.language, first[piece.language]):
-                self._say(name, piece)
+            elif not self._has_voice(piece.language, first[piece.language]) or not self._say(name, piece):
+                continue
+            there.add(words)
 
     def _has_voice(self, language: str, first: Piece) -> bool:
         """Whether the language's voice is there; asked once, and reported where the language is first used."""
-        if language in self._there:
+        if language in self._asked:
             return True
         try:
             answer = self.renderer.ask({"do": "voice", **self._request(language)}, TEXT_TIME)
@@ -461,7 +472,7 @@ class _Rendering:
         if "error" in answer:
             self._no_voice(language, first, answer["error"])
             return False
-        self._there.add(language)
+        self._asked.add(language)
         return True
 
     def _no_voice(self, language: str, first: Piece, why: str) -> None:
@@ -475,7 +486,7 @@ class _Rendering:
             return {"command": list(voice.command)}
         return {"espeak": _names(voice, language), "speed": voice.speed}
 
-    def _say(self, name: str, piece: Piece) -> None:
+    def _say(self, name: str, piece: Piece) -> bool:
         unborn = self.store.unborn(name)
         spoken = KEYS.get(piece.language.partition("-")[0], {}).get(piece.text, piece.text)
         request = {"do": "speak", "text": spoken, "to": str(unborn), **self._request(piece.language)}
@@ -483,13 +494,14 @@ class _Rendering:
         if why is None:
             self._failed[piece.language] = 0
             self.store.add(name, piece.language, piece.text)
-            return
+            return True
         shown = piece.text.strip() if len(piece.text) <= 40 else piece.text.strip()[:39] + "…"
         message = f"the voice of {quoted(piece.language)} could not say {quoted(shown)}: {why}; callers hear a tone"
         self.problems.append(problem("W506", piece.place or self._file, message))
         self._failed[piece.language] = self._failed.get(piece.language, 0) + 1
         if self._failed[piece.language] == MOST_FAILURES:
             self._no_voice(piece.language, piece, f"its voice failed {MOST_FAILURES} times in a row ({why})")
+        return False
 
     def _made(self, request: Mapping[str, Any], seconds: float, unborn: Path) -> str | None:
         """Have the program write ``unborn``; why it did not, or None.  Raises OSError for a full disk."""
