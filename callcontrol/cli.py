@@ -103,7 +103,7 @@ def serve(child: int | None, **given: Any) -> None:
 def _settings(**given: Any) -> s.Settings:
     routing = given["routing"].resolve()
     sounds = Path(given["sounds"]).resolve() if given["sounds"] else routing / "sounds"
-    for name, path in (("sounds", sounds), ("spool", given["spool"].resolve())):
+    for name, path in (("sounds", sounds), ("spool", given["spool"].resolve()), ("state", given["state"].resolve())):
         s.switch_path(name, path)
     return s.Settings(
         routing=routing,

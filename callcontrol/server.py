@@ -39,6 +39,7 @@ from callcontrol.routing.model import Routing
 from callcontrol.session import Session
 from callcontrol.settings import Settings, admits
 from callcontrol.shared import Counts, Switches
+from callcontrol.speech import Sounds
 from callcontrol.state import State, StateError, decode
 from callcontrol.steps.lookup import asked_hosts
 from callcontrol.supervisor import heartbeat, process_name
@@ -76,6 +77,7 @@ class Controller:
         self._log: Any = structlog.get_logger("controller").bind(process=self.name)
         self._store = VersionStore(settings.state)
         self.published = Published(self._store)
+        self._sounds = Sounds(settings.state)
         self.facts = FactFile(settings.state / "facts", self.name)
         self.board = Switchboard(settings.redis, name=self.name)
         self.lookups = Lookups(settings.config)
@@ -175,13 +177,22 @@ class Controller:
         """See :meth:`Published.find`."""
         return self.published.find(called, taken, company)
 
-    def sound(self, company: str, sound: m.Sound) -> wire.SoundPath | wire.Tone:
-        """What the switch shall play.  Text is a tone until speech is built; its words are in the log."""
-        if isinstance(sound, m.SoundFile):
-            return wire.SoundPath(str(self.settings.sounds / company / sound.name))
+    def sound(self, routing: Routing, sound: m.Sound) -> str | None:
+        """What the switch shall play; None for speech that should have been rendered and is not there.
+
+        A version that was published without speech has a tone for it.  A file that was not converted is given to the
+        switch as it is.
+        """
         if isinstance(sound, m.Tone):
             return _TONES[sound.name]
-        return wire.Tone.PROMPT
+        found = self._sounds.find(routing, sound)
+        if found:
+            return wire.sounds(*map(wire.SoundPath, found))
+        if isinstance(sound, m.SoundFile):
+            return str(wire.SoundPath(str(self.settings.sounds / routing.company / sound.name)))
+        if found is not None:
+            return wire.silence(20)
+        return None if routing.voices else wire.Tone.PROMPT
 
     def spool_file(self, name: str) -> wire.SoundPath:
         """Where the switch records."""

@@ -13,7 +13,6 @@ import os
 import resource
 import sys
 from collections.abc import MutableMapping
-from pathlib import Path
 from typing import Any, TextIO, cast
 
 import structlog
@@ -91,9 +90,13 @@ def run(settings: Settings, child: int | None) -> int:
 def _prepare(settings: Settings) -> None:
     Secrets.read(settings.config.secrets)  # here a mistake is told once and at once; each process reads it for itself
     try:
-        for path in (settings.state, settings.state / "facts", settings.spool):
-            Path(path).mkdir(parents=True, exist_ok=True)
-        settings.state.chmod(0o700)
+        settings.spool.mkdir(parents=True, exist_ok=True)
+        settings.state.mkdir(parents=True, exist_ok=True)
+        settings.state.chmod(0o711)  # the switch, another user, plays files of speech/; see ``speech.py``
+        for private in ("facts", "versions", "directory"):
+            path = settings.state / private
+            path.mkdir(exist_ok=True)
+            path.chmod(0o700)
     except OSError as error:
         raise SettingsError(f"{error.filename}: {error.strerror or error}") from None
 

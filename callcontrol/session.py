@@ -24,6 +24,7 @@ from callcontrol import messages as m
 from callcontrol import wire
 from callcontrol.call import Call, Life
 from callcontrol.esl import EslError, EslEvent, Outbound, Reply
+from callcontrol.published import NOBODY
 from callcontrol.ringing import CONTEXT, RESUME_EXTENSION
 from callcontrol.state import State, StateError, decode
 
@@ -107,6 +108,7 @@ class Session:
         self._call: Call | None = None
         self.id = ""
         self.company = ""
+        self._routing = NOBODY
         self._n = 0
         self._queue: deque[m.Event] = deque()
         self._busy = False
@@ -177,6 +179,7 @@ class Session:
         extension = typed_extension(data.get("variable_cordboard_extension")) if company else None
         routing, number = self._controller.routing_for(called, taken, company=company)
         self.company = routing.company
+        self._routing = routing
         self._log = self._log.bind(company=routing.company) if routing.company else self._log
         self._call = Call(
             routing,
@@ -366,10 +369,13 @@ class Session:
         elif isinstance(command, m.RingBack):
             out.append(wire.execute(wire.App.RING_READY))
         elif isinstance(command, m.Play):
-            self._set_terminators("any" if command.bargein else "none", out)
             sound = self._sound(command.sound)
             if isinstance(command.sound, m.Speech):
                 self._log.info("says", text=command.sound.text, step=self._where)
+            if sound is None:  # as if the switch had not found it
+                self._queue.append(m.PlayEnded(command.id, missing=True))
+                return
+            self._set_terminators("any" if command.bargein else "none", out)
             if command.loop:  # it will be stopped: see _stop
                 out.append(wire.event_plain(_BEGIN))
             out.append(wire.execute(wire.App.PLAYBACK, sound, f"play-{self._token}-{command.id}"))
@@ -400,14 +406,18 @@ class Session:
             raise TypeError(f"the session cannot perform {command!r}")
 
     def _screen(self, command: m.RingLeg) -> wire.Screen | None:
-        """What the leg must hear or confirm, as the switch plays it."""
-        whisper, confirm = (
-            str(self._sound(sound)) if sound is not None else "" for sound in (command.whisper, command.confirm)
-        )
-        return wire.Screen(whisper, confirm) if whisper or confirm else None
+        """What the leg must hear or confirm, as the switch plays it; never nothing where there should be words."""
+        heard = []
+        for sound in (command.whisper, command.confirm):
+            found = self._sound(sound) if sound is not None else ""
+            if found is None:
+                self._log.error("what a phone should hear was not rendered: a tone stands in", leg=command.leg)
+                found = wire.Tone.MISSING.value
+            heard.append(str(found))
+        return wire.Screen(*heard) if any(heard) else None
 
-    def _sound(self, sound: m.Sound) -> wire.SoundPath | wire.Tone:
-        return self._controller.sound(self.company, sound)
+    def _sound(self, sound: m.Sound) -> str | None:
+        return self._controller.sound(self._routing, sound)
 
     def _stop(self, sound: int, out: list[wire.Command]) -> None:
         """Cut a loop short, but not before it has begun: the switch would forget the break and play for ever."""

@@ -20,7 +20,7 @@ import phonenumbers
 import yaml
 
 from callcontrol import wire
-from callcontrol.routing.kinds import NAME, seconds_of
+from callcontrol.routing.kinds import LANGUAGE, NAME, seconds_of
 
 #: What serves when nothing else is said: the controllers' end of the dialplan that we ship.
 LISTEN = "127.0.0.1:8084"
@@ -63,10 +63,24 @@ class Trunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Voice:
+    """How a language is spoken: by a voice of espeak-ng, or by a program of the operator's.
+
+    ``espeak``: the voice's name, by default the language's; ``speed``: words a minute.  ``command`` gets the text on
+    its standard input and writes a WAV file where one of its words says ``{file}``; no shell is involved.
+    """
+
+    espeak: str | None = None
+    speed: int = 150
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """What cordboard.yaml says.  Paths are absolute.
 
-    ``longest_call`` (seconds) ends a call to the outside.  ``private`` are networks that lookups may reach although
+    ``longest_call`` (seconds) ends a call to the outside.  ``voices``: by language; any other is spoken by the voice
+    of espeak-ng that has its name.  ``private`` are networks that lookups may reach although
     they are not public.  ``passwords`` is the file of the phones' passwords, ``secrets`` that of lookups' headers;
     neither need exist.
     """
@@ -75,7 +89,7 @@ class Config:
     trunks: Mapping[str, Trunk] = field(default_factory=dict)
     longest_call: float = 4 * 3600.0
     private: tuple[Network, ...] = ()
-    voices: Mapping[str, Any] = field(default_factory=dict)
+    voices: Mapping[str, Voice] = field(default_factory=dict)
     passwords: Path = Path("passwords.yaml")
     secrets: Path = Path("secrets.yaml")
 
@@ -185,11 +199,30 @@ class _Lookups(ma.Schema):
     private = ma.fields.List(ma.fields.String(), load_default=list)
 
 
+class _Voice(ma.Schema):
+    espeak = ma.fields.String(validate=ma.validate.Regexp(r"^[a-z][a-z0-9-]{1,30}(\+[a-z0-9]{1,20})?\Z"))
+    speed = ma.fields.Integer(strict=True, validate=ma.validate.Range(80, 300))
+    command = ma.fields.List(ma.fields.String(validate=ma.validate.Length(1, 1000)), validate=ma.validate.Length(1, 50))
+
+    @ma.validates_schema
+    def _one_or_the_other(self, data: Any, **kwargs: Any) -> None:
+        command = data.get("command")
+        if command is not None and len(data) > 1:
+            raise ma.ValidationError("a command is a voice of its own: espeak and speed do not go with it", "command")
+        if command is not None and not any("{file}" in word for word in command[1:]):
+            raise ma.ValidationError("one of its words must be {file}: the WAV file to be written", "command")
+
+
 class _Config(ma.Schema):
     switches = ma.fields.List(ma.fields.Nested(_Switch), required=True, validate=ma.validate.Length(1))
     trunks = ma.fields.List(ma.fields.Nested(_Trunk), load_default=list)
     limits = ma.fields.Nested(_Limits, load_default=lambda: _Limits().load({}))
     lookups = ma.fields.Nested(_Lookups, load_default=lambda: _Lookups().load({}))
+    voices = ma.fields.Dict(
+        keys=ma.fields.String(validate=ma.validate.Regexp(LANGUAGE.pattern + r"\Z")),
+        values=ma.fields.Nested(_Voice),
+        load_default=dict,
+    )
     passwords = ma.fields.String(load_default="passwords.yaml")
     secrets = ma.fields.String(load_default="secrets.yaml")
 
@@ -229,6 +262,10 @@ def read_config(path: Path) -> Config:
         trunks={trunk["name"]: Trunk(**{**trunk, "switches": tuple(trunk["switches"])}) for trunk in config["trunks"]},
         longest_call=config["limits"]["longest_call"],
         private=private,
+        voices={
+            language: Voice(**{**voice, "command": tuple(voice.get("command", ()))})
+            for language, voice in config["voices"].items()
+        },
         passwords=path.parent / config["passwords"],
         secrets=path.parent / config["secrets"],
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 from callcontrol.messages import (
@@ -199,22 +199,8 @@ class View:
         return Speech(self._parts(saying), language)
 
     def _parts(self, saying: Text) -> tuple[Words | Spelled | Counted, ...]:
-        """The pieces of a text: what stands in it, and the values of its variables, each once.
-
-        A value that the routing gives is rendered with it; any other is digits.  See ``speech.py``.
-        """
-        known, parts, at = set(saying.variables), list[Words | Spelled | Counted](), 0
-        for hole in HOLE.finditer(saying.text):
-            if hole[1] not in known:
-                continue
-            parts.append(Words(saying.text[at : hole.start()]))
-            at = hole.end()
-            value = self.get(hole[1])
-            if hole[1] == "position" and value.isdecimal():
-                parts.append(Counted(int(value)))
-            else:
-                parts.append(Spelled(value) if DIGITS.fullmatch(value) else Words(value))
-        parts.append(Words(saying.text[at:]))
+        """The pieces of a text with the values of its variables in its holes."""
+        parts = (piece if isinstance(piece, Words) else said(piece, self.get(piece)) for piece in pieces(saying))
         return tuple(part for part in parts if part.text.strip())
 
     def say(self, prompt: Prompt) -> Part:
@@ -236,6 +222,27 @@ class View:
             until = self.now + 10.0
             while self.now < until:
                 yield Wait(until)
+
+
+def pieces(saying: Text) -> Iterator[Words | str]:
+    """A text cut at its holes: what stands between them as Words, of a hole the name of its variable.
+
+    The one place that cuts: what is rendered when a routing is published (``speech.py``) is what a call asks for.
+    """
+    known, at = set(saying.variables), 0
+    for hole in HOLE.finditer(saying.text):
+        if hole[1] in known:
+            yield Words(saying.text[at : hole.start()])
+            yield hole[1]
+            at = hole.end()
+    yield Words(saying.text[at:])
+
+
+def said(variable: str, value: str) -> Words | Spelled | Counted:
+    """How a variable's value is spoken: a value that routing gives was rendered with it, any other is digits."""
+    if variable == "position" and value.isascii() and value.isdecimal():
+        return Counted(int(value))
+    return Spelled(value) if DIGITS.fullmatch(value) else Words(value)
 
 
 def leg_id(call: str, ring: int, address: str) -> str:

@@ -173,7 +173,7 @@ def test_flows_may_run_flows_eight_deep(deep: int, expected: Sequence[str]) -> N
 
 
 def test_a_variable_is_known_where_some_way_sets_it_before() -> None:
-    flows = 'main:\n  a: {set: {x: y}, then: b}\n  b: {play: "{x} {caller} {called} {language}"}'
+    flows = 'main:\n  a: {set: {x: y}, then: b}\n  b: {play: "{x} {caller} {called}"}'
     assert codes(flows) == []
     flows = flows.replace("x: y", "order: y").replace("{x}", "{ordre}")
     assert problems(flows) == ["E213 nothing sets {ordre}; did you mean {order}?"]
@@ -212,6 +212,36 @@ def test_what_a_flow_sets_is_known_when_it_has_returned() -> None:
 )
 def test_every_use_of_a_variable_is_looked_at(use: str) -> None:
     assert problems(f"main:\n  a: {{play: A., then: b}}\n  {use}") == ["E213 nothing sets {x}"]
+
+
+def test_a_variable_that_is_looked_up_cannot_be_spoken() -> None:
+    flows = (
+        'main:\n  a: {lookup: "https://a.test/", into: [name], then: b, otherwise: hangup}\n'
+        '  b: {play: "Hello {name}.", then: c}\n  c: {dial: "{name}", otherwise: hangup}'
+    )
+    assert problems(flows) == [
+        "E214 {name} is looked up during the call, and speech is made before it: write the text without it"
+    ]
+    assert codes(flows.replace(" {name}.", ".")) == []
+
+
+@pytest.mark.parametrize(
+    "flows",
+    [
+        'main:\n  a: {collect: C., digits: 4, into: x, then: b, otherwise: hangup}\n  b: {play: "{x} {x}"}',
+        'main:\n  a: {set: {x: Acme Windows}, then: b}\n  b: {menu: {ru: "{x}"}, keys: {1: b}, otherwise: hangup}',
+        'main:\n  a: {play: "From {caller} to {called}"}',
+    ],
+)
+def test_digits_numbers_and_what_the_routing_sets_can_be_spoken(flows: str) -> None:
+    assert codes(flows) == []
+
+
+def test_the_language_is_no_word_that_could_be_spoken() -> None:
+    assert problems('main:\n  a: {play: "{language}"}') == [
+        "E214 {language} is a tag such as en, and no word: write a text for each language, {en: …, ru: …}"
+    ]
+    assert codes('main:\n  a: {lookup: "https://a.test/{language}", into: [m], then: hangup, otherwise: hangup}') == []
 
 
 def test_position_is_known_in_the_announce_of_a_queue_only() -> None:

@@ -256,6 +256,7 @@ def test_every_name_that_is_read_is_noted_with_where_it_stands(reader: kinds.Rea
         ("list", "vip"),
         ("language", "en"),
         ("variable", "x"),
+        ("spoken", "x"),
         ("language", "ru"),
         ("sound", "hi.wav"),
     ]

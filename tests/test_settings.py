@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from callcontrol.settings import SettingsError, address, admits, networks, read_config
+from callcontrol.settings import SettingsError, Voice, address, admits, networks, read_config
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,31 @@ class TestConfig:
     def test_a_mistake_is_named(self, tmp_path: Path, text: str, said: str) -> None:
         with pytest.raises(SettingsError, match=said):
             read_config(self.write(tmp_path, text))
+
+    def test_a_language_may_have_a_voice_of_espeak_or_a_program(self, tmp_path: Path) -> None:
+        text = "voices: {ru: {command: [piper, --output_file, '{file}']}, en: {espeak: en-gb, speed: 130}, pt-BR: {}}"
+        assert read_config(self.write(tmp_path, f"{self.GOOD}{text}\n")).voices == {
+            "ru": Voice(command=("piper", "--output_file", "{file}")),
+            "en": Voice("en-gb", 130),
+            "pt-BR": Voice(None, 150),
+        }
+
+    @pytest.mark.parametrize(
+        ("voices", "said"),
+        [
+            ("{ru: {command: [piper]}}", r"command: one of its words must be \{file\}"),
+            ("{ru: {command: ['{file}', x]}}", r"must be \{file\}"),
+            ("{ru: {command: [a, '{file}'], speed: 100}}", "speed do not go with it"),
+            ("{ru: {command: piper}}", "command"),
+            ("{ru: {espeak: ../../x}}", "espeak"),
+            ("{ru: {speed: 1000}}", "speed"),
+            ("{ru: {voice: x}}", "voice"),
+            ("{Russian: {}}", "Russian"),
+        ],
+    )
+    def test_a_mistake_in_a_voice_is_named(self, tmp_path: Path, voices: str, said: str) -> None:
+        with pytest.raises(SettingsError, match=said):
+            read_config(self.write(tmp_path, f"{self.GOOD}voices: {voices}\n"))
 
     def test_a_file_that_is_not_there_is_explained(self, tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match="there is no such file"):

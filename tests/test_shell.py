@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,9 +18,11 @@ from callcontrol import messages as m
 from callcontrol.call import Call
 from callcontrol.published import NOBODY
 from callcontrol.ringing import Line
+from callcontrol.routing.model import Routing
 from callcontrol.server import Controller
 from callcontrol.session import Session, typed_called, typed_caller
 from callcontrol.settings import Config, Settings, SwitchAddress, Trunk
+from callcontrol.speech import SpeechStore, hash_of
 from callcontrol.state import State
 from tests.playbook import CALL, Playbook
 
@@ -374,6 +377,71 @@ def test_a_session_whose_connection_breaks_as_it_begins_is_forgotten(controller:
     assert controller.sessions == {}
 
 
+class TestSounds:
+    """What a call's sounds become on the way to the switch."""
+
+    HELLO = m.Speech((m.Words("Hello "), m.Spelled("12")), "en")
+
+    @pytest.fixture
+    def made(self, controller: Controller) -> Routing:
+        """A version whose speech was rendered, but for the text "Bye."."""
+        store = SpeechStore(controller.settings.state)
+        for text in ("Hello ", "1", "2"):
+            name = hash_of("v", "en", text)
+            store.unborn(name).write_bytes(b"x" * 100)
+            store.add(name, "en", text)
+        file = "0" * 32
+        store.unborn(file).write_bytes(b"x" * 100)
+        store.add(file, "", "night.wav")
+        routing = Playbook("main:\n  it: {play: Bye.}").routing
+        return replace(routing, voices={"en": "v"}, sounds={"night.wav": file})
+
+    def test_pieces_of_speech_are_played_as_one(self, controller: Controller, made: Routing) -> None:
+        spec = controller.sound(made, self.HELLO)
+        assert spec is not None
+        store = SpeechStore(controller.settings.state)
+        paths = [str(store.path(hash_of("v", "en", text))) for text in ("Hello ", "1", "2")]
+        assert spec == "file_string://" + "!".join(paths)
+        assert spec in wire.execute(wire.App.PLAYBACK, spec).text
+
+    def test_a_file_is_the_converted_one_or_the_operators_own(self, controller: Controller, made: Routing) -> None:
+        assert controller.sound(made, m.SoundFile("night.wav", "en")) == str(
+            SpeechStore(controller.settings.state).path("0" * 32)
+        )
+        own = str(controller.settings.sounds / made.company / "day.wav")
+        assert controller.sound(made, m.SoundFile("day.wav", "en")) == own
+
+    def test_a_version_published_without_speech_has_a_tone_for_it(self, controller: Controller, made: Routing) -> None:
+        assert controller.sound(replace(made, voices={}), self.HELLO) == wire.Tone.PROMPT
+        assert controller.sound(made, m.Tone("record_beep")) == wire.Tone.RECORD_BEEP
+
+    def test_nothing_to_say_is_a_moment_of_silence(self, controller: Controller, made: Routing) -> None:
+        assert controller.sound(made, m.Speech((), "en")) == "silence_stream://20"
+
+    def test_speech_that_should_be_there_and_is_not_is_a_tone_and_a_fact(
+        self, controller: Controller, made: Routing, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(controller, "routing_for", lambda called, taken: (made, "+74951234567"))
+        facts: list[dict[str, Any]] = []
+        monkeypatch.setattr(controller.facts, "write", facts.extend)
+        near, far = socket.socketpair()
+        head = "Content-Type: command/reply\nReply-Text: +OK\nEvent-Name: CHANNEL_DATA\n"
+
+        running = gevent.spawn(Session(near, ("127.0.0.1", 1), controller).run)
+        sent = b""
+        with gevent.Timeout(5):
+            far.recv(8)
+            far.sendall(f"{head}Unique-ID: {CALL}\nCaller-Destination-Number: +74951234567\n\n".encode())
+            while str(wire.Tone.MISSING).encode() not in sent:
+                sent += far.recv(65536)
+        assert sent.count(b"execute-app-name: playback") == 1
+        missing = [fact["data"] for fact in facts if fact["type"] == "sound.missing"]
+        assert missing == [{"sound": "Bye.", "language": "en"}]
+        far.close()
+        running.join(5)
+        assert running.ready()
+
+
 def test_a_call_whose_company_is_gone_altogether_is_ended_and_not_passed_round() -> None:
     state = State("gone", "0" * 16, "+74951234567", 3, 0, "main", "it")
     call = Call(NOBODY, call_id=CALL, caller=None, called="+74951234567", now=1.0, taken=state)
@@ -423,3 +491,13 @@ def test_a_path_that_the_switch_cannot_be_told_is_refused_at_the_start(tmp_path:
     assert result.exit_code == 3
     assert "sounds" in result.output
     assert "CORDBOARD_SOUNDS" in result.output
+
+
+def test_also_where_speech_is_kept(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from callcontrol.cli import main
+
+    result = CliRunner().invoke(main, ["serve", "--routing", str(tmp_path), "--state", str(tmp_path / "two words")])
+    assert result.exit_code == 3
+    assert "CORDBOARD_STATE" in result.output

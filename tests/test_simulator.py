@@ -29,6 +29,7 @@ from freeswitch.simulator import (
     Silent,
     Switch,
     Unregistered,
+    media,
     shipped_dialplan,
 )
 from freeswitch.simulator.channel import words
@@ -696,6 +697,38 @@ def test_a_sound_lasts_as_long_as_its_file(tmp_path: Path) -> None:
     assert seconds("tone_stream://%(1000,4000,425);loops=-1") == [None]
     assert seconds("tone_stream://%(200,100,400);%(100,0,500);loops=2") == [0.8]
     assert seconds(f"file_string://{path}!silence_stream://500") == [2.0, 0.5]
+
+
+def with_words(path: Path, seconds: float, words: str | None = None) -> Path:
+    media.write_wav(str(path), seconds)
+    if words is not None:
+        path.with_suffix(".txt").write_text(f"{words}\n")
+    return path
+
+
+def test_files_of_words_joined_are_one_speech_as_long_as_all(tmp_path: Path) -> None:
+    one, two = with_words(tmp_path / "1.wav", 0.5, "en\nHello "), with_words(tmp_path / "2.wav", 0.25, "en\nAcme.")
+    spec = f"file_string://{one}!{two}"
+    assert find_sounds(spec, {}) == [media.Sound(spec, 0.75, "Hello Acme.", "en")]
+    assert find_sounds(f"{spec}!{tmp_path}/none.wav", {}) == [
+        media.Sound(f"{spec}!{tmp_path}/none.wav", 0.75, "Hello Acme.", "en")
+    ]
+    assert find_sounds(f"file_string://{tmp_path}/none.wav!{tmp_path}/neither.wav", {}) is None
+
+
+def test_a_caller_notices_words_or_the_name_that_a_file_had(
+    switch: Switch, controllers: Controllers, tmp_path: Path
+) -> None:
+    speech = with_words(tmp_path / "a.wav", 0.1, "ru\nПривет.")
+    named = with_words(tmp_path / "b.wav", 0.1, "\nnight.wav")
+    caller = switch.call("+74950000001", "100")
+    call, _ = controllers.take()
+    call.execute("answer")
+    call.execute("playback", str(speech), lock=True)
+    call.execute("playback", str(named), lock=True)
+    caller.wait("heard:speech")
+    caller.wait("heard:night.wav")
+    assert [entry.detail for entry in caller.journal if entry.what == "hears"] == ["“Привет.”", "night.wav"]
 
 
 def test_the_switch_s_time_passes_at_its_speed(switch: Switch, controllers: Controllers) -> None:

@@ -476,6 +476,21 @@ def unset_variables(whole: Whole) -> Iterator[Problem]:
             yield problem("E213", reference.place, f"nothing sets {name}{hint}")
 
 
+def spoken_variables(whole: Whole) -> Iterator[Problem]:
+    """A variable in speech whose value is known only during the call, and is more than digits."""
+    answers = {variable.name for variable in whole.assigned if variable.kind == "answer"}
+    for reference in whole.references:
+        if reference.kind != "spoken":
+            continue
+        name = f"{{{reference.name}}}"
+        if reference.name == "language":
+            message = f"{name} is a tag such as en, and no word: write a text for each language, {{en: …, ru: …}}"
+            yield problem("E214", reference.place, message)
+        elif reference.name in answers:
+            message = f"{name} is looked up during the call, and speech is made before it: write the text without it"
+            yield problem("E214", reference.place, message)
+
+
 def _sizes(whole: Whole) -> Mapping[str, int]:
     """The most bytes that each variable can get.  Looked-up values count as nothing here: at run time
     one that finds no room makes the lookup fail."""
@@ -801,6 +816,7 @@ CHECKS: tuple[Check, ...] = (
     loops,
     recursion,
     unset_variables,
+    spoken_variables,
     room_for_values,
     room_for_state,
     keys_and_extensions,

@@ -44,6 +44,9 @@ CODES: dict[str, str] = {
     "E211": "the number is not among the company's numbers",
     "E212": "there is no switch of this name",
     "E213": "a variable that nothing sets on the way here",
+    "E214": "a variable in speech whose value cannot be spoken",
+    "E215": "a sound file that cannot be played",
+    "E216": "there is no voice for a language",
     # ----------------------------------------------------------------------------- values and options
     "E301": "a section or option that does not exist",
     "E302": "a required option is missing",
@@ -107,6 +110,7 @@ CODES: dict[str, str] = {
     "W506": "an outside number, and no outbound section: it is never rung",
     "W507": "a caller ID that is none of the company's numbers, though it has others of that country",
     "W508": "people who may forward to each other in a circle",
+    "W509": "a text that its voice could not say",
 }
 
 

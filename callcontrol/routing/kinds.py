@@ -93,7 +93,7 @@ class Reader:
     step: str | None = None
     person: str | None = None
     references: list[Reference] = field(default_factory=list)
-    #: Variables that get a value here; ``kind`` is ``variable``.
+    #: Variables that get a value here.
     assigned: list[Reference] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
 
@@ -101,9 +101,9 @@ class Reader:
         """Note a name that must exist, or a number that is not the company's own."""
         self.references.append(Reference(kind, name, node.place, self.flow, self.step, self.person))
 
-    def assign(self, name: str, node: Tree) -> None:
-        """Note a variable that gets a value."""
-        self.assigned.append(Reference("variable", name, node.place, self.flow, self.step))
+    def assign(self, name: str, node: Tree, kind: str = "variable") -> None:
+        """Note a variable that gets a value; ``kind`` as in Reference."""
+        self.assigned.append(Reference(kind, name, node.place, self.flow, self.step))
 
 
 _READER: ContextVar[Reader] = ContextVar("reader")
@@ -1010,7 +1010,10 @@ class PromptField(Kind):
             raise wrong("E312", node, f"{quoted(text)}: sounds are .wav, .mp3 or .ogg files")
         if re.fullmatch(r"[\w. -]{1,60}\.(wav|mp3|ogg)", text):
             raise wrong("E312", node, f"{quoted(text)}: the name of a sound file has no spaces")
-        return Text(text, holes(node, text, known=("position",) if self.position else ()))
+        variables = holes(node, text, known=("position",) if self.position else ())
+        for name in variables:
+            self.refer("spoken", name, node)
+        return Text(text, variables, node.place)
 
     def _file(self, node: Tree, text: str) -> File:
         if "/" in text or "\\" in text:
@@ -1047,6 +1050,10 @@ class VariableField(Kind):
     kind = "variable"
     wants = "the name of a variable: a small letter, then small letters, digits or _"
 
+    def __init__(self, *, answer: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.answer = answer  # whether the value comes from outside
+
     def read(self, node: Tree) -> str:
         text = self.text(node)
         if not VARIABLE.fullmatch(text):
@@ -1055,17 +1062,17 @@ class VariableField(Kind):
             raise self.expected("E309", node, braces or _better(text, VARIABLE))
         if text in (*BUILT_IN, "position"):
             raise wrong("E315", node, f"{quoted(text)} belongs to the call; take another name")
-        _READER.get().assign(text, node)
+        _READER.get().assign(text, node, "answer" if self.answer else "variable")
         return text
 
 
 class VariablesField(ListField):
-    """Names of variables that get values."""
+    """Names of variables that get the values of an answer."""
 
     kind = "variables"
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(VariableField(), **kwargs)
+        super().__init__(VariableField(answer=True), **kwargs)
         self.wants = "a list of names of variables"
 
 

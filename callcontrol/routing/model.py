@@ -48,9 +48,11 @@ class Reference:
     """A name that must exist, or a number that is not the company's own: one that it rings (``outside``) or shows
     (``shown``).
 
-    ``kind``: ``person group list hours switch queue flow step edge sound language number variable outside shown``.
-    ``flow`` and ``step`` say where it stands, if that is in a flow; an ``edge`` is looked up there first.
-    ``person`` is the extension in whose entry it stands.
+    ``kind``: ``person group list hours switch queue flow step edge sound language number variable spoken outside
+    shown``.  ``flow`` and ``step`` say where it stands, if that is in a flow; an ``edge`` is looked up there first.
+    ``person`` is the extension in whose entry it stands.  A variable in speech is noted twice, as ``variable`` and as
+    ``spoken``.  Where a variable gets its value the kind is ``variable``, or ``answer`` if what it will be is not known
+    before it is looked up.
     """
 
     kind: str
@@ -90,6 +92,7 @@ class Text:
 
     text: str
     variables: tuple[str, ...]
+    place: Place = field(default=Place("", 0, 0), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +256,9 @@ class Routing:
     outbound: Mapping[str, Any]
     flows: Mapping[str, Flow]
     rehearsals: tuple[Rehearsal, ...]
+    #: What publishing made (``speech.py``): a sound file's name -> its hash; a language -> the voice that speaks it.
+    sounds: Mapping[str, str] = field(default_factory=dict)
+    voices: Mapping[str, str] = field(default_factory=dict)
 
     def step(self, flow: str, step: str) -> Step | None:
         """The step, or None if this version has no such one."""

@@ -3,6 +3,9 @@
 No audio is ever mixed: a sound is its length, and a recording is a WAV file of the right length with a tone
 in it, so that what reads it afterwards (a duration, a checksum, an upload) has something real to read.
 Knows nothing of calls.
+
+A file may have its words beside it: `<name>.txt`, the language in the first line (empty: the words are a file's name),
+the words in the rest. A listener then hears words; several files of words joined by `file_string://` are one speech.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import re
 import struct
 import wave
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +32,8 @@ class Sound(NamedTuple):
 
     label: str
     seconds: float | None
+    words: str = ""
+    language: str = ""
 
 
 def find_sounds(spec: str, lengths: Mapping[str, float]) -> list[Sound] | None:
@@ -36,8 +42,12 @@ def find_sounds(spec: str, lengths: Mapping[str, float]) -> list[Sound] | None:
     `lengths` gives seconds by whole path or by file name, for sounds that exist only in a story.
     """
     if spec.startswith("file_string://"):
-        found = [find_sounds(part, lengths) for part in spec.removeprefix("file_string://").split("!")]
-        return [sound for part in found if part for sound in part] or None
+        parts = [find_sounds(part, lengths) for part in spec.removeprefix("file_string://").split("!")]
+        found = [sound for part in parts if part for sound in part]  # what is not there is passed over in silence
+        if len(found) > 1 and all(sound.language for sound in found):
+            words = "".join(sound.words for sound in found)
+            return [Sound(spec, sum(sound.seconds or 0.0 for sound in found), words, found[0].language)]
+        return found or None
     if spec.startswith("silence_stream://"):
         milliseconds = spec.removeprefix("silence_stream://").partition(",")[0]
         return [Sound("silence", None if milliseconds.startswith("-") else int(milliseconds or 0) / 1000)]
@@ -51,11 +61,21 @@ def find_sounds(spec: str, lengths: Mapping[str, float]) -> list[Sound] | None:
             return [Sound(path, lengths[name])]
     try:
         with wave.open(path, "rb") as sound:
-            return [Sound(path, sound.getnframes() / sound.getframerate())]
+            return [Sound(path, sound.getnframes() / sound.getframerate(), *_words(path))]
     except OSError:
         return None
     except (wave.Error, EOFError):
         return [Sound(path, _LENGTH_UNKNOWN)]
+
+
+@lru_cache(maxsize=10_000)
+def _words(path: str) -> tuple[str, str]:
+    """The words beside a file and their language."""
+    try:
+        language, _, words = Path(path).with_suffix(".txt").read_text("utf-8").partition("\n")
+    except (OSError, UnicodeDecodeError):
+        return "", ""
+    return words.removesuffix("\n"), language
 
 
 def _tone_seconds(spec: str) -> float | None:

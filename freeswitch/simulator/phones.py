@@ -107,7 +107,9 @@ class Entry(NamedTuple):
 
 
 def spoken(sound: Sound) -> str:
-    """A sound as a person would name it: the file's name, `silence`, `tone`."""
+    """A sound as a person would name it: its words, the file's name, `silence`, `tone`."""
+    if sound.words:
+        return f"“{sound.words.strip()}”" if sound.language else sound.words
     if "://" in sound.label:
         return sound.label.partition("://")[0].removesuffix("_stream")
     return sound.label.rsplit("/", 1)[-1]
@@ -258,6 +260,7 @@ class Caller:
         self.to = to
         self.name = name
         self.heard: list[str] = []
+        self._named: set[str] = set()
         self.journal: list[Entry] = []
         self.hangup_cause: str | None = None
         self.talking_to: str | None = None
@@ -323,7 +326,7 @@ class Caller:
     def wait(self, what: str | Callable[[Caller], bool], timeout: float = 5.0) -> None:
         """Wait until `what` holds: answered, talking, ended, recorded, `heard:FILE`, or a predicate of the caller.
 
-        `heard:` takes a whole path, a file's name, `tone` or `silence`. `timeout` is in real seconds,
+        `heard:` takes a whole path, a file's name, `tone`, `silence` or `speech`. `timeout` is in real seconds,
         whatever the switch's speed; TimeoutError tells the story so far.
         """
         try:
@@ -346,7 +349,7 @@ class Caller:
         """Whether `what` (see `wait`) holds or has happened."""
         if what.startswith("heard:"):
             sound = what.removeprefix("heard:")
-            return sound in self.heard or any(sound == spoken(Sound(label, None)) for label in self.heard)
+            return sound in self.heard or sound in self._named
         if what == "answered":
             return self.answered
         if what == "recorded":
@@ -365,6 +368,7 @@ class Caller:
 
     def hears(self, sound: Sound) -> None:
         self.heard.append(sound.label)
+        self._named.add("speech" if sound.language else spoken(sound))
         self.note("hears", spoken(sound))
 
     def is_recorded(self, path: str) -> None:
