@@ -497,7 +497,7 @@ class _Rendering:
             return True
         shown = piece.text.strip() if len(piece.text) <= 40 else piece.text.strip()[:39] + "…"
         message = f"the voice of {quoted(piece.language)} could not say {quoted(shown)}: {why}; callers hear a tone"
-        self.problems.append(problem("W506", piece.place or self._file, message))
+        self.problems.append(problem("W509", piece.place or self._file, message))
         self._failed[piece.language] = self._failed.get(piece.language, 0) + 1
         if self._failed[piece.language] == MOST_FAILURES:
             self._no_voice(piece.language, piece, f"its voice failed {MOST_FAILURES} times in a row ({why})")

@@ -380,7 +380,7 @@ def test_a_voice_that_crashes_costs_the_one_text(tmp_path: Path) -> None:
         made = render(routing, tmp_path, tmp_path, {}, killed)
     (found,) = made.problems
     assert str(found) == (
-        'test.yaml:14:15: W506 the voice of "en" could not say "Two.": the voice\'s program ended (signal 9); '
+        'test.yaml:14:15: W509 the voice of "en" could not say "Two.": the voice\'s program ended (signal 9); '
         "callers hear a tone"
     )
     assert found.severity == "warning"
@@ -465,7 +465,7 @@ def test_a_program_that_hangs_is_ended_and_given_up_after_three_texts(
     pids = tmp_path / "pids"
     hangs = program(tmp_path, f"import os, time\nopen({str(pids)!r}, 'a').write(f'{{os.getpid()}}\\n')\ntime.sleep(99)")
     made = render(company("a: {play: Hi.}"), tmp_path, tmp_path, {"ru": hangs})
-    assert [found.code for found in made.problems] == ["E216", "W506", "W506", "W506"]
+    assert [found.code for found in made.problems] == ["E216", "W509", "W509", "W509"]
     assert "failed 3 times in a row (it took longer than" in made.problems[0].message
     assert set(made.voices) == {"en"}
     assert all(gone(int(pid)) for pid in pids.read_text().split())
