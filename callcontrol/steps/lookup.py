@@ -21,6 +21,10 @@ class Lookup(Step):
       then: manager
       otherwise: reception/vip
     ```
+
+    then: every key is in its variable
+    not_found: the service does not know what was asked for
+    failed: the service did not answer in time, or not as it should
     """
 
     verb = "lookup"
@@ -29,6 +33,11 @@ class Lookup(Step):
     not_yet = "failed"
 
     class Fields(ma.Schema):
+        """lookup: the address that is asked; variables stand behind the host only
+        into: the keys to take; each becomes a variable of the same name
+        wait: how long the service may take
+        """
+
         lookup = kinds.UrlField(required=True)
         into = kinds.VariablesField(required=True)
         wait = kinds.DurationField(0.5, 10, load_default=2.0)
