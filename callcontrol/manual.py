@@ -314,11 +314,10 @@ def _kinds(field: Any) -> Iterator[kinds.Kind]:
 
 def _documented() -> dict[str, type[kinds.Kind]]:
     """The kinds that have a chapter, by its heading: all that say something about themselves and are no section."""
-    schemas = [sections.Header, sections.CommonFields, *(step.Fields for step in VERBS.values())]
-    schemas += [schema for schema in SECTIONS.values() if issubclass(schema, ma.Schema)]
+    schemas = [sections.Header, sections.CommonFields, *(step.Fields for step in VERBS.values()), *SECTIONS.values()]
     found: dict[str, type[kinds.Kind]] = {}
     for schema in schemas:
-        for field in _fields(schema).values():
+        for field in _fields(schema).values() if issubclass(schema, ma.Schema) else ():
             for kind in _kinds(field):
                 about = _told_by(type(kind))
                 if about is not None:

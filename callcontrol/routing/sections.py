@@ -232,7 +232,7 @@ class NumberFields(ma.Schema):
     ```yaml
     numbers:
       "+74951234567": {flow: reception, set: {brand: Acme Windows}}
-      "+78005550101": {flow: hotline, set: {brand: Acme Doors, language: ru}, label: Toll-free}
+      "+78005550101": {flow: reception, set: {brand: Acme Doors, language: ru}, label: Toll-free}
     ```
 
     flow: the flow that answers
@@ -414,10 +414,11 @@ class FlowSettings(ma.Schema):
         on_error: hangup
         bye: {play: Goodbye., then: hangup}
         greet:
-          menu: For the caretaker press 1.
-          keys: {1: caretaker}
-          otherwise: bye
-        caretaker: {dial: 301, otherwise: bye}
+          menu: "Welcome to {brand}. For service press 1."
+          keys: {1: service}
+          otherwise: anna
+        service: {dial: service, otherwise: bye}
+        anna: {dial: 301, otherwise: bye}
     ```
 
     start: the step at which calls begin; without it the first
