@@ -20,7 +20,7 @@ from callcontrol import cli, phrases, settings
 from callcontrol.routing import kinds, prose, sections
 from callcontrol.routing.codes import CODES, FAMILIES
 from callcontrol.steps import RESERVED_VERBS, VERBS
-from callcontrol.steps.base import THEN, Step
+from callcontrol.steps.base import OTHERWISE, THEN, Step
 
 #: A small company, whole: what a reader begins with.
 EXAMPLE = """\
@@ -184,7 +184,8 @@ def _steps() -> list[str]:
     rows = []
     for verb, step in VERBS.items():
         first = prose.read(step).paragraphs[0].partition(". ")[0].rstrip(".")
-        outcomes = [f"`{word}`" for word in _outcomes(step)]
+        outcomes = [f"`{word}`" for word in (*_outcomes(step), *([OTHERWISE] if step.needs_otherwise else []))]
+        first = f"{first} {_NOT_YET}" if step.not_yet else first
         rows.append((f"[{verb}](#{slug(_step_title(verb))})", first, " ".join(outcomes)))
     lines = [*_table(("Verb", "What it does", "Outcomes"), rows), ""]
     lines.append(f"Kept for later versions of the language: {_listed(RESERVED_VERBS)}.")
@@ -267,7 +268,7 @@ def _options(schema: type[ma.Schema]) -> list[str]:
 def _inner(name: str, schema: type[ma.Schema]) -> list[str]:
     said = prose.read(schema, _names(schema))
     text = " ".join(said.paragraphs)
-    return [f"In `{name}`{': ' + text if text else ':'}", "", *_options(schema)]
+    return [f"**{name}**{': ' + text if text else ''}", "", *_options(schema)]
 
 
 def _long_form(field: Any) -> type[ma.Schema] | None:

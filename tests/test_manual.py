@@ -56,9 +56,10 @@ def schemas_of(schema: type[ma.Schema]) -> Iterator[type[ma.Schema]]:
             yield from schemas_of(inner)
 
 
-ROUTING: list[type[ma.Schema]] = [sections.Header, sections.CommonFields, *(step.Fields for step in VERBS.values())]
-ROUTING += [about for about in manual.SECTIONS.values() if issubclass(about, ma.Schema)]
-SCHEMAS = list(dict.fromkeys(inner for schema in [*ROUTING, settings._Config] for inner in schemas_of(schema)))
+OUTER: list[type[ma.Schema]] = [settings._Config, sections.Header, sections.CommonFields]
+OUTER += [step.Fields for step in VERBS.values()]
+OUTER += [about for about in manual.SECTIONS.values() if issubclass(about, ma.Schema)]
+SCHEMAS = list(dict.fromkeys(inner for schema in OUTER for inner in schemas_of(schema)))
 FIELDS = [
     pytest.param(field, id=f"{schema.__qualname__}.{name}")
     for schema in SCHEMAS
