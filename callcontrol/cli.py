@@ -53,6 +53,14 @@ def check(directory: Path) -> None:
     sys.exit(1 if errors else 0)
 
 
+@main.command(short_help="Print the manual of routing and settings.")
+def manual() -> None:
+    """Print the manual: every step, section, value, problem, command and setting, as Markdown."""
+    from callcontrol.manual import manual as whole
+
+    click.echo(whole(), nl=False)
+
+
 @main.command(short_help="Walk whole calls without a telephone.")
 @click.argument("directory", type=_DIRECTORY)
 @click.option("--company", help="Only this company's rehearsals.")
@@ -64,14 +72,6 @@ def rehearse(directory: Path, company: str | None) -> None:
     from callcontrol.rehearse import rehearse_directory
 
     sys.exit(rehearse_directory(directory, company, click.echo))
-
-
-@main.command(short_help="Print the manual of routing and settings.")
-def manual() -> None:
-    """Print the manual: every step, section, value, problem, command and setting, as Markdown."""
-    from callcontrol.manual import manual as whole
-
-    click.echo(whole(), nl=False)
 
 
 @main.command(short_help="Take calls from your switches.")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from callcontrol import policy
 from callcontrol.messages import Phone, RingLeg, Sound
 from callcontrol.phrases import phrase
-from callcontrol.routing.model import Person, Prompt, Target
+from callcontrol.routing.model import Person, Prompt, Target, typed_by_callers
 from callcontrol.view import View
 
 #: Refusals that say nothing of the number itself: there is no way to it, or it is none.
@@ -101,7 +101,7 @@ def target(call: View, wanted: Target, *, confirm: bool, whisper: Prompt | None 
     if dialled is None:
         name = wanted.variable or ""
         dialled = call.get(name).strip()
-        if name in call.typed_by_callers:
+        if name in typed_by_callers(call.routing):
             phone = Phone("", dialled[:32], outside=True)
             return Barred(phone, "unreachable", "not_an_extension", "a caller may dial extensions only")
     return number(call, dialled, confirm=confirm, whisper=whisper)

@@ -66,9 +66,7 @@ class Refused:
     why: str
 
 
-def decide(
-    outbound: Mapping[str, Any], country: str, dialled: str, *, emergency: bool = False
-) -> Allowed | Refused:
+def decide(outbound: Mapping[str, Any], country: str, dialled: str, *, emergency: bool = False) -> Allowed | Refused:
     """Whether ``dialled`` (any text at all) may be rung from a company of ``country``.
 
     ``outbound`` is :attr:`Routing.outbound`, empty if the company has none.  Local numbers and international
@@ -146,6 +144,10 @@ _TYPED = re.compile(r"\+?[0-9]{2,20}")
 _SEPARATORS = str.maketrans("", "", "()-. ")
 #: Nobody types more than that for one number.
 _LONGEST = 64
+#: No country has longer short numbers.
+_LONGEST_SHORT = 12
+#: Countries that a message lists.
+_MOST_LISTED = 8
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _EMERGENCY = re.compile(r"[0-9]{2,6}")
 _WRITTEN = re.compile(r"\+?[0-9]{2,20}")
@@ -175,7 +177,7 @@ _PLAIN = frozenset(
 _REFUSED_KINDS = {
     PhoneNumberType.PREMIUM_RATE: ("premium", "a premium rate number"),
     PhoneNumberType.SHARED_COST: ("shared_cost", "a shared cost number"),
-    PhoneNumberType.PERSONAL_NUMBER: ("personal", "a personal number, which rings anywhere at any price"),
+    PhoneNumberType.PERSONAL_NUMBER: ("personal", "a personal number, whose price nobody knows beforehand"),
     PhoneNumberType.PAGER: ("pager", "a pager"),
     PhoneNumberType.VOICEMAIL: ("voicemail", "a carrier's voicemail"),
 }
@@ -212,27 +214,28 @@ class _Found:
 def _judged(text: str, country: str) -> _Found | Refused:
     """What ``text`` is, whatever a company allows."""
     if _is_emergency(text, country):
-        why = f"{text} is an emergency number in {country}: it is dialled only if emergency, under outbound, lists it"
+        why = f"{text} is an emergency number in {country}, and not in outbound's list: add it to emergency"
         return Refused("emergency", why)
+    if _is_short(text, country):
+        return Refused("short", f"{text} is a short number in {country}: those are never dialled; write a whole one")
     parsed = _read(text, country)
     if parsed is None:
         where = f" in {country}" if country else ""
         return Refused("no_such_number", f"{text} is no number that one can dial{where}: check the digits")
-    number = _e164(parsed)
-    if _is_short(text, country) or phonenumbers.is_valid_short_number(parsed):
-        return Refused("short", f"{text} is a short number, and what those cost nobody knows: they are not dialled")
-    code = parsed.country_code or 0
-    if phonenumbers.region_code_for_country_code(code) == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY:
-        return _refused(number, *_NOWHERE.get(code, _ELSEWHERE))
-    region, kind = phonenumbers.region_code_for_number(parsed), phonenumbers.number_type(parsed)
+    number, code = _e164(parsed), parsed.country_code or 0
+    home = phonenumbers.region_code_for_country_code(code)
+    if home == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY:
+        return _refused(number, "no country", *_NOWHERE.get(code, _ELSEWHERE))
+    region, kind = phonenumbers.region_code_for_number(parsed) or home, phonenumbers.number_type(parsed)
+    if phonenumbers.is_valid_short_number(parsed):
+        return Refused("short", f"{number} is a short number in {region}: those are never dialled; write a whole one")
     if kind in _REFUSED_KINDS:
-        return _refused(number, *_REFUSED_KINDS[kind])
-    if region is None or kind not in _PLAIN:
-        where = region or phonenumbers.region_code_for_country_code(code)
-        return Refused("no_such_number", f"{number} is no number that exists in {where}: check the digits")
+        return _refused(number, region, *_REFUSED_KINDS[kind])
+    if kind not in _PLAIN:
+        return Refused("no_such_number", f"{number} is no number that exists in {region}: check the digits")
     for pattern, what in _DEARER:
         if pattern.match(number):
-            return _refused(number, *what)
+            return _refused(number, region, *what)
     return _Found(number, _regions(parsed, region, kind))
 
 
@@ -266,17 +269,24 @@ def _is_emergency(text: str, country: str) -> bool:
 
 def _is_short(text: str, country: str) -> bool:
     """Whether ``text`` dialled in ``country`` is a short number rather than a whole one."""
-    if text.startswith("+") or country not in phonenumbers.SUPPORTED_SHORT_REGIONS:
+    if len(text) > _LONGEST_SHORT or text.startswith("+") or country not in phonenumbers.SUPPORTED_SHORT_REGIONS:
         return False
-    return phonenumbers.is_valid_short_number_for_region(phonenumbers.parse(text, country), country)
+    try:
+        return phonenumbers.is_valid_short_number_for_region(phonenumbers.parse(text, country), country)
+    except phonenumbers.NumberParseException:
+        return False
 
 
-def _refused(number: str, reason: str, what: str) -> Refused:
-    return Refused(reason, f"{number} is {what}: such numbers are never dialled")
+def _refused(number: str, region: str, reason: str, what: str) -> Refused:
+    return Refused(reason, f"{number} is {what} ({region}): those are never dialled, whatever outbound allows")
 
 
 def _listed(words: tuple[str, ...]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    """Countries for a message, a few of them."""
+    some = words[:_MOST_LISTED] if len(words) > _MOST_LISTED + 1 else words
+    last = f"{len(words) - len(some)} more" if len(some) < len(words) else some[-1]
+    rest = some if len(some) < len(words) else some[:-1]
+    return f"{', '.join(rest)} and {last}" if rest else last
 
 
 # ------------------------------------------------------------------------------------------- writing

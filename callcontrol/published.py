@@ -85,6 +85,11 @@ class Published:
         """The companies that can take calls."""
         return tuple(self._current)
 
+    @property
+    def routings(self) -> tuple[Routing, ...]:
+        """Their current versions."""
+        return tuple(self._current.values())
+
     def _read(self, company: str, version: str) -> Routing | None:
         stored = self._store.get(company, version)
         if stored is None:

@@ -27,6 +27,7 @@ from callcontrol.routing.model import Rehearsal, Routing
 PROMPT = 2.0
 RINGS_BEFORE_ANSWER = 4.0
 MESSAGE = 10.0
+ANSWER = 0.3
 #: A walk longer than this never ends, seconds of the call's own clock.
 LONGEST = 24 * 3600.0
 #: What an operator may say that a telephone does, and the result of its leg.
@@ -73,12 +74,16 @@ class Walk:
         at: dt.datetime,
         press: Iterable[str] = (),
         phones: Mapping[str, str] | None = None,
+        lookups: Mapping[str, str | Mapping[str, str]] | None = None,
     ) -> None:
         self._routing = routing
         self._now = at.replace(tzinfo=ZoneInfo(routing.timezone)).timestamp()
         self._until = self._now + LONGEST
         self._press = list(press)
         self._phones = dict(phones or {})
+        self._lookups = dict(lookups or {})
+        number = routing.numbers.get(called)
+        self._home = number.flow if number else ""
         self._agenda: list[tuple[float, int, m.Event]] = []
         self._order = itertools.count()
         self._alarm: float | None = None
@@ -141,6 +146,8 @@ class Walk:
             self._done = True
         elif isinstance(command, m.Record):
             self._later(min(MESSAGE, command.seconds), m.RecordEnded(command.id, command.name, MESSAGE))
+        elif isinstance(command, m.Lookup):
+            self._look_up(command)
         elif isinstance(command, m.Hangup):
             self._ends = self._ends or {"hangup": command.reason}
             self._done = True
@@ -158,6 +165,23 @@ class Walk:
             self._later(RINGS_BEFORE_ANSWER, m.LegReady(command.leg))
         elif result != "no_answer":
             self._later(0.5, m.LegFailed(command.leg, result))
+
+    def _look_up(self, command: m.Lookup) -> None:
+        visit = self._visits[-1]
+        whole = f"{visit.flow}/{visit.step}"
+        name = visit.step if visit.flow == self._home else whole
+        given = self._lookups.get(name, self._lookups.get(whole))
+        if given is None:
+            values = ", ".join(f'{variable}: "301"' for variable in command.wanted)
+            raise _Question(
+                f'what does the lookup "{name}" answer? Say it: given: {{lookups: {{{name}: {{{values}}}}}}}'
+                " (or failed, not_found)"
+            )
+        if isinstance(given, str):
+            answer = m.LookedUp(command.id, given, why=f"given as {given}")
+        else:
+            answer = m.LookedUp(command.id, "then", given)
+        self._later(min(ANSWER, command.seconds), answer)
 
     def _told(self, fact: m.Tell) -> None:
         if fact.type == "step.entered":
@@ -195,6 +219,7 @@ def rehearse(routing: Routing, rehearsal: Rehearsal) -> Result:
         at=rehearsal.at,
         press=rehearsal.press,
         phones=given.get("phones", {}),
+        lookups=given.get("lookups", {}),
     )
     journey = walk.run()
     walked = _names(routing, rehearsal, journey)

@@ -40,8 +40,6 @@ PARK_TIMEOUT = 10
 READY = "cordboard::ready"
 #: What a leg's ``cordboard_ready`` says while it is being asked; see ``conf/dialplan/screen.xml``.
 _ASKED = "asked"
-#: Between the attempt and the names of its counts in a leg's ``cordboard_out``.
-_BETWEEN = ":"
 #: A leg that goes outside and is forgotten by everybody counts so much longer than it may last, seconds.
 _FORGOTTEN = 600.0
 
@@ -59,7 +57,7 @@ class Counts(Protocol):
     def claim(self, leg: str, attempt: int, switch: str, caps: tuple[tuple[str, int], ...], seconds: float) -> bool:
         """Whether there is room for this attempt of ``leg`` under each of the caps; then it is counted."""
 
-    def release(self, leg: str, attempt: int, names: tuple[str, ...]) -> None:
+    def release(self, leg: str, attempt: int, switch: str) -> None:
         """The attempt is over.  Said by whoever hears of it, so mostly more than once."""
 
 
@@ -83,8 +81,9 @@ class _Outside:
     screen: wire.Screen | None
     trunks: list[Trunk]
     until: float
+    #: Which try it is, from 1; the leg says so in its ``cordboard_out``.
     attempt: int = 0
-    counted: tuple[str, ...] = ()
+    counted: bool = False
 
 
 class Line:
@@ -172,7 +171,7 @@ class Line:
             if caps and not self._counts.claim(leg, out.attempt, self.name, caps, seconds):
                 result, cause = "refused", "MAX_CALLS"
                 continue
-            out.counted = tuple(name for name, _ in caps)
+            out.counted = bool(caps)
             written = policy.written(address, trunk.format, trunk.country) if address.startswith("+") else address
             endpoint = wire.GatewayEndpoint(trunk.gateway, written)
             self._originate(known, out.company, out.command, out.screen, endpoint, left, trunk)
@@ -181,8 +180,8 @@ class Line:
 
     def _release(self, leg: str, out: _Outside) -> None:
         if out.counted:
-            self._counts.release(leg, out.attempt, out.counted)
-            out.counted = ()
+            self._counts.release(leg, out.attempt, self.name)
+            out.counted = False
 
     def _originate(
         self,
@@ -201,7 +200,7 @@ class Line:
         }
         shown = command.shown
         if known.outside is not None and trunk is not None:
-            variables["cordboard_out"] = _BETWEEN.join((str(known.outside.attempt), *known.outside.counted))
+            variables["cordboard_out"] = str(known.outside.attempt)
             if shown.startswith("+"):
                 shown = policy.written(shown, trunk.format, trunk.country)
         originate = wire.originate(
@@ -292,9 +291,9 @@ class Line:
         uuid = event.get("Unique-ID") or ""
         known = self._legs.get(uuid)
         cause = event.get("Hangup-Cause") or ""
-        attempt, *names = (event.get("variable_cordboard_out") or "").split(_BETWEEN)[:8]
-        if names and attempt.isascii() and attempt.isdigit():
-            self._counts.release(uuid, int(attempt[:6]), tuple(names))
+        attempt = event.get("variable_cordboard_out") or ""
+        if attempt.isascii() and attempt.isdigit():
+            self._counts.release(uuid, int(attempt[:6]), self.name)
         if known is None:
             if event.get("variable_cordboard_state") or event.get("variable_cordboard_called"):
                 self._on_end(self, event)

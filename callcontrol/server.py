@@ -40,6 +40,7 @@ from callcontrol.session import Session
 from callcontrol.settings import Settings, admits
 from callcontrol.shared import Counts, Switches
 from callcontrol.state import State, StateError, decode
+from callcontrol.steps.lookup import asked_hosts
 from callcontrol.supervisor import heartbeat, process_name
 from callcontrol.switchboard import Switchboard
 from callcontrol.versions import VersionStore
@@ -77,10 +78,10 @@ class Controller:
         self.published = Published(self._store)
         self.facts = FactFile(settings.state / "facts", self.name)
         self.board = Switchboard(settings.redis, name=self.name)
+        self.lookups = Lookups(settings.config)
         self._shipper = Shipper(settings.state / "facts", self.facts, self.board)
         self.switches = Switches(self.board)
         self._counts = Counts(self.board, settings.processes)
-        self.lookups = Lookups(settings.config)
         self._lines = [
             Line(address, settings.domain, settings.config, self._counts, self._ended_somewhere, self._knows_core)
             for address in settings.config.switches
@@ -97,6 +98,9 @@ class Controller:
     def serve(self, listener: socket.socket) -> None:
         """Accept calls until drained."""
         self.published.load()
+        asked = {routing.company: asked_hosts(routing) for routing in self.published.routings}
+        for stranger in self.lookups.secrets.strangers(asked):
+            self._log.warning("a secret is not used", why=stranger)
         self._shipper.start()
         self.switches.read()
         gevent.spawn(self.switches.run)

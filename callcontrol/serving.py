@@ -18,6 +18,7 @@ from typing import Any, TextIO, cast
 
 import structlog
 
+from callcontrol.secrets import Secrets
 from callcontrol.settings import Settings, SettingsError
 from callcontrol.supervisor import heartbeat_fd, supervise
 
@@ -88,6 +89,7 @@ def run(settings: Settings, child: int | None) -> int:
 
 
 def _prepare(settings: Settings) -> None:
+    Secrets.read(settings.config.secrets)  # here a mistake is told once and at once; each process reads it for itself
     try:
         for path in (settings.state, settings.state / "facts", settings.spool):
             Path(path).mkdir(parents=True, exist_ok=True)

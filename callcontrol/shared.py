@@ -7,7 +7,7 @@ seen up to a second later; and while Redis is away a process lets only its share
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -16,6 +16,8 @@ import structlog
 from callcontrol.messages import SwitchSet
 from callcontrol.switchboard import Switchboard
 
+#: A leg is counted before the switch knows it: how long the reconciler gives it to appear, seconds.
+SETTLED = 15.0
 #: How often the state of the switches is read, seconds.
 READ_EVERY = 1.0
 
@@ -64,30 +66,30 @@ class Counts:
     def claim(self, leg: str, attempt: int, switch: str, caps: tuple[tuple[str, int], ...], seconds: float) -> bool:
         """See :class:`callcontrol.ringing.Counts`.  While Redis is away, a share of each cap."""
         member = _member(leg, attempt)
-        room = self._board.claim_out(member, switch, caps, seconds)
-        if room is None:
-            room = all(self._ours(name) < most // self._processes for name, most in caps)
-        if room:
-            self._own[member] = tuple(name for name, _ in caps)
+        claimed = self._board.claim_out(member, switch, caps, seconds)
+        if claimed is None:
+            full = next((name for name, most in caps if self._ours(name) >= most // self._processes), "")
         else:
-            self._log.warning("too many calls outside: refused", leg=leg, caps=dict(caps))
-        return room
+            full = claimed.full
+        if full:
+            self._log.warning("too many calls outside: one is refused", leg=leg, count=full, most=dict(caps)[full])
+        else:
+            self._own[member] = tuple(name for name, _ in caps)
+        return not full
 
-    def release(self, leg: str, attempt: int, names: Iterable[str]) -> None:
+    def release(self, leg: str, attempt: int, switch: str) -> None:
         """See :class:`callcontrol.ringing.Counts`."""
         member = _member(leg, attempt)
         self._own.pop(member, None)
-        self._board.release_out(member, tuple(names))
+        self._board.release_out(member, switch)
 
     def reconcile(self, switch: str, alive: frozenset[str]) -> int:
         """Forget what is counted for legs of this switch that are not ``alive``; how many there were."""
-        gone = [
-            (member, names)
-            for member, names in self._board.counted_out(switch).items()
-            if member.partition(".")[0] not in alive
-        ]
-        for member, names in gone:
-            self._board.release_out(member, names)
+        counted = self._board.legs_out(switch, older=SETTLED) or {}
+        gone = [member for member in counted if member.partition(".")[0] not in alive]
+        for member in gone:
+            self._own.pop(member, None)
+            self._board.release_out(member, switch)
         return len(gone)
 
     def _ours(self, name: str) -> int:

@@ -8,6 +8,9 @@ It knows no socket of a switch, no file and no flow; of facts it knows the few t
 ``cordboard:facts:offsets``               hash: file → bytes of it that are in the stream
 ``cordboard:live:<switch>``               hash: call → ``{"company", "at", "epoch"}``, from start to end
 ``cordboard:ended:<call>``                who tells the end: ``?…`` claimed, ``~file`` began, ``+file`` told
+``cordboard:out:<cap>``                   sorted set: legs that count as calls outside → when each is forgotten
+``cordboard:out-legs:<switch>``           hash: leg → when it was claimed, and its caps
+``cordboard:switches``                    hash: ``company/name`` of each day/night switch that is on → when, by whom
 any other name                            a lease: its owner, until it expires
 ========================================  =================================================================
 
@@ -18,7 +21,9 @@ Where the surprise lies:
 * Nothing here raises because of Redis: a call must never end because of it.  *Away* is a value.
 * A script may have run although its answer never came.  So each can be run again: shipping names the offset
   it starts from, a claim and a lease name their owner.
-* A claim is advice, with a short life; the truth is what the shipping script does: it lets the first end of a
+* A leg counts from before it rings until whoever hears its end releases it.  Nobody may hear it; so it is forgotten
+  after a time, by Redis's own clock, and a reconciler releases what no switch knows any more.
+* A claim of an end is advice, with a short life; the truth is what the shipping script does: it lets the first end of a
   call into the stream and no other, whoever claimed it, and whether Redis was there to be asked or not.
 """
 
@@ -37,6 +42,7 @@ from redis.retry import Retry
 
 STREAM = "cordboard:facts"
 OFFSETS = "cordboard:facts:offsets"
+SWITCHES = "cordboard:switches"
 #: The stream's length: about this many facts.
 MOST_FACTS = 1_000_000
 #: How long the end of a call is remembered, seconds.  No call lasts, and no file waits, longer.
@@ -128,6 +134,94 @@ end
 return 1
 """
 
+# KEYS legs of the switch.  ARGV leg, milliseconds until it is forgotten, then cap and limit, cap and limit …
+# Answers the first cap that has no room, or nothing: the leg counts in all of them.
+_CLAIM_OUT = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local leg, life = ARGV[1], tonumber(ARGV[2])
+for i = 3, #ARGV, 2 do
+    local cap = 'cordboard:out:' .. ARGV[i]
+    redis.call('ZREMRANGEBYSCORE', cap, '-inf', now)
+    if not redis.call('ZSCORE', cap, leg) and redis.call('ZCARD', cap) >= tonumber(ARGV[i + 1]) then
+        return ARGV[i]
+    end
+end
+local known = redis.call('HGET', KEYS[1], leg)
+local entry = known or string.format('%.0f', now)
+local function keep(key)
+    if redis.call('PTTL', key) < life then redis.call('PEXPIRE', key, life) end
+end
+for i = 3, #ARGV, 2 do
+    local cap = 'cordboard:out:' .. ARGV[i]
+    redis.call('ZADD', cap, now + life, leg)
+    keep(cap)
+    if not string.find(entry .. ' ', ' ' .. ARGV[i] .. ' ', 1, true) then entry = entry .. ' ' .. ARGV[i] end
+end
+redis.call('HSET', KEYS[1], leg, entry)
+keep(KEYS[1])
+return ''
+"""
+
+# KEYS legs of the switch.  ARGV leg, then the caps to release; none: all that it has.
+_RELEASE_OUT = """
+local entry = redis.call('HGET', KEYS[1], ARGV[1])
+if not entry then return 0 end
+local at, rest, released = string.match(entry, '^%S+'), '', 0
+local some = {}
+for i = 2, #ARGV do some[ARGV[i]] = true end
+for cap in string.gmatch(entry, ' (%S+)') do
+    if #ARGV == 1 or some[cap] then
+        released = released + redis.call('ZREM', 'cordboard:out:' .. cap, ARGV[1])
+    else
+        rest = rest .. ' ' .. cap
+    end
+end
+if rest == '' then
+    redis.call('HDEL', KEYS[1], ARGV[1])
+else
+    redis.call('HSET', KEYS[1], ARGV[1], at .. rest)
+end
+return released
+"""
+
+# KEYS legs of the switch.  ARGV milliseconds.  Answers each leg that was claimed so long ago, and its entry.
+_LEGS_OUT = """
+local time = redis.call('TIME')
+local latest = time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[1]
+local found, all = {}, redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+    if tonumber(string.match(all[i + 1], '^%S+')) <= latest then
+        found[#found + 1] = all[i]
+        found[#found + 1] = all[i + 1]
+    end
+end
+return found
+"""
+
+# KEYS switches.  ARGV company/name, who.
+_SWITCH_ON = """
+local time = redis.call('TIME')
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%d.%06d ', time[1], time[2]) .. ARGV[2])
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Whether a leg may be rung: it counts in all of its caps, or in none because ``full`` has no room."""
+
+    granted: bool
+    full: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchedOn:
+    """Who put a day/night switch on, and when (UTC epoch, by Redis's clock)."""
+
+    by: str
+    at: float
+
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
@@ -164,6 +258,10 @@ class Switchboard:
         self._ship: Script = self._redis.register_script(_SHIP)
         self._claim: Script = self._redis.register_script(_CLAIM)
         self._lease: Script = self._redis.register_script(_LEASE)
+        self._claim_out: Script = self._redis.register_script(_CLAIM_OUT)
+        self._release_out: Script = self._redis.register_script(_RELEASE_OUT)
+        self._legs_out: Script = self._redis.register_script(_LEGS_OUT)
+        self._switch_on: Script = self._redis.register_script(_SWITCH_ON)
 
     def close(self) -> None:
         """Close the connections."""
@@ -224,6 +322,61 @@ class Switchboard:
         """Give a lease back, if ``owner`` has it."""
         return bool(self._do(self._lease, [name], [owner, 0]))
 
+    # ---------------------------------------------------------------------------------------- calls outside
+
+    def claim_out(self, leg: str, switch: str, caps: Sequence[tuple[str, int]], seconds: float) -> Claimed | None:
+        """Count ``leg``, which is about to ring on ``switch``, as a call outside under all of ``caps``, or none.
+
+        ``caps`` are names (``acme``, ``acme/301``, ``trunk/carrier-a``; no blanks) with the most legs that each may
+        have.  To ask again for the same leg counts it once, and from now; further caps are added to those it has.
+        After ``seconds`` it is forgotten: take the longest call.  None: Redis is away, and may or may not have done it.
+        """
+        if not caps:
+            return Claimed(True)
+        arguments = [leg, max(1, int(seconds * 1000)), *(part for cap in caps for part in cap)]
+        full = self._do(self._claim_out, [_legs_of(switch)], arguments)
+        return None if full is None else Claimed(not full, full.decode())
+
+    def release_out(self, leg: str, switch: str, caps: Sequence[str] = ()) -> bool | None:
+        """Count ``leg`` no more, or no more under ``caps`` (it takes another trunk).
+
+        Whether it was counted; None: Redis is away.  Whoever hears of a leg's end may ask, and as often as they like.
+        """
+        answer = self._do(self._release_out, [_legs_of(switch)], [leg, *caps])
+        return None if answer is None else bool(answer)
+
+    def legs_out(self, switch: str, *, older: float = 0.0) -> dict[str, tuple[str, ...]] | None:
+        """The legs that count as calls outside on ``switch``, and their caps; None: Redis is away.
+
+        Only those claimed at least ``older`` seconds ago: a leg is claimed before the switch knows it, so a reconciler
+        that releases what the switch does not know gives it time to.
+        """
+        answer = self._do(self._legs_out, [_legs_of(switch)], [max(0, int(older * 1000))])
+        if answer is None:
+            return None
+        words = [text.decode() for text in answer]
+        return {leg: tuple(entry.split(" ")[1:]) for leg, entry in zip(words[::2], words[1::2], strict=True)}
+
+    # --------------------------------------------------------------------------------- day/night switches
+
+    def switches(self) -> dict[str, SwitchedOn] | None:
+        """The day/night switches that are on, by ``company/name``; None: Redis is away."""
+        answer: Mapping[bytes, bytes] | None = self._do(self._redis.hgetall, SWITCHES)
+        if answer is None:
+            return None
+        entries = ((name.decode(), entry.decode().partition(" ")) for name, entry in answer.items())
+        return {name: SwitchedOn(by, float(at)) for name, (at, _, by) in entries}
+
+    def set_switch(self, company: str, name: str, on: bool, by: str) -> bool:
+        """Put a day/night switch on or off for every controller; ``by`` says who did it (100 characters are kept).
+
+        Whether it is kept.  False: Redis is away, and may or may not have done it; to ask again does no harm.
+        """
+        field, who = f"{company}/{name}", by[:100].encode("utf-8", "replace")
+        if on:
+            return self._do(self._switch_on, [SWITCHES], [field, who]) is not None
+        return self._do(self._redis.hdel, SWITCHES, field) is not None
+
     # ---------------------------------------------------------------------------------------------------
 
     def _do(self, command: Any, *arguments: Any) -> Any:
@@ -239,6 +392,10 @@ class Switchboard:
             _log().info("Redis is back")
         self.available = True
         return answer
+
+
+def _legs_of(switch: str) -> str:
+    return f"cordboard:out-legs:{switch}"
 
 
 _Arguments = list[bytes | str | int]

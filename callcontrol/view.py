@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any
 
 from callcontrol.messages import (
@@ -108,9 +108,12 @@ class View:
 
     def fits(self, name: str, value: str) -> bool:
         """Whether the call has room for this value: 64 bytes of UTF-8, all together 160."""
-        size = len(value.encode())
-        others = sum(len(v.encode()) for k, v in self.variables.items() if k != name)
-        return size <= LONGEST_VALUE and others + size <= LONGEST_VALUES
+        return self.fit({name: value})
+
+    def fit(self, values: Mapping[str, str]) -> bool:
+        """Whether the call has room for all of these values together."""
+        sizes = {name: len(value.encode()) for name, value in {**self.variables, **values}.items()}
+        return all(sizes[name] <= LONGEST_VALUE for name in values) and sum(sizes.values()) <= LONGEST_VALUES
 
     def get(self, name: str) -> str:
         """A variable's value, ``""`` when it has none."""
@@ -135,11 +138,6 @@ class View:
         """Whether these hours are on at this moment of the call."""
         hours = self.routing.hours[name]
         return self.switched_on(name) if hours.switch else hours.is_on(self.now)
-
-    @property
-    def typed_by_callers(self) -> frozenset[str]:
-        """The variables whose values a caller typed: they dial extensions and nothing else."""
-        return self.routing.typed_by_callers
 
     def next_id(self) -> int:
         """A number for a sound or a recording, unique in this session."""

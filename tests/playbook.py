@@ -99,6 +99,7 @@ class Playbook:
         self.wakes_at: float | None = None
         self.played = 0
         self.recorded = 0
+        self.asked = 0
         self.takes(self.call.begin(self.now))
 
     # ---------------------------------------------------------------------------------------- telling it
@@ -207,6 +208,9 @@ class Playbook:
             return f"cancel {self._phone(command.leg)}"
         if isinstance(command, m.Join):
             return f"join {self._phone(command.leg)}{' answering' if command.answer else ''}"
+        if isinstance(command, m.Lookup):
+            self.asked = command.id
+            return f"lookup {command.url} {', '.join(command.wanted)} {command.seconds:.1f}s"
         if isinstance(command, m.Hangup):
             return f"hangup {command.reason}"
         if isinstance(command, m.SetSwitch):

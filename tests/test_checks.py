@@ -35,6 +35,12 @@ def problems(flows: str, *, numbers: str = NUMBERS, more: str = "", head: str = 
     return [f"{p.code} {p.message}" for p in load_text(text, path="f", company="test").problems]
 
 
+def placed(flows: str, *, more: str = "", head: str = HEAD) -> list[str]:
+    """Line, column, code and message of every problem; the people begin at line 7 of HEAD."""
+    text = head + NUMBERS + more + "flows:\n" + "".join(f"  {line}\n" for line in flows.strip("\n").splitlines())
+    return [str(p).removeprefix("f:") for p in load_text(text, path="f", company="test").problems]
+
+
 def codes(flows: str, *, numbers: str = NUMBERS, more: str = "", head: str = HEAD) -> list[str]:
     return [line.partition(" ")[0] for line in problems(flows, numbers=numbers, more=more, head=head)]
 
@@ -342,6 +348,143 @@ def test_nobody_forwards_to_themselves_or_to_a_mobile_they_do_not_have() -> None
     assert codes("main:\n  a: {play: A.}", head=head) == []
     assert codes("main:\n  a: {play: A.}", head=head.replace("busy: 302", "busy: 301")) == ["E506"]
     assert codes("main:\n  a: {play: A.}", head=head.replace("busy: 302", "busy: mobile")) == ["E506"]
+
+
+# ------------------------------------------------------------------------------------------- outside
+
+PLAY = "main:\n  a: {play: A.}"
+OUTBOUND = "outbound: {trunk: carrier, allow: [RU, GB]}\n"
+
+
+def anna(options: str) -> str:
+    return HEAD.replace("301: {name: Anna}", f"301: {{name: Anna, {options}}}")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        'phones: ["+79161112233", "+12644971234"]',
+        'forward: {busy: "+12644971234"}',
+        'forward: {no_answer: {after: 20s, to: "+12644971234"}}',
+        'mobile: "+12644971234", forward: {busy: mobile}',
+    ],
+)
+def test_a_number_that_policy_refuses_is_an_error_where_it_stands(options: str) -> None:
+    column = 1 + len("  301: {name: Anna, ") + options.index('"+12644971234"')
+    assert placed(PLAY, head=anna(options), more=OUTBOUND) == [
+        f"7:{column}: E507 +12644971234 is in AI, and outbound allows RU and GB only: add AI to allow"
+    ]
+    assert placed(PLAY, head=anna(options), more=OUTBOUND.replace("GB", "AI")) == []
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        '{dial: "+881612345678", otherwise: hangup}',
+        '{dial: [{to: [301, "+881612345678"], ring: 9s}], otherwise: hangup}',
+        '{dial: [{to: 301, ring: 9s}, {to: "+881612345678", ring: 9s}], otherwise: hangup}',
+    ],
+)
+def test_a_number_that_a_step_dials_obeys_the_same_policy(step: str) -> None:
+    column = 1 + len("    a: ") + step.index('"+881612345678"')
+    assert placed(f"main:\n  a: {step}", more=OUTBOUND) == [
+        f"20:{column}: E507 +881612345678 is a satellite telephone (no country): those are never dialled, "
+        "whatever outbound allows"
+    ]
+    assert placed(f"main:\n  a: {step}".replace("+881612345678", "+442071234567"), more=OUTBOUND) == []
+
+
+def test_what_the_companys_own_country_calls_local_is_read_by_it() -> None:
+    flows = 'main:\n  a: {dial: "8 916 111-22-33", otherwise: hangup}'
+    assert placed(flows, more=OUTBOUND) == []
+    assert placed(flows, more="outbound: {trunk: carrier}\n") == []
+    assert placed(flows.replace("916 111-22-33", "809 500-12-34"), more=OUTBOUND) == [
+        "20:15: E507 +78095001234 is a premium rate number (RU): those are never dialled, whatever outbound allows"
+    ]
+
+
+def test_a_mobile_that_no_forward_names_is_never_rung_and_may_be_any() -> None:
+    assert placed(PLAY, head=anna('mobile: "+12644971234", forward: {busy: 302}'), more=OUTBOUND) == []
+    assert placed(PLAY, head=anna('mobile: "+79161112233", forward: {busy: 302}')) == []
+
+
+def test_without_outbound_a_number_outside_is_a_warning_once_for_each_person_and_step() -> None:
+    head = anna('mobile: "+79161112233", phones: ["+79161112234"], forward: {busy: mobile, otherwise: "+79161112235"}')
+    flows = 'main:\n  a: {dial: [{to: ["+79161112233", "+79161112234"], ring: 9s}], otherwise: b}\n'
+    flows += '  b: {dial: "+79161112233", otherwise: hangup}'
+    rest = "W506 +79161112233 is outside, and there is no outbound section: it is never rung"
+    assert placed(flows, head=head) == [f"7:29: {rest}", f"19:22: {rest}", f"20:15: {rest}"]
+    assert placed(flows, head=head, more=OUTBOUND) == []
+
+
+def test_an_outbound_that_could_not_be_read_is_not_a_missing_one() -> None:
+    for more in ("outbound: {trunk: carrier, allow: [XX]}\n", "outbond: {trunk: carrier}\n"):
+        assert [line.split()[1][0] for line in placed(PLAY, head=anna('phones: ["+79161112233"]'), more=more)] == ["E"]
+
+
+def test_who_talked_in_a_rehearsal_is_not_dialled_by_it() -> None:
+    rehearsals = 'rehearsals:\n  R: {call: {from: "301", to: "+74951234567", at: 2026-11-23 10:00}, '
+    rehearsals += 'ends: {talk: "+12644971234"}}\n'
+    assert placed(PLAY, more=OUTBOUND + rehearsals) == []
+
+
+def test_a_caller_id_that_is_none_of_the_companys_numbers_is_a_warning() -> None:
+    more = 'outbound: {trunk: carrier, caller_id: {"+44*": "+442071234567", otherwise: "+74951234568"}}\n'
+    assert placed(PLAY, more=more) == [
+        "17:76: W507 +74951234568 is none of the company's numbers in RU: carriers may refuse to show it"
+    ]  # one of a country where the company has none may be rented elsewhere
+    assert placed(PLAY, more=more.replace("34568", "34567")) == []
+
+
+# ------------------------------------------------------------------------------------------- forwards in a circle
+
+
+def people(**forwards: str) -> str:
+    """HEAD with these people instead; ``x301="busy: 302"``."""
+    rows = "".join(f"  {name[1:]}: {{name: P, forward: {{{forward}}}}}\n" for name, forward in forwards.items())
+    return HEAD.replace("  301: {name: Anna}\n  302: {name: Boris}\n", rows)
+
+
+def test_people_who_always_forward_to_each_other_are_an_error() -> None:
+    assert placed(PLAY, head=people(x301="always: 302", x302="always: 303", x303="always: 301")) == [
+        "7:36: E508 calls are always forwarded in a circle: 301 → 302 → 303 → 301; nobody would ever ring"
+    ]
+    assert placed(PLAY, head=people(x301="always: 302", x302="always: 303", x303="always: voicemail")) == []
+
+
+@pytest.mark.parametrize("when", ["busy", "no_answer", "unreachable", "otherwise"])
+def test_a_circle_in_which_somebody_rings_is_a_warning(when: str) -> None:
+    head = people(x301="always: 302", x302=f"{when}: 303", x303=f"{when}: 301")
+    assert placed(PLAY, head=head) == [
+        "7:36: W508 calls may be forwarded in a circle: 301 → 302 → 303 → 301; each is rung once, then the call goes on"
+    ]
+
+
+def test_the_shortest_circle_is_shown_and_each_once() -> None:
+    head = people(
+        x301="busy: 302, no_answer: 303",
+        x302="busy: 303",
+        x303="busy: 301",
+        x304="busy: {to}",
+        x305="busy: 304",
+    )
+    found = problems(PLAY, head=head.replace("{to}", "305"))
+    assert found == [
+        "W508 calls may be forwarded in a circle: 301 → 302 → 303 → 301; each is rung once, then the call goes on",
+        "W508 calls may be forwarded in a circle: 304 → 305 → 304; each is rung once, then the call goes on",
+    ]
+    assert len(problems(PLAY, head=head.replace("{to}", "301"))) == 1
+
+
+def test_a_rule_that_is_never_followed_makes_no_circle() -> None:
+    assert placed(PLAY, head=people(x301="always: voicemail, busy: 302", x302="busy: 301")) == []
+    all_three = "busy: voicemail, no_answer: voicemail, unreachable: voicemail, otherwise: 302"
+    assert placed(PLAY, head=people(x301=all_three, x302="busy: 301")) == []
+    assert codes(PLAY, head=people(x301=all_three.replace("no_answer: voicemail, ", ""), x302="busy: 301")) == ["W508"]
+
+
+def test_who_forwards_to_themselves_is_told_so_and_no_more() -> None:
+    assert codes(PLAY, head=people(x301="busy: 301", x302="busy: voicemail")) == ["E506"]
 
 
 # --------------------------------------------------------------------------------------- structure of steps

@@ -69,7 +69,7 @@ class FakeCounts:
         self.counted[leg, attempt] = names
         return True
 
-    def release(self, leg: str, attempt: int, names: tuple[str, ...]) -> None:
+    def release(self, leg: str, attempt: int, switch: str) -> None:
         self.counted.pop((leg, attempt), None)
 
 
@@ -226,7 +226,7 @@ class TestTrunks:
     def test_the_late_end_of_the_first_try_does_not_end_the_second(self) -> None:
         rung = ring(outside("one", "two"))
         failed(rung, "GATEWAY_DOWN")
-        late = {"Unique_ID": LEG, "Hangup_Cause": "GATEWAY_DOWN", "variable_cordboard_out": "1:acme:trunk/one"}
+        late = {"Unique_ID": LEG, "Hangup_Cause": "GATEWAY_DOWN", "variable_cordboard_out": "1"}
         rung.inbound.sent.clear()
         rung.line._on_event(late_end(late))
         assert rung.listener.events == []
@@ -255,7 +255,7 @@ class TestTrunks:
     def test_the_end_of_a_leg_that_somebody_else_rang_gives_its_place_back(self) -> None:
         rung = Rung()
         rung.counts.counted[LEG, 1] = ("acme",)
-        rung.line._on_event(late_end({"Unique_ID": LEG, "variable_cordboard_out": "1:acme"}))
+        rung.line._on_event(late_end({"Unique_ID": LEG, "variable_cordboard_out": "1"}))
         assert rung.counts.counted == {}
 
     def test_the_longest_call_is_told_to_the_switch(self) -> None:

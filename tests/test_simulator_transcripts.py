@@ -28,7 +28,17 @@ from gevent.event import Event
 from gevent.server import StreamServer
 from gevent.socket import create_connection
 
-from freeswitch.simulator import Answers, Behaviour, Busy, Caller, NeverAnswers, Rejects, Switch, Unregistered
+from freeswitch.simulator import (
+    Answers,
+    Behaviour,
+    Busy,
+    Caller,
+    NeverAnswers,
+    Refuses,
+    Rejects,
+    Switch,
+    Unregistered,
+)
 from freeswitch.simulator.channel import Action, Channel
 
 TRACES = Path(__file__).parent / "traces"
@@ -97,7 +107,36 @@ def phone_301_is_left_alone(switch: Switch) -> None:
     phone.behaviour = NeverAnswers()
 
 
-LATER = {"legs_ringing_inline_ready_and_their_results": phone_301_is_left_alone}
+def the_mobile_phone_presses_nothing(switch: Switch) -> None:
+    """It pressed a key the first time only."""
+    phone = switch.outside(MOBILE)
+    switch.wait(lambda: any(entry.what == "presses" for entry in phone.history))
+    phone.behaviour = Answers(after=0.2)
+
+
+def the_carrier_finds_other_reasons(switch: Switch) -> None:
+    """It refuses each call in its own way."""
+    carrier = switch.gateway("carrier-a")
+    for number, status in enumerate((503, 486, 404, 403, 480)):
+        carrier.behaviour = Refuses(status)
+        switch.wait(lambda number=number: len(carrier.history) > number)  # type: ignore[misc]
+
+
+LATER = {
+    "legs_ringing_inline_ready_and_their_results": phone_301_is_left_alone,
+    "screened_legs_another_key_and_no_key": the_mobile_phone_presses_nothing,
+    "trunks_that_fail_and_the_next_under_the_same_uuid": the_carrier_finds_other_reasons,
+}
+
+# The outside telephone, behind the gateways `carrier-a` and `carrier-b`.
+MOBILE = "+79161112233"
+OUTSIDE: dict[str, Behaviour] = {
+    "screened_leg_key_1_during_the_whisper": Answers(after=0.2, presses="1", waits=0.4),
+    "screened_legs_another_key_and_no_key": Answers(after=0.2, presses="2", waits=2.7),
+    "trunks_that_fail_and_the_next_under_the_same_uuid": Answers(after=0.2),
+    "whispered_leg_and_a_missing_sound": Answers(after=0.2),
+}
+SOUNDS = {"who.wav": 2.0, "press.wav": 1.5}
 
 # Messages that come from different threads of FreeSWITCH and may stand in either order: each kind is compared in its
 # own order only.
@@ -485,7 +524,12 @@ def test_the_stand_in_says_what_the_real_switch_said(name: str, tmp_path: Path) 
         dialplan=None if ours_shipped else dialplan(controller.ports),
         domain="acme.cordboard.test" if ours_shipped else "127.0.0.1",
         password="secret" if ours_shipped else "ClueCon",
+        sounds=SOUNDS if name in OUTSIDE else {},
     ) as switch:
+        if name in OUTSIDE:
+            switch.gateway("carrier-a")
+            switch.gateway("carrier-b")
+            switch.outside(MOBILE, OUTSIDE[name])
         for extension, behaviour in (TEST_PHONES | PHONES.get(name, {})).items():
             phone = switch.phone(extension, behaviour)
             phone.display = "" if extension.isdigit() else extension  # the first ones were extensions of a switch

@@ -339,10 +339,6 @@ class TestNotBuiltYet:
         built = routing(one(head_queue), HEAD + "queues:\n  sales: {agents: [301]}\n")
         Playbook(built).then("answer", "play Good.")
 
-    def test_a_lookup_takes_failed(self) -> None:
-        flow = one("{lookup: https://crm.test/x, into: [manager], then: good, not_found: bye, failed: no}")
-        Playbook(flow).then("answer", "play No.")
-
 
 def test_every_life_ends_exactly_once_whatever_comes_after() -> None:
     book = Playbook(one("{play: Hello., then: good}")).hangs_up()

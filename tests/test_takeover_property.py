@@ -33,6 +33,8 @@ PHONES = (("answers", 2.0), ("busy", 0.1), ("declined", 1.5), ("unreachable", 0.
 ANSWERS = ("1", "2", "3", "302", "303", "306", "9", "12", "1234", "12#", "", "", "hangs up")
 #: What a caller does while a message is recorded.
 MESSAGES = ("#", "hangs up", "")
+#: What a lookup answers, and after how many seconds; the least that a new owner waits is more, or it hangs.
+LOOKUPS = (("then", 0.1), ("then", 0.4), ("not_found", 0.3), ("failed", 0.0), ("then", 1e9))
 PROMPT, TALK, SPEAKS = 2.0, 20.0, 7.0
 #: How long somebody hears the whisper and looks for the 1.
 SCREENS = 4.0
@@ -66,6 +68,7 @@ class Script:
     answers: Sequence[str]
     messages: Sequence[str]
     caller_ends_talk: bool
+    lookups: Sequence[tuple[str, float]] = (("failed", 0.1),)
 
 
 @dataclass
@@ -203,6 +206,8 @@ class World:
         elif isinstance(command, m.Join):
             self.joining = command.leg
             self.later(0.045, lambda: self.bridge(command))
+        elif isinstance(command, m.Lookup):
+            self.look_up(command)
         elif isinstance(command, m.Hangup):
             self.later(0.02, lambda: self.hang_up("cordboard", command.reason))
 
@@ -223,6 +228,12 @@ class World:
     def press(self, key: str, visit: int) -> None:
         if visit == self.visits:  # else something new is heard: the caller stops
             self.give(m.Digit(key))
+
+    def look_up(self, command: m.Lookup) -> None:
+        outcome, after = self.script.lookups[self.visits % len(self.script.lookups)]
+        values = dict.fromkeys(command.wanted, "302") if outcome == "then" else {}
+        if after < command.seconds:
+            self.later(after, m.LookedUp(command.id, outcome, values), owned=True)
 
     def ring(self, command: m.RingLeg) -> None:
         known = self.legs.get(command.leg)
@@ -353,8 +364,8 @@ def flows(draw: st.DrawFn) -> str:
         step = draw(
             st.sampled_from(
                 [
-                    "{{menu: Press., keys: {{1: {0}, 2: {1}, 3: {2}}}, extensions: [302, team, 306], tries: 2, wait: 5s,"
-                    " then: {3}, otherwise: {0}}}",
+                    "{{menu: Press., keys: {{1: {0}, 2: {1}, 3: {2}}}, extensions: [302, team, 306], tries: 2,"
+                    " wait: 5s, then: {3}, otherwise: {0}}}",
                     "{{collect: Number?, digits: 2-4, into: x, tries: 2, then: {0}, otherwise: {1}}}",
                     "{{dial: 302, then: {0}, otherwise: {1}, busy: {2}}}",
                     "{{dial: 304, then: {0}, otherwise: {1}, busy: {2}}}",
@@ -366,6 +377,7 @@ def flows(draw: st.DrawFn) -> str:
                     "{{voicemail: [302], greeting: Hello., then: {0}}}",
                     "{{play: Words., then: {0}}}",
                     "{{set: {{y: word}}, then: {0}}}",
+                    "{{lookup: https://crm.test/x, into: [z], then: {0}, not_found: {1}, failed: {2}}}",
                     "{{flow: sub, then: {0}}}",
                 ]
             )
@@ -383,6 +395,7 @@ SCRIPTS = st.builds(
     answers=st.lists(st.sampled_from(ANSWERS), min_size=1, max_size=6),
     messages=st.lists(st.sampled_from(MESSAGES), min_size=1, max_size=3),
     caller_ends_talk=st.booleans(),
+    lookups=st.lists(st.sampled_from(LOOKUPS), min_size=1, max_size=3),
 )
 KILLS = st.lists(
     st.tuples(st.integers(1, 6), st.sampled_from([0.0, 0.01, 0.03, 0.4, 1.9, 3.0]), st.sampled_from([0.02, 0.3, 3.0])),

@@ -323,7 +323,9 @@ def test_originate_does_not_let_its_own_variables_be_set() -> None:
         wire.originate(LEG, PHONE, 15, {"origination_uuid": CALL}, JOB)
 
 
-@pytest.mark.parametrize("hostile", [each for each in HOSTILE if not re.fullmatch(r"[\w ]+", each.strip("\n"))], ids=ascii)
+@pytest.mark.parametrize(
+    "hostile", [each for each in HOSTILE if not re.fullmatch(r"[\w ]+", each.strip("\n"))], ids=ascii
+)
 def test_a_hostile_name_is_not_shown(hostile: str) -> None:
     assert wire.caller_name(hostile) == wire.caller_name(f"Anna {hostile}") == ""
     with pytest.raises(Refused):

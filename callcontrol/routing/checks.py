@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 
 import phonenumbers
 
-from callcontrol import state
+from callcontrol import policy, state
 from callcontrol.forwards import MOST_PEOPLE
 from callcontrol.routing import kinds
 from callcontrol.routing.codes import problem
@@ -48,6 +48,8 @@ class Whole:
     steps: Mapping[str, frozenset[str]]
     incomplete: bool = False
     sounds: frozenset[str] | None = None
+    #: Whether ``routing.outbound`` is all that the file says of it.
+    outbound_known: bool = True
 
     @cached_property
     def ways(self) -> _Ways:
@@ -669,6 +671,130 @@ def forwards(whole: Whole) -> Iterator[Problem]:
                 yield problem("E506", person.place, message)
 
 
+def forward_circles(whole: Whole) -> Iterator[Problem]:
+    """People who forward to each other in a circle: always (nobody would ever ring), or now and then."""
+    people = whole.routing.people
+    after = {(extension, ""): [(to, "") for to in _forwards_to(whole, extension)] for extension in people}
+    named = [r for r in whole.references if r.kind == "person" and r.person is not None]
+    places = {(r.person, r.name): r.place for r in sorted(named, key=lambda r: r.place, reverse=True)}
+    for ring in _rings(after):
+        rules = {(at[0], to[0]): places[at[0], to[0]] for at in ring for to in after[at] if to in ring}
+        first = min(rules, key=lambda rule: rules[rule])
+        circle = " → ".join(_circle(after, first))
+        if all("always" in people[extension].forward for extension, _ in ring):
+            message = f"calls are always forwarded in a circle: {circle}; nobody would ever ring"
+            yield problem("E508", rules[first], message)
+        else:
+            message = f"calls may be forwarded in a circle: {circle}; each is rung once, then the call goes on"
+            yield problem("W508", rules[first], message)
+
+
+def _forwards_to(whole: Whole, extension: str) -> list[str]:
+    """The other people to whom a call of this one may be forwarded, in the order of the rules."""
+    rules = whole.routing.people[extension].forward
+    if "always" in rules:
+        rules = {"always": rules["always"]}
+    elif {"busy", "no_answer", "unreachable"} <= rules.keys():
+        rules = {when: rule for when, rule in rules.items() if when != "otherwise"}
+    named = (rule["to"] for rule in rules.values())
+    return list(dict.fromkeys(to for to in named if to in whole.routing.people and to != extension))
+
+
+def _circle(after: Mapping[At, list[At]], rule: tuple[str, str]) -> list[str]:
+    """The shortest circle that begins with ``rule``: the extensions on it, the first one again at the end."""
+    begin, second = rule
+    came_from: dict[At, At] = {}
+    queue: list[At] = [(second, "")]
+    for at in queue:
+        if at[0] == begin:
+            break
+        for to in after[at]:
+            if to not in came_from:
+                came_from[to] = at
+                queue.append(to)
+    path = [(begin, "")]
+    while path[-1] != (second, ""):
+        path.append(came_from[path[-1]])
+    return [begin, *(extension for extension, _ in reversed(path))]
+
+
+# ------------------------------------------------------------------------------------------- outside
+
+
+def outside(whole: Whole) -> Iterator[Problem]:
+    """Numbers outside that the routing would ring and policy refuses; all of them, if no call can leave."""
+    routing = whole.routing
+    if not whole.outbound_known or not routing.country:
+        return
+    told: set[tuple[str | None, ...]] = set()
+    for reference in whole.references:
+        if reference.kind != "outside" or not _rung(routing, reference):
+            continue
+        if routing.outbound:
+            found = policy.decide(routing.outbound, routing.country, reference.name)
+            if isinstance(found, policy.Refused):
+                yield problem("E507", reference.place, found.why)
+            continue
+        owner = (reference.person, reference.flow, reference.step)
+        if owner not in told and not whole.incomplete:
+            told.add(owner)
+            message = f"{reference.name} is outside, and there is no outbound section: it is never rung"
+            yield problem("W506", reference.place, message)
+
+
+def _rung(routing: Routing, reference: Reference) -> bool:
+    """Whether a call can come to a number: a mobile is rung only if a forward of its owner names it."""
+    if reference.person is None:
+        return True
+    person = routing.people.get(reference.person)
+    if person is None:
+        return False
+    to = {rule["to"] for rule in person.forward.values()}
+    return reference.name in (*person.phones, *to) or "mobile" in to
+
+
+def caller_ids(whole: Whole) -> Iterator[Problem]:
+    """Numbers shown to people called that the company does not own, although it owns others of their country.
+
+    One of a country in which it owns none may well be rented elsewhere, for being shown only.
+    """
+    own = whole.names.get("number")
+    foreign = [r for r in whole.references if r.kind == "shown" and own is not None and r.name not in own]
+    countries = {_country(number) for number in whole.routing.numbers} if foreign else set()
+    for reference in foreign:
+        country = _country(reference.name)
+        if country in countries:
+            message = f"{reference.name} is none of the company's numbers in {country}: carriers may refuse to show it"
+            yield problem("W507", reference.place, message)
+
+
+def _country(number: str) -> str | None:
+    return phonenumbers.region_code_for_number(phonenumbers.parse(number, None))
+
+
+def given_lookups(whole: Whole) -> Iterator[Problem]:
+    """What a rehearsal gives for a lookup must be what a real one brings: every variable, and no other."""
+    for rehearsal in whole.routing.rehearsals:
+        number = whole.routing.numbers.get(rehearsal.called)
+        for name, answer in rehearsal.given.get("lookups", {}).items():
+            flow, slash, rest = name.partition("/")
+            step = whole.routing.step(flow, rest) if slash else whole.routing.step(number.flow if number else "", name)
+            if step is None:
+                continue  # a name of nothing is another check's
+            if step.verb != "lookup":
+                message = f"{quoted(name)} is a {step.verb}, not a lookup: it is given nothing"
+                yield problem("E509", rehearsal.place, f"{quoted(rehearsal.name)}: {message}")
+            elif isinstance(answer, Mapping):
+                wanted = step.values["into"]
+                missing = [variable for variable in wanted if variable not in answer]
+                more = [variable for variable in answer if variable not in wanted]
+                wrong = [f"lacks {', '.join(missing)}"] if missing else []
+                wrong += [f"has {', '.join(more)}, which the step does not ask for"] if more else []
+                if wrong:
+                    message = f"what is given for the lookup {quoted(name)} {' and '.join(wrong)}"
+                    yield problem("E509", rehearsal.place, f"{quoted(rehearsal.name)}: {message}")
+
+
 CHECKS: tuple[Check, ...] = (
     dangling_names,
     unreachable,
@@ -682,4 +808,8 @@ CHECKS: tuple[Check, ...] = (
     emergency,
     codes,
     forwards,
+    forward_circles,
+    outside,
+    caller_ids,
+    given_lookups,
 )

@@ -104,12 +104,18 @@ CODES: dict[str, str] = {
     "E504": "the values that a call can collect do not fit together",
     "E505": "there are no public holidays known for the country",
     "E506": "a person forwards to themselves, or to a mobile they do not have",
+    "E507": "a number that may not be dialled from here",
+    "E508": "people who always forward to each other, so that nobody would ever ring",
+    "E509": "what a rehearsal gives for a lookup is not what the step asks for",
     # ---------------------------------------------------------------------------------------- warnings
     "W501": "a step that no call reaches",
     "W502": "a flow that no call reaches",
     "W503": "steps that lead only to each other: the caller can only hang up",
     "W504": "an extension that is a national emergency number",
     "W505": "a telephone number that does not look valid in its country",
+    "W506": "an outside number, and no outbound section: it is never rung",
+    "W507": "a caller ID that is none of the company's numbers, though it has others of that country",
+    "W508": "people who may forward to each other in a circle",
 }
 
 

@@ -91,14 +91,15 @@ class Reader:
     flows: Mapping[str, frozenset[str]] = field(default_factory=dict)
     flow: str | None = None
     step: str | None = None
+    person: str | None = None
     references: list[Reference] = field(default_factory=list)
     #: Variables that get a value here; ``kind`` is ``variable``.
     assigned: list[Reference] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
 
     def refer(self, kind: str, name: str, node: Tree) -> None:
-        """Note a name that must exist."""
-        self.references.append(Reference(kind, name, node.place, self.flow, self.step))
+        """Note a name that must exist, or a number that is not the company's own."""
+        self.references.append(Reference(kind, name, node.place, self.flow, self.step, self.person))
 
     def assign(self, name: str, node: Tree) -> None:
         """Note a variable that gets a value."""
@@ -837,6 +838,27 @@ class OwnNumberField(NumberField):
         return number
 
 
+class OutsideField(NumberField):
+    """A number that the routing itself may ring."""
+
+    def number(self, node: Tree, text: str) -> str:
+        number = super().number(node, text)
+        _READER.get().refer("outside", number, node)
+        return number
+
+
+_OUTSIDE = OutsideField()
+
+
+class ShownField(NumberField):
+    """A number that people called are shown."""
+
+    def read(self, node: Tree) -> str:
+        number = super().read(node)
+        _READER.get().refer("shown", number, node)
+        return number
+
+
 class PatternField(Kind):
     """A caller's number, or its beginning with a star: ``+7812*``; ``otherwise`` where a default is allowed."""
 
@@ -909,7 +931,10 @@ class EmergencyField(Kind):
 
 
 class TargetField(Kind):
-    """Whom to dial.  ``only`` says which sorts are allowed: person, group, number, variable."""
+    """Whom to dial.  ``only`` says which sorts are allowed: person, group, number, variable.
+
+    Without ``rings`` nobody is dialled here: it is only said who was.
+    """
 
     kind = "target"
     about = (
@@ -918,8 +943,9 @@ class TargetField(Kind):
     )
     samples = ("301", "service", '"+79161112233"', '"{manager}"')
 
-    def __init__(self, *only: str, **kwargs: Any) -> None:
+    def __init__(self, *only: str, rings: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.numbers = _OUTSIDE if rings else _NUMBER_FIELD
         self.only = only or ("person", "group", "number", "variable")
         words = {
             "person": "an extension",
@@ -954,7 +980,7 @@ class TargetField(Kind):
         if text[:1] == "+" or _NUMBER.fullmatch(text):
             if "number" not in self.only:
                 raise self.expected("E317", node)
-            return Target(number=_NUMBER_FIELD.number(node, text), place=place)
+            return Target(number=self.numbers.number(node, text), place=place)
         if not NAME.fullmatch(text):
             raise self.expected("E317", node)
         return Target(group=text, place=place)

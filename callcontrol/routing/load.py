@@ -331,6 +331,7 @@ class _Company:
             names=self._names(head, numbers, routing.switches),
             steps=self.reader.flows,
             incomplete=self.incomplete,
+            outbound_known="outbound" not in self.unread and ("outbound" not in given or bool(routing.outbound)),
         )
 
     # ------------------------------------------------------------------------------------- in general
@@ -397,7 +398,11 @@ class _Company:
         return Number(name, found["flow"], found["set"], found["label"], key.place)
 
     def _person(self, name: str, key: Scalar, node: Tree) -> Person:
-        found = kinds.options(sections.PersonFields, node, "a person")
+        self.reader.person = name
+        try:
+            found = kinds.options(sections.PersonFields, node, "a person")
+        finally:
+            self.reader.person = None
         return Person(extension=name, place=key.place, **found)
 
     def _group(self, name: str, key: Scalar, node: Tree) -> Group:

@@ -45,10 +45,12 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A name that must exist.
+    """A name that must exist, or a number that is not the company's own: one that it rings (``outside``) or shows
+    (``shown``).
 
-    ``kind``: ``person group list hours switch queue flow step edge sound language number variable``.  ``flow``
-    and ``step`` say where it stands, if that is in a flow; an ``edge`` is looked up there first.
+    ``kind``: ``person group list hours switch queue flow step edge sound language number variable outside shown``.
+    ``flow`` and ``step`` say where it stands, if that is in a flow; an ``edge`` is looked up there first.
+    ``person`` is the extension in whose entry it stands.
     """
 
     kind: str
@@ -56,6 +58,7 @@ class Reference:
     place: Place = field(compare=False)
     flow: str | None = None
     step: str | None = None
+    person: str | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -251,13 +254,17 @@ class Routing:
     flows: Mapping[str, Flow]
     rehearsals: tuple[Rehearsal, ...]
 
-    @property
-    def typed_by_callers(self) -> frozenset[str]:
-        """The variables that some ``collect`` fills: what is in them may be a caller's own idea."""
-        steps = (step for flow in self.flows.values() for step in flow.steps.values())
-        return frozenset(str(step.values["into"]) for step in steps if "digits" in step.values)
-
     def step(self, flow: str, step: str) -> Step | None:
         """The step, or None if this version has no such one."""
         found = self.flows.get(flow)
         return found.steps.get(step) if found else None
+
+
+def typed_by_callers(routing: Routing) -> frozenset[str]:
+    """The variables that callers type (``collect … into``): they may dial extensions only.
+
+    Read from the routing and not from the call, so that it holds in whatever way a value came to be there and
+    survives a takeover: a variable that any step collects counts as typed wherever it is used.
+    """
+    steps = (step for flow in routing.flows.values() for step in flow.steps.values())
+    return frozenset(step.values["into"] for step in steps if step.verb == "collect")

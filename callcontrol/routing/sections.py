@@ -70,6 +70,7 @@ SECTIONS = (
 
 _EXTENSION = kinds.ExtensionField()
 _NUMBER = kinds.NumberField()
+_OUTSIDE = kinds.OutsideField()
 
 _RECORD = ("always", "inbound", "outbound", "on demand")
 
@@ -87,7 +88,7 @@ class _ForwardTo(kinds.Kind):
         if kinds.EXTENSION.fullmatch(text):
             return str(_EXTENSION.read(node))
         if text[:1] in "+0123456789":
-            return _NUMBER.number(node, text)
+            return _OUTSIDE.number(node, text)
         raise self.expected("E317", node, did_you_mean(text, ("mobile", "voicemail")))
 
 
@@ -190,8 +191,8 @@ class PersonFields(ma.Schema):
 
     name = kinds.TextField(80, required=True)
     email = kinds.EmailField(load_default=None)
-    mobile = kinds.NumberField(load_default=None)
-    phones = kinds.ListField(kinds.NumberField(), load_default=())
+    mobile = kinds.OutsideField(load_default=None)
+    phones = kinds.ListField(kinds.OutsideField(), load_default=())
     confirm = kinds.YesNoField(load_default=True)
     forward = kinds.OptionsField(_Forward, "forward", load_default=dict)
     record = kinds.ChoiceField(*_RECORD, load_default=None)
@@ -397,7 +398,7 @@ class OutboundFields(ma.Schema):
 
     trunk = kinds.ListField(kinds.NameField(), required=True)
     caller_id = kinds.MapField(
-        _CallerIdKey(), kinds.NumberField(), "a mapping of beginnings to numbers", load_default=dict
+        _CallerIdKey(), kinds.ShownField(), "a mapping of beginnings to numbers", load_default=dict
     )
     allow = kinds.ListField(kinds.CountryField(), load_default=())
     emergency = kinds.ListField(kinds.EmergencyField(), load_default=())
@@ -561,7 +562,7 @@ class _EndOptions(ma.Schema):
     hangup: why the call was ended
     """
 
-    talk = kinds.TargetField("person", "number")
+    talk = kinds.TargetField("person", "number", rings=False)
     voicemail = kinds.PeopleField()
     queue = kinds.QueueField()
     hangup = kinds.ChoiceField(*HANGUP_REASONS)

@@ -143,7 +143,7 @@ class Profile:
             ("Direction", self.direction),
             ("Logical-Direction", "inbound" if other else self.direction),
             ("Username", self.username),
-            ("Dialplan", self.dialplan if self.username or self.dialplan == "inline" else ""),
+            ("Dialplan", self.dialplan),
             ("Caller-ID-Name", self.name),
             ("Caller-ID-Number", self.number),
             ("Orig-Caller-ID-Name", self.original_name or self.name),
@@ -233,6 +233,7 @@ class Channel:
         self._locked = False  # CF_EVENT_LOCK
         self._depth = 0
         self._phase = self.switch.clock()
+        self._scheduled: list[gevent.Greenlet[..., object]] = []
         self._profile_text: str | None = None
         self._variables_text: str | None = None
         self._fixed = (
@@ -452,6 +453,7 @@ class Channel:
 
     def _report(self) -> None:
         self.running = "CS_HANGUP"
+        self.forget_schedule()
         if "sip_hangup_disposition" not in self.variables:
             if self.direction == "outbound" and not self.is_answered:
                 self.set_all({"sip_invite_failure_status": "487", "sip_invite_failure_phrase": "CANCEL"})
@@ -590,6 +592,7 @@ class Channel:
         return {
             "answer": lambda _: self.answer(),
             "bridge": self._bridge,
+            "event": self._event,
             "hangup": lambda cause: self.hangup(cause if cause in encoder.CAUSE_Q850 else "NORMAL_CLEARING"),
             "intercept": self._intercept,
             "log": lambda _: None,
@@ -601,6 +604,8 @@ class Channel:
             "record": self._record,
             "record_session": self.start_recording,
             "ring_ready": lambda _: self.ring_ready(),
+            "sched_cancel": lambda _: self.forget_schedule(),
+            "sched_hangup": self._schedule_hangup,
             "set": lambda text: self.set(*_assignment(text)),
             "sleep": lambda milliseconds: void(self.wait(float(milliseconds or 0) / 1000)),
             "socket": lambda argument: self.switch.control(self, argument),
@@ -656,22 +661,24 @@ class Channel:
         """Let the caller hear ringing."""
         if not self.times.get("progress") and not self.is_answered and self.up:
             self.at("progress")
-            self.call_state = "RINGING"
             if self.direction == "outbound":
                 self._phone_responded()
             else:
+                self.call_state = "RINGING"
                 self.set("sip_to_tag", f"{self.session:013d}")
             self.fire("CHANNEL_PROGRESS")
+            self.call_state = "RINGING"
             if self.party is not None:
                 self.party.rings(self)
 
     def _phone_responded(self) -> None:
         self.set_all(encoder.responded_variables(self.session, self.profile.number, self.profile.destination))
 
-    def refused(self, cause: str) -> None:
-        """The phone that was dialled refuses."""
+    def refused(self, status: int) -> None:
+        """What was dialled refuses with this SIP status, or (408) has said nothing until the switch gave it up."""
         if self.up:
-            self.set_all(encoder.refused_variables(self.session, cause))
+            cause = encoder.cause_of_status(status)
+            self.set_all(encoder.refused_variables(self.session, cause, status))
             self.hangup(cause)
 
     def _ends(self, digit: str) -> bool:
@@ -733,7 +740,8 @@ class Channel:
             got: list[str] = []
             collect = partial(_collect, got)
             why = self._play(prompt, collect)
-            while why is not Why.GONE and len(got) < most and not (got and got[-1] in terminators):
+            # Without any sound there is no waiting either: such a try is over at once.
+            while why not in (None, Why.GONE) and len(got) < most and not (got and got[-1] in terminators):
                 why = self.wait(between if got else wait, on_digit=collect)
                 if why is Why.TIME:
                     break
@@ -750,6 +758,27 @@ class Channel:
                 return
             self.set(f"{name}_invalid", text)
             self._play(wrong, lambda _: False)
+
+    def _event(self, argument: str) -> None:
+        """`event`: fire one of its own, with the whole channel in it if it is CUSTOM."""
+        fields = dict(map(_assignment, argument.split(",")))
+        name = fields.pop("Event-Name", None) or "CHANNEL_APPLICATION"
+        lines = "".join(header(field, value or "") for field, value in fields.items())
+        self.fire(name, first=lines) if name == "CUSTOM" else self.fire_basic(name, lines)
+
+    def _schedule_hangup(self, argument: str) -> None:
+        """`sched_hangup +SECONDS [CAUSE]`: goes on whatever the channel does, a talk included."""
+        seconds, _, cause = argument.partition(" ")
+        if seconds:
+            # Whole seconds of the epoch are compared, so it comes half a second early on average.
+            late = max(0.05, float(seconds.lstrip("+")) - 0.5)
+            self._scheduled.append(self.switch.later(late, lambda: self.hangup(cause or "ALLOTTED_TIMEOUT")))
+
+    def forget_schedule(self) -> None:
+        """`sched_cancel`: whatever was scheduled for this channel."""
+        for timer in self._scheduled:
+            timer.kill(block=False)
+        self._scheduled.clear()
 
     def _after_hangup(self) -> None:
         """Some applications notice a hangup one frame later than it happens."""
@@ -1011,6 +1040,7 @@ class Channel:
         """Turn a dialled leg's caller ID round, once."""
         if self.direction == "outbound" and "channel_cid_flipped" not in self.variables:
             self.set("pre_transfer_caller_id_number", self.profile.number)
+            self.set("pre_transfer_caller_id_name", self.profile.name)
             self.set("channel_cid_flipped", "yes")
             self.become(self.profile.flipped())
 

@@ -20,12 +20,15 @@ __all__ = [
     "STATE_NUMBER",
     "EventWriter",
     "answered_variables",
+    "cause_of_status",
     "cdr_variables",
     "directory_variables",
+    "gateway_variables",
     "header",
     "inbound_variables",
     "leg_ended_variables",
     "outbound_variables",
+    "phone_variables",
     "quote",
     "refused_variables",
     "responded_variables",
@@ -59,6 +62,7 @@ CAUSE_Q850 = {
     "NO_ANSWER": 19,
     "SUBSCRIBER_ABSENT": 20,
     "CALL_REJECTED": 21,
+    "NUMBER_CHANGED": 22,
     "EXCHANGE_ROUTING_ERROR": 25,
     "DESTINATION_OUT_OF_ORDER": 27,
     "INVALID_NUMBER_FORMAT": 28,
@@ -66,6 +70,7 @@ CAUSE_Q850 = {
     "NETWORK_OUT_OF_ORDER": 38,
     "NORMAL_TEMPORARY_FAILURE": 41,
     "SWITCH_CONGESTION": 42,
+    "REQUESTED_CHAN_UNAVAIL": 44,
     "BEARERCAPABILITY_NOTAVAIL": 58,
     "INCOMPATIBLE_DESTINATION": 88,
     "RECOVERY_ON_TIMER_EXPIRE": 102,
@@ -78,8 +83,35 @@ CAUSE_Q850 = {
     "ALLOTTED_TIMEOUT": 602,
     "PICKED_OFF": 605,
     "USER_NOT_REGISTERED": 606,
+    "PROGRESS_TIMEOUT": 607,
     "INVALID_GATEWAY": 608,
+    "GATEWAY_DOWN": 609,
 }
+
+# sofia_glue_sip_cause_to_freeswitch: what a refusal over SIP becomes.
+_CAUSE_OF_STATUS = {
+    302: "REQUESTED_CHAN_UNAVAIL",  # not followed, as we have it
+    402: "CALL_REJECTED",
+    403: "CALL_REJECTED",
+    404: "UNALLOCATED_NUMBER",
+    408: "RECOVERY_ON_TIMER_EXPIRE",
+    410: "NUMBER_CHANGED",
+    480: "NO_USER_RESPONSE",
+    484: "INVALID_NUMBER_FORMAT",
+    486: "USER_BUSY",
+    488: "INCOMPATIBLE_DESTINATION",
+    500: "NORMAL_TEMPORARY_FAILURE",
+    502: "NETWORK_OUT_OF_ORDER",
+    503: "NORMAL_TEMPORARY_FAILURE",
+    600: "USER_BUSY",
+    603: "CALL_REJECTED",
+}
+
+
+def cause_of_status(status: int) -> str:
+    """The hangup cause of a leg that was refused with this SIP status."""
+    return _CAUSE_OF_STATUS.get(status, "NORMAL_UNSPECIFIED")
+
 
 # switch_url_encode leaves a percent sign followed by two hexadecimal digits as it is; of the other bytes it
 # leaves the ones below.  Both sets were read off the recorded transcripts.
@@ -332,7 +364,7 @@ def responded_variables(session: int, user: str, destination: str) -> dict[str, 
     }
 
 
-def refused_variables(session: int, cause: str) -> dict[str, str]:
+def refused_variables(session: int, cause: str, status: int) -> dict[str, str]:
     """What a phone's refusal adds to its leg."""
     return {
         "sip_call_id": f"call-{session}",
@@ -341,10 +373,12 @@ def refused_variables(session: int, cause: str) -> dict[str, str]:
         "sip_network_ip": "127.0.0.1",
         "sip_network_port": "5060",
         "sip_hangup_disposition": "recv_refuse",
-        "sip_term_status": _SIP[cause],
-        "proto_specific_hangup_cause": f"sip:{_SIP[cause]}",
+        "sip_term_status": str(status),
+        "proto_specific_hangup_cause": f"sip:{status}",
         "sip_term_cause": str(CAUSE_Q850[cause]),
-    } | _failed(cause)
+        "sip_invite_failure_status": str(status),
+        "sip_invite_failure_phrase": _PHRASE.get(str(status), "Refused"),
+    }
 
 
 def answered_variables(direction: str, session: int) -> dict[str, str]:
@@ -368,6 +402,36 @@ def directory_variables(extension: str, domain: str) -> dict[str, str]:
     }
 
 
+def gateway_variables(gateway: str) -> dict[str, str]:
+    """What a gateway adds to a leg that goes through it."""
+    return {"sip_gateway_name": gateway}
+
+
+def phone_variables(company: str, extension: str, user: str, domain: str) -> dict[str, str]:
+    """What a telephone's password makes of a call that it places: who it is by the directory that we ship.
+
+    `user` is what it says of itself. FreeSWITCH puts the headers of an event of its own among the variables, so that
+    such a channel has a `variable_Event-Name`; a few of them are enough here.
+    """
+    return {
+        "Event-Name": "REQUEST_PARAMS",
+        "Event-Calling-File": "sofia.c",
+        "sip_number_alias": extension,
+        "sip_auth_username": extension,
+        "sip_auth_realm": domain,
+        "number_alias": extension,
+        "requested_user_name": extension,
+        "requested_domain_name": domain,
+        "user_context": "cordboard",
+        "cordboard_company": company,
+        "cordboard_extension": extension,
+        "user_name": extension,
+        "domain_name": domain,
+        "sip_from_host": domain,
+        "sip_from_uri": f"{user}@{domain}",
+    }
+
+
 def leg_ended_variables(cause: str) -> dict[str, str]:
     """What the end of a leg leaves on the channel that dialled it or talked with it."""
     ended = {
@@ -381,7 +445,16 @@ def leg_ended_variables(cause: str) -> dict[str, str]:
 
 # The SIP status behind a leg that did not answer.
 _SIP = {"USER_BUSY": "486", "CALL_REJECTED": "603", "NO_ANSWER": "487", "UNALLOCATED_NUMBER": "404"}
-_PHRASE = {"486": "Busy Here", "603": "Decline", "487": "CANCEL", "404": "Not Found"}
+_PHRASE = {
+    "403": "Forbidden",
+    "404": "Not Found",
+    "408": "Request Timeout",
+    "480": "Temporarily Unavailable",
+    "486": "Busy Here",
+    "487": "CANCEL",
+    "503": "Service Unavailable",
+    "603": "Decline",
+}
 
 
 def _failed(cause: str) -> dict[str, str]:

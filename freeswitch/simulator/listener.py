@@ -127,6 +127,7 @@ class Listener:
         self.switch = switch
         self.channel = channel
         self.names: set[str] = set()
+        self.subclasses: set[str] = set()  # of CUSTOM
         self.mine = False
         self.connected = Event()  # the controller said `connect`
         self.finished = Event()
@@ -205,6 +206,10 @@ class Listener:
         """Whether this connection asked for `event` (`event_handler` in mod_event_socket)."""
         if self._closing or (event.name not in self.names and "ALL" not in self.names):
             return False
+        if event.name == "CUSTOM" and "ALL" not in self.names:
+            subclass = event.value("Event-Subclass")
+            if subclass is not None and _unquote(subclass) not in self.subclasses:
+                return False
         if self._filters and not self._filtered(event):
             return False
         if self.mine:
@@ -377,21 +382,27 @@ class Listener:
 
     def _subscribe(self, text: str, wanted: bool) -> None:
         names = [name for name in text.replace(",", " ").split() if name.lower() not in ("plain", "json", "xml")]
-        named = {name.upper() for name in names} & (MYEVENTS | _OTHERS)
+        # After CUSTOM every further word is a subclass.
+        custom = next((n for n, name in enumerate(names, 1) if name.upper() == "CUSTOM"), len(names))
+        subclasses = set(names[custom:])
+        named = {name.upper() for name in names[:custom]} & (MYEVENTS | _OTHERS)
         if not named:
             self.reply("-ERR no keywords supplied")
             return
         if wanted:
             self.names |= named
+            self.subclasses |= subclasses
         else:
             if "ALL" in self.names:
                 self.names = set(MYEVENTS | _OTHERS) - {"ALL"}
-            self.names -= named
+            self.names -= named - ({"CUSTOM"} if subclasses else set())
+            self.subclasses -= subclasses
         self.switch.interests_changed()
         self.reply("+OK event listener enabled plain" if wanted else "+OK events nixed")
 
     def _forget_events(self) -> None:
         self.names.clear()
+        self.subclasses.clear()
         self.switch.interests_changed()
         self.reply("+OK no longer listening for events")
 

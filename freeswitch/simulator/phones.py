@@ -29,16 +29,19 @@ __all__ = [
     "Busy",
     "Caller",
     "Entry",
+    "Gateway",
     "NeverAnswers",
     "Phone",
+    "Refuses",
     "Rejects",
+    "Silent",
     "Unregistered",
 ]
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Picks up `after` seconds of ringing; presses `presses` then, half a second apart.
+    """Picks up `after` seconds of ringing; presses `presses` from `waits` seconds later on, half a second apart.
 
     Hangs up `talk` seconds after a conversation began, or `hangs_up` seconds after picking up, whether
     anybody was there or not; with neither, the other side must hang up.
@@ -48,6 +51,7 @@ class Answers:
     talk: float | None = None
     hangs_up: float | None = None
     presses: str = ""
+    waits: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,19 @@ class Rejects:
 
 
 @dataclass(frozen=True)
+class Refuses:
+    """Answers this SIP status `after` seconds: what a carrier says of a number (404, 480) or of itself (403, 503)."""
+
+    status: int
+    after: float = 0.02
+
+
+@dataclass(frozen=True)
+class Silent:
+    """Says nothing to the switch's INVITE, which gives it up after five seconds (`timer-T1X64`)."""
+
+
+@dataclass(frozen=True)
 class NeverAnswers:
     """Rings until the switch gives up."""
 
@@ -74,7 +91,8 @@ class Unregistered:
     """Is not there: no leg comes into being at all."""
 
 
-Behaviour = Answers | Busy | Rejects | NeverAnswers | Unregistered
+Behaviour = Answers | Busy | Rejects | Refuses | Silent | NeverAnswers | Unregistered
+_GIVEN_UP = 5.0  # seconds until a request that nobody answers is given up
 
 
 class Entry(NamedTuple):
@@ -97,7 +115,10 @@ def spoken(sound: Sound) -> str:
 
 @dataclass(eq=False)
 class Phone:
-    """A registered telephone. `behaviour` may be replaced at any time; it counts for the next call."""
+    """A telephone, registered or outside. `behaviour` may be replaced at any time; it counts for the next call.
+
+    `extension` of an outside one is its number, as its carrier is sent it; its `domain` is empty.
+    """
 
     switch: Switch
     extension: str
@@ -126,6 +147,20 @@ class Phone:
         leg.party = _PhoneCall(self, leg)
 
 
+@dataclass(eq=False)
+class Gateway:
+    """A trunk: a carrier that is up or not. With a `behaviour` that is what it does with every call it is given."""
+
+    switch: Switch
+    name: str
+    up: bool = True
+    behaviour: Behaviour | None = None
+    history: list[Entry] = field(default_factory=list)  # the numbers that it was asked for
+
+    def note(self, what: str, detail: str = "") -> None:
+        self.history.append(Entry(self.switch.clock(), what, detail))
+
+
 class _PhoneCall:
     """A phone's end of one leg."""
 
@@ -136,22 +171,28 @@ class _PhoneCall:
         self.leg = leg
         self._timers: list[Greenlet[..., None]] = []
         phone.calls.append(leg)
-        phone.note("rings", leg.profile.number)
-        self._later(0.02, leg.ring_ready)
+        if not isinstance(phone.behaviour, Refuses | Silent):
+            name = leg.variables.get("origination_caller_id_name", "")
+            phone.note("rings", f"{leg.profile.number} {name}".rstrip())
+            self._later(0.02, leg.ring_ready)
         match phone.behaviour:
             case Answers(after=after):
                 self._later(after, leg.answer)
             case Busy(after=after):
-                self._later(after, lambda: self._refuse("USER_BUSY"))
+                self._later(after, lambda: self._refuse("is busy", 486))
             case Rejects(after=after):
-                self._later(after, lambda: self._refuse("CALL_REJECTED"))
+                self._later(after, lambda: self._refuse("declines", 603))
+            case Refuses(after=after, status=status):
+                self._later(after, lambda: self._refuse(f"refuses {status}", status))
+            case Silent():
+                self._later(_GIVEN_UP, lambda: leg.refused(408))
 
     def _later(self, seconds: float, action: Callable[[], None]) -> None:
         self._timers.append(self.phone.switch.later(seconds, action))
 
-    def _refuse(self, cause: str) -> None:
-        self.phone.note("is busy" if cause == "USER_BUSY" else "declines")
-        self.leg.refused(cause)
+    def _refuse(self, what: str, status: int) -> None:
+        self.phone.note(what)
+        self.leg.refused(status)
 
     def _hang_up(self) -> None:
         if self.leg.up:
@@ -167,11 +208,11 @@ class _PhoneCall:
             shown = self.phone.display
             channel.become(replace(channel.profile, callee_name=shown, callee_number=shown))
         match self.phone.behaviour:
-            case Answers(hangs_up=seconds, presses=digits):
+            case Answers(hangs_up=seconds, presses=digits, waits=waits):
                 if seconds is not None:
                     self._later(seconds, self._hang_up)
-                for n, digit in enumerate(digits, 1):
-                    self._later(0.5 * n, lambda digit=digit: self.press(digit))  # type: ignore[misc]
+                for n, digit in enumerate(digits):
+                    self._later(waits + 0.5 * n, lambda digit=digit: self.press(digit))  # type: ignore[misc]
 
     def press(self, digit: str) -> None:
         self.phone.note("presses", digit)

@@ -38,13 +38,14 @@ from freeswitch.simulator.channel import (
     words,
 )
 from freeswitch.simulator.listener import Fired, Listener
-from freeswitch.simulator.phones import Behaviour, Caller, Phone, Unregistered
+from freeswitch.simulator.phones import Behaviour, Caller, Gateway, Phone, Refuses, Unregistered
 
 __all__ = ["Dialplan", "Switch", "shipped_dialplan"]
 
 Dialplan = Callable[[Channel], "Sequence[Action] | None"]
 _ROUNDS = 100  # times that the shipped extension goes round before it apologises
 _HEARTBEAT = 20.0  # seconds between two HEARTBEAT events
+_PRESS = "tone_stream://%(200,100,600)"  # what follows the question for key 1
 _CONNECT_WITHIN = 5.0  # real seconds to reach a controller's port
 
 
@@ -61,6 +62,8 @@ def shipped_dialplan(controllers: Sequence[tuple[str, int]], apology: str = "sil
 
     def route(channel: Channel) -> Sequence[Action]:
         number, variables = channel.profile.destination, channel.variables
+        if channel.profile.context == "cordboard_screen":
+            return _screen(channel)
         if re.fullmatch(r"\+?[0-9*#]{1,32}", number):
             channel.set("DP_MATCH", f"ARRAY::{number}|:{number}")
             called = [("set", f"cordboard_called={number}")]
@@ -77,6 +80,41 @@ def shipped_dialplan(controllers: Sequence[tuple[str, int]], apology: str = "sil
         return [*round_, *offer, ("sleep", "100"), ("transfer", f"{number} XML cordboard")]
 
     return route
+
+
+def _screen(leg: Channel) -> Sequence[Action]:
+    """The dialplan of `conf/dialplan/screen.xml`, as actions."""
+    place, variables = leg.profile.destination, leg.variables
+    if place != "cordboard_screen":
+        leg.set("DP_MATCH", f"ARRAY::{place}|:{place.removeprefix('cordboard_')}")
+    if leg.direction != "outbound" or "cordboard_call" not in variables:
+        return [("hangup", "UNALLOCATED_NUMBER")]
+    if place == "cordboard_screen" and "cordboard_confirm" in variables:
+        sounds = f"file_string://{variables['cordboard_confirm']}!{_PRESS}"
+        return [
+            ("sched_hangup", "+15 NO_ANSWER"),
+            ("play_and_get_digits", f"1 1 3 3000 none {sounds} silence_stream://20 cordboard_key ."),
+            ("transfer", "cordboard_asked XML cordboard_screen"),
+        ]
+    if place == "cordboard_screen":
+        return [
+            ("set", "playback_terminators=none"),
+            ("playback", "file_string://${cordboard_whisper}"),
+            ("transfer", "cordboard_told XML cordboard_screen"),
+        ]
+    if place == "cordboard_asked" and variables.get("cordboard_key") != "1":
+        return [("hangup", "CALL_REJECTED" if "cordboard_key" in variables else "NO_ANSWER")]
+    if place not in ("cordboard_asked", "cordboard_told"):
+        return [("hangup", "UNALLOCATED_NUMBER")]
+    return [
+        ("sched_cancel", ""),
+        ("sched_hangup", "${cordboard_longest}"),
+        ("unset", "cordboard_confirm"),
+        ("unset", "cordboard_whisper"),
+        ("set", "cordboard_ready=true"),
+        ("event", "Event-Name=CUSTOM,Event-Subclass=cordboard::ready"),
+        ("park", ""),
+    ]
 
 
 class Switch:
@@ -111,6 +149,8 @@ class Switch:
         self.sounds = dict(sounds or {})
         self.channels: dict[str, Channel] = {}  # by UUID, those that are not hung up
         self.phones: dict[tuple[str, str], Phone] = {}
+        self.gateways: dict[str, Gateway] = {}
+        self.outsiders: dict[tuple[str, str], Phone] = {}  # by gateway (or none) and number
         self.callers: list[Caller] = []
         self.globals = {"domain": domain, "hostname": name}
         # What `${system(…)}` and its like were told to do: a story with hostile text must leave this empty.
@@ -225,22 +265,45 @@ class Switch:
             phone.behaviour = behaviour
         return phone
 
+    def gateway(self, name: str, *, up: bool = True, behaviour: Behaviour | None = None) -> Gateway:
+        """The trunk `name`, (re)declared: up or down, and what it does with every call if not what the number does.
+
+        One never declared is INVALID_GATEWAY.
+        """
+        gateway = self.gateways.setdefault(name, Gateway(self, name))
+        gateway.up, gateway.behaviour = up, behaviour
+        return gateway
+
+    def outside(self, number: str, behaviour: Behaviour | None = None, *, gateway: str | None = None) -> Phone:
+        """The outside telephone that a carrier rings when it is sent exactly `number`; with `behaviour` (re)declared.
+
+        `gateway`: only that one knows it (None: each does). What no carrier knows is refused with 404.
+        """
+        phone = self.outsiders.setdefault((gateway or "", number), Phone(self, number, Refuses(480), ""))
+        if behaviour is not None:
+            phone.behaviour = Refuses(480) if isinstance(behaviour, Unregistered) else behaviour
+        return phone
+
     def call(
         self,
         from_: str,
         to: str,
         *,
         name: str = "",
+        company: str = "",
+        extension: str = "",
         plan: Callable[[Caller], object] | None = None,
         uuid: str = "",
     ) -> Caller:
         """Somebody at `from_` calls `to`. `plan` is what they do, in a greenlet of its own.
 
         `name` is the SIP display name and goes into every event exactly as a real switch passes it on,
-        hostile or not.
+        hostile or not. With `company` and `extension` it is a telephone of the directory that calls, known by its
+        password, whatever `from_` says; without them a carrier.
         """
         caller = Caller(self, from_, to, name)
-        channel_name = f"sofia/internal/{from_}@127.0.0.1"
+        domain = f"{company}.{self.domain.partition('.')[2]}" if company else ""
+        channel_name = f"sofia/internal/{from_}@{domain or '127.0.0.1'}"
         channel = self._new_channel(
             uuid or str(uuids.uuid4()),
             Profile(
@@ -261,6 +324,9 @@ class Switch:
                 channel.uuid, channel.session, from_, name, to, channel_name, channel.profile.created
             )
         )
+        if company:
+            channel.set("sip_acl_authed_by", None)
+            channel.set_all(encoder.phone_variables(company, extension, from_, domain))
         channel.party = caller
         self.callers.append(caller)
         caller.dial(channel)
@@ -481,10 +547,11 @@ class Switch:
         kind, _, rest = address.partition("/")
         if kind == "error":
             return None, rest
-        if kind == "sofia" and rest.startswith("gateway/"):
-            return None, "INVALID_GATEWAY"
         extension, _, domain = rest.rpartition("/")[2].partition("@")
-        if kind == "user":
+        gateway = rest.split("/")[1] if kind == "sofia" and rest.startswith("gateway/") else ""
+        if gateway:
+            phone, missing = self._behind(gateway, extension)
+        elif kind == "user":
             if caller is not None:
                 caller.set_all({"dialed_user": extension, "dialed_domain": domain})
             phone = self.phones.get((extension, domain or self.domain))
@@ -499,7 +566,7 @@ class Switch:
         uuid = variables.get("origination_uuid") or str(uuids.uuid4())
         if uuid in self.channels:
             return None, "DESTINATION_OUT_OF_ORDER"
-        channel_name = f"sofia/internal/{extension}@127.0.0.1:5060"
+        channel_name = f"sofia/internal/{extension}" + ("" if gateway else "@127.0.0.1:5060")
         known = caller.profile if caller is not None else None
         shown = variables.get("origination_caller_id_number") or (known.number if known else number or "0000000000")
         leg = self._new_channel(
@@ -516,14 +583,32 @@ class Switch:
                 created=int(time.time() * 1e6),
                 callee_name="Outbound Call",
                 callee_number=extension,
+                dialplan=known.dialplan if known else "",
             ),
             {},
         )
-        known_user = encoder.directory_variables(extension, phone.domain) if kind == "user" else {}
-        leg.set_all(encoder.outbound_variables(uuid, leg.session, extension, channel_name) | known_user | variables)
+        known_from = encoder.directory_variables(extension, phone.domain) if kind == "user" else {}
+        if gateway:
+            known_from = encoder.gateway_variables(gateway)
+        if name := variables.get("origination_caller_id_name"):
+            known_from["sip_from_display"] = name
+        leg.set_all(encoder.outbound_variables(uuid, leg.session, extension, channel_name) | known_from | variables)
         self._begin(leg, "CS_CONSUME_MEDIA")
         phone.ring(leg)
         return leg, ""
+
+    def _behind(self, name: str, number: str) -> tuple[Phone | None, str]:
+        """Who answers to `number` behind a gateway, or the cause why nobody is asked."""
+        gateway = self.gateways.get(name)
+        if gateway is None:
+            return None, "INVALID_GATEWAY"
+        if not gateway.up:
+            return None, "GATEWAY_DOWN"
+        gateway.note("is asked for", number)
+        if gateway.behaviour is not None:
+            return Phone(self, number, gateway.behaviour, ""), ""
+        known = self.outsiders.get((name, number)) or self.outsiders.get(("", number))
+        return known or Phone(self, number, Refuses(404), ""), ""
 
     # -- the API -----------------------------------------------------------------------------------
 
@@ -536,7 +621,9 @@ class Switch:
             "hostname": lambda _: self.name,
             "hupall": self._api_hupall,
             "originate": self._api_originate,
+            "reloadxml": lambda _: "+OK [Success]\n",
             "show": self._api_show,
+            "sofia": self._api_sofia,
             "status": lambda _: self._api_status(),
             "uuid_answer": lambda uuid: self._on(uuid, lambda call: call.answer(), "-ERROR\n"),
             "uuid_break": self._api_break,
@@ -617,6 +704,18 @@ class Switch:
             return "".join(",".join(row.values()) + "\n" for row in rows) + f"\n{len(rows)} total.\n"
         shown: dict[str, object] = {"row_count": len(rows)} | ({"rows": rows} if rows else {})
         return json.dumps(shown, separators=(",", ":"))
+
+    def _api_sofia(self, arguments: str) -> str:
+        """`sofia profile internal flush_inbound_reg [EXTENSION@DOMAIN]`: telephones that are no longer registered."""
+        profile, name, action, whom = [*words(arguments), "", "", "", ""][:4]
+        if profile != "profile" or action != "flush_inbound_reg":
+            return "-ERR not in the stand-in\n"
+        if name != "internal":
+            return f"Invalid Profile [{name}]"
+        for (extension, domain), phone in self.phones.items():
+            if whom in ("", f"{extension}@{domain}"):
+                phone.behaviour = Unregistered()
+        return f"+OK flushing all registrations{' matching specified call_id' if whom else ''}\n"
 
     def _api_status(self) -> str:
         up = int(self.clock())
@@ -746,7 +845,10 @@ def _braced(text: str, braces: str) -> tuple[dict[str, str], str]:
     if not text.startswith(braces[0]):
         return {}, text
     inside, _, rest = text[1:].partition(braces[1])
-    assignments = (item.partition("=") for item in _split(inside, ","))
+    separator = ","
+    if inside.startswith("^^") and len(inside) > 2:
+        separator, inside = inside[2], inside[3:]
+    assignments = (item.partition("=") for item in _split(inside, separator))
     return {name.strip(): value.strip().strip("'") for name, _, value in assignments if name}, rest
 
 
