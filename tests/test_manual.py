@@ -238,6 +238,7 @@ def test_a_default_that_is_shown_is_the_one_that_holds(field: kinds.Kind) -> Non
 def test_every_link_leads_to_a_heading_and_no_two_headings_have_the_same_anchor() -> None:
     anchors = [manual.slug(heading) for heading in re.findall(r"^##* (.+)$", PROSE, re.MULTILINE)]
     assert len(anchors) == len({*anchors})
+    assert manual.slug("E1: on_call, cordboard.yaml") == "e1-on_call-cordboardyaml"  # as GitHub makes them
     links = re.findall(r"\]\(#([^)]*)\)", MANUAL)
     assert len(links) > 50
     assert {*links} <= {*anchors}
