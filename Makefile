@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo run check rehearse test-switch clean
+.PHONY: help setup test lint demo run check rehearse manual test-switch clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -41,6 +41,10 @@ check: $(READY) ## Check routing/
 
 rehearse: $(READY) ## Walk the rehearsals of routing/
 	@$(BIN)/cordboard rehearse routing
+
+manual: $(READY) ## Write routing/MANUAL.md, the manual of everything that can stand in a routing file
+	@$(BIN)/cordboard manual > routing/MANUAL.md.new
+	@mv routing/MANUAL.md.new routing/MANUAL.md
 
 test-switch: $(READY) ## Acceptance calls on a real FreeSWITCH: make test-switch FREESWITCH=/path/to/freeswitch
 	@test -z "$(FREESWITCH)" || test -x "$(FREESWITCH)" || { echo "$(FREESWITCH) is not a program that can be run"; exit 2; }

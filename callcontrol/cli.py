@@ -1,7 +1,4 @@
-"""The command ``cordboard``.  Thin: every subject has its own module, this one only talks to people.
-
-Exit codes: 0 fine, 1 problems in files, 2 usage, 3 cannot start.
-"""
+"""The command ``cordboard``.  Thin: every subject has its own module, this one only talks to people."""
 
 from __future__ import annotations
 
@@ -26,7 +23,10 @@ def _setting(name: str, default: str | None, help_: str, **more: Any) -> Callabl
     return click.option(f"--{name}", envvar=f"CORDBOARD_{name.upper()}", show_envvar=True, help=help_, **more)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+_EXIT_CODES = "Exit codes: 0 fine, 1 problems in files, 2 usage, 3 cannot start."
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES)
 @click.version_option(package_name="cordboard", message="cordboard %(version)s")
 def main() -> None:
     """Cordboard: a cloud PBX you can read.
@@ -51,6 +51,14 @@ def check(directory: Path) -> None:
     if errors:
         click.echo(f"{errors} {'error' if errors == 1 else 'errors'}: nothing of this goes live", err=True)
     sys.exit(1 if errors else 0)
+
+
+@main.command(short_help="Print the manual of routing and settings.")
+def manual() -> None:
+    """Print the manual: every step, section, value, problem, command and setting, as Markdown."""
+    from callcontrol.manual import manual as whole
+
+    click.echo(whole(), nl=False)
 
 
 @main.command(short_help="Walk whole calls without a telephone.")

@@ -84,6 +84,19 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
 }
 
 
+#: When each is said, and who hears it; for the manual.
+WHEN: Mapping[str, str] = {
+    "confirm": "a person's telephone outside, or a number that a step dials, has answered and must press 1",
+    "leave_message": "a forward leads the caller to voicemail",
+    "barred": "a telephone of the company dialled a number that may not be called",
+    "unknown_number": "a telephone of the company dialled what is no number, code or extension",
+    "congestion": "a telephone of the company dialled out, and all lines that it may use are in use",
+    "switched_on": "a code turned its switch on",
+    "switched_off": "a code turned its switch off",
+    "not_switched": "a code was dialled, and the switch could not be turned",
+}
+
+
 def phrase(situation: str, language: str) -> Speech:
     """The sentence for ``situation`` in ``language`` (``pt-BR`` falls back to ``pt``), else in English."""
     known = PHRASES[situation]

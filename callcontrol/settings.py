@@ -161,6 +161,14 @@ def domain(text: str) -> str:
 
 
 class _Switch(ma.Schema):
+    """A FreeSWITCH whose calls we serve.
+
+    name: the switch's name, as ``cordboard_switch`` in its own configuration
+    host: where its event socket is
+    port: the port of its event socket
+    password_file: the file with the event socket's password, readable by its owner only; beside this file
+    """
+
     name = ma.fields.String(required=True, validate=ma.validate.Regexp(r"^[a-z][a-z0-9-]{0,30}$"))
     host = ma.fields.String(load_default="127.0.0.1")
     port = ma.fields.Integer(load_default=8021, validate=ma.validate.Range(1, 65535))
@@ -178,6 +186,17 @@ class _Seconds(ma.fields.Field[float]):
 
 
 class _Trunk(ma.Schema):
+    """A way out to the telephone network.
+
+    name: the trunk's name, as companies write it under ``outbound``
+    gateway: the gateway's name in the switch's own configuration
+    format: how the carrier wants numbers: ``plus`` +79161112233, ``plain`` 79161112233, ``national`` as one dials
+        them in ``country``
+    country: the country whose way of dialling ``national`` is
+    switches: the switches that have this gateway; without it, all
+    max_calls: the most calls at a time, of all companies together
+    """
+
     name = ma.fields.String(required=True, validate=ma.validate.Regexp(NAME.pattern + r"\Z"))
     gateway = ma.fields.String(required=True, validate=ma.validate.Regexp(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z"))
     format = ma.fields.String(load_default="plus", validate=ma.validate.OneOf(("plus", "plain", "national")))
@@ -192,10 +211,14 @@ class _Trunk(ma.Schema):
 
 
 class _Limits(ma.Schema):
+    """longest_call: after this time a call to the outside is ended; 1m to 24h"""
+
     longest_call = _Seconds(load_default=4 * 3600.0)
 
 
 class _Lookups(ma.Schema):
+    """private: networks that lookups may ask although they are not public, such as 10.1.2.0/24"""
+
     private = ma.fields.List(ma.fields.String(), load_default=list)
 
 
@@ -214,6 +237,25 @@ class _Voice(ma.Schema):
 
 
 class _Config(ma.Schema):
+    """The operator's own file: what no company may change.  It holds no secret, only the names of files that do.
+
+    ```yaml
+    switches:
+      - {name: switch1, host: 127.0.0.1, port: 8021, password_file: esl.password}
+    trunks:
+      - {name: carrier-a, gateway: carrier-a, format: national, country: RU, max_calls: 30}
+    limits: {longest_call: 4h}
+    lookups: {private: [10.1.2.0/24]}
+    ```
+
+    switches: the switches that bring calls
+    trunks: the ways out
+    limits: what no company may exceed
+    lookups: what lookups may ask
+    passwords: the file of the telephones' passwords; beside this file
+    secrets: the file of the headers that lookups send; beside this file
+    """
+
     switches = ma.fields.List(ma.fields.Nested(_Switch), required=True, validate=ma.validate.Length(1))
     trunks = ma.fields.List(ma.fields.Nested(_Trunk), load_default=list)
     limits = ma.fields.Nested(_Limits, load_default=lambda: _Limits().load({}))

@@ -1,12 +1,21 @@
 """Every mistake that ``cordboard check`` knows: its code, its severity and its meaning in one line.
 
-E1 the file and its YAML · E2 names that point somewhere · E3 values and options · E4 flows and steps ·
-E5 a company as a whole · W warnings.  A code never changes its meaning; a new check gets a new code.
+A code never changes its meaning; a new check gets a new code.
 """
 
 from __future__ import annotations
 
 from callcontrol.routing.model import Place, Problem
+
+#: What the codes of a family are about, by how they begin.
+FAMILIES: dict[str, str] = {
+    "E1": "the file and its YAML",
+    "E2": "names that point somewhere",
+    "E3": "values and options",
+    "E4": "flows and steps",
+    "E5": "a company as a whole",
+    "W": "warnings",
+}
 
 CODES: dict[str, str] = {
     # ------------------------------------------------------------------------- the file and its YAML

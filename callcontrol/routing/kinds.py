@@ -261,10 +261,17 @@ def entries(node: Tree, what: str) -> list[tuple[Scalar, Tree]]:
 
 
 class Kind(ma.fields.Field[Any]):
-    """A marshmallow field whose input is a node.  ``read`` does the work and may be used by itself."""
+    """A marshmallow field whose input is a node.  ``read`` does the work and may be used by itself.
+
+    For the manual: ``about`` says to an operator what the kind is and how it is written, unless ``wants`` has said
+    it all, ``samples`` are values in YAML, and ``options`` is the schema of what may be written in the long form.
+    """
 
     kind: ClassVar[str] = "text"
     wants: str = "text"
+    about: ClassVar[str] = ""
+    samples: ClassVar[tuple[str, ...]] = ()
+    options: type[ma.Schema] | None = None
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         return self.read(value)
@@ -315,6 +322,9 @@ def _clean(node: Tree, text: str, longest: int) -> str:
 
 class TextField(Kind):
     """Free text on one line, ``longest`` characters at most."""
+
+    about = "Free text. Lines are joined; put it in quotes when it holds a colon, a hash or braces."
+    samples = ("Acme Windows", '"Doors: sale #1"')
 
     def __init__(self, longest: int = 200, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -376,6 +386,8 @@ class DurationField(Kind):
     """A duration from ``low`` to ``high`` seconds; the value is seconds."""
 
     kind = "duration"
+    about = "A length of time: hours, minutes, seconds, alone or together, always with their letter."
+    samples = ("15s", "0.5s", "1h 30m")
 
     def __init__(self, low: float, high: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -413,6 +425,8 @@ class DigitsField(Kind):
     """How many digits: ``4-8`` or ``4``; the value is (least, most)."""
 
     kind = "digits"
+    about = "How many digits: the least and the most, or one number for both."
+    samples = ("4-8", "6")
     wants = "a number of digits, such as 4 or 4-8 (32 at most)"
 
     def read(self, node: Tree) -> tuple[int, int]:
@@ -429,6 +443,8 @@ class NameField(Kind):
     """A name that the operator gives."""
 
     kind = "name"
+    about = "A name that you give: a small letter, then small letters, digits, _ or -, 32 characters at most."
+    samples = ("sales", "on_call-2")
     wants = "a name: a small letter, then small letters, digits, _ or -, at most 32"
 
     def read(self, node: Tree) -> str:
@@ -460,6 +476,10 @@ class CodeField(Kind):
     """A code that a phone dials: ``*21``."""
 
     kind = "code"
+    about = (
+        "What a telephone of the company dials: a star or a hash, then one to seven digits, stars or hashes. In quotes."
+    )
+    samples = ('"*21"',)
     wants = 'a code for a telephone: a star or hash, then digits, such as "*21"'
 
     def read(self, node: Tree) -> str:
@@ -521,6 +541,8 @@ class MomentField(Kind):
     """A local date and time, naive: ``2026-11-23 09:00``."""
 
     kind = "moment"
+    about = "A date and a time of day on the company's clocks."
+    samples = ("2026-11-23 09:00",)
     wants = "a date and time, such as 2026-11-23 09:00"
 
     def read(self, node: Tree) -> dt.datetime:
@@ -574,6 +596,7 @@ class OptionsField(Kind):
     """A mapping read by a schema; the value is a dict."""
 
     kind = "options"
+    options: type[ma.Schema]
 
     def __init__(self, fields: type[ma.Schema], what: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -644,6 +667,8 @@ class ExtensionField(Kind):
     """An extension; with ``exists`` there has to be a person behind it."""
 
     kind = "extension"
+    about = "The short number of a person: one to six digits. Wherever people are named, they are named by it."
+    samples = ("301",)
     wants = "an extension: one to six digits"
 
     def __init__(self, *, exists: bool = True, **kwargs: Any) -> None:
@@ -673,6 +698,11 @@ class EdgeField(Kind):
     """Where an outcome leads."""
 
     kind = "edge"
+    about = (
+        "Where a call goes: a step of the same flow, a flow (its start), a step of another flow as flow/step, "
+        "hangup, which ends the call, or return, which goes back to the step that runs this flow."
+    )
+    samples = ("greet", "reception", "reception/sales", "hangup", "return")
     wants = "the name of a step or flow, flow/step, hangup or return"
 
     def read(self, node: Tree) -> Edge:
@@ -738,6 +768,8 @@ class KeysField(MapField):
     """Key -> edge: ``0`` to ``9``, ``star``, ``hash``."""
 
     kind = "keys"
+    about = "For each key of the telephone where it leads: 0 to 9, star, hash."
+    samples = ("{1: sales, 2: service, star: greet}",)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(_KeyField(), EdgeField(), "a mapping of keys to steps", **kwargs)
@@ -750,6 +782,11 @@ class NumberField(Kind):
     """A telephone number; the value is E.164.  Local ones are read by the company's country."""
 
     kind = "number"
+    about = (
+        "A telephone number, best in full with its plus and in quotes. Without a plus it is read as one dials it "
+        "in the company's country. Spaces, dots, hyphens and brackets do not matter."
+    )
+    samples = ('"+74951234567"', '"+7 (495) 123-45-67"')
     wants = 'a telephone number; write it as "+74951234567"'
 
     def read(self, node: Tree) -> str:
@@ -826,6 +863,8 @@ class PatternField(Kind):
     """A caller's number, or its beginning with a star: ``+7812*``; ``otherwise`` where a default is allowed."""
 
     kind = "pattern"
+    about = "A caller's number, or the beginning of one with a star behind it."
+    samples = ('"+74951234567"', '"+7812*"')
     wants = 'a number such as "+74951234567", or its beginning with a star: "+7495*"'
 
     def read(self, node: Tree) -> str:
@@ -844,6 +883,17 @@ class CallersField(Kind):
 
     kind = "callers"
     wants = "a list of callers' numbers, beginnings with a star, or anonymous"
+    about = """Callers by their numbers, for ``caller`` steps.
+
+    Each list has numbers, beginnings with a star, and ``anonymous``: callers who withhold their number, or whose
+    number cannot be read.
+
+    ```yaml
+    lists:
+      vip: ["+79160000001", "+7812*"]
+      blocked: ["+882*", anonymous]
+    ```
+    """
 
     def read(self, node: Tree) -> CallerList:
         items = listed(node)
@@ -887,6 +937,11 @@ class TargetField(Kind):
     """
 
     kind = "target"
+    about = (
+        "Whom to ring: an extension, a group, a number, or a variable alone. A variable holds an extension or the "
+        "e-mail of a person, or a number that policy allows; digits that a caller typed ring extensions only."
+    )
+    samples = ("301", "service", '"+79161112233"', '"{manager}"')
 
     def __init__(self, *only: str, rings: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -942,6 +997,13 @@ class ExtensionsField(ListField):
 
 
 class _StageFields(ma.Schema):
+    """Each stage is written so.
+
+    to: whom the stage rings
+    ring: how long, with ``in-order`` for each target
+    strategy: ``together`` rings all at once, ``in-order`` one after the other
+    """
+
     to = ListField(TargetField(), required=True)
     ring = DurationField(5, 300, required=True)
     strategy = ChoiceField("together", "in-order", load_default="together")
@@ -954,7 +1016,13 @@ class StagesField(Kind):
     """
 
     kind = "stages"
+    about = (
+        "Whom to ring: one target, or a list of stages that are rung one after the other. A later stage ends the "
+        "earlier."
+    )
+    samples = ("301", "service", "[{to: service, ring: 15s}, {to: [301, oncall], ring: 25s}]")
     wants = 'an extension, a group, a number, a "{variable}", or a list of stages {to: …, ring: 15s}'
+    options = _StageFields
 
     def read(self, node: Tree) -> tuple[Stage, ...]:
         if isinstance(node, Scalar):
@@ -984,6 +1052,12 @@ class PromptField(Kind):
     """Text, a sound file, or one of them for each language.  ``position``: ``{position}`` is known here."""
 
     kind = "prompt"
+    about = (
+        "What is heard: text that is spoken, a sound file of the company's directory under sounds, or either for "
+        "each language. Text may hold variables in braces; then it needs quotes. A sound is one word that ends in "
+        ".wav, .mp3 or .ogg."
+    )
+    samples = ("We are back at two.", '"Welcome to {brand}."', "night.wav", "{en: Good evening., ru: night.wav}")
     wants = "text, a sound file, or a mapping of languages to them"
 
     def __init__(self, *, position: bool = False, **kwargs: Any) -> None:
@@ -1048,6 +1122,12 @@ class VariableField(Kind):
     """The name of a variable that gets a value."""
 
     kind = "variable"
+    about = (
+        "A name for what the call remembers: a small letter, then small letters, digits or _. It is named without "
+        "braces where it gets a value, with braces where the value is used. Every call has {caller}, {called} and "
+        "{language}. A value has 64 bytes at most, all values of a call together 160."
+    )
+    samples = ("order",)
     wants = "the name of a variable: a small letter, then small letters, digits or _"
 
     def __init__(self, *, answer: bool = False, **kwargs: Any) -> None:
@@ -1080,6 +1160,10 @@ class AssignmentsField(Kind):
     """Variable -> value, as it stands.  ``language`` may be set, to one of the company's languages."""
 
     kind = "assignments"
+    about = (
+        "Variables, each with its value, which is taken as it stands. Setting language changes what the caller hears."
+    )
+    samples = ("{brand: Acme Windows, language: ru}",)
     wants = "a mapping of variables to values"
 
     def read(self, node: Tree) -> dict[str, str]:
@@ -1106,6 +1190,10 @@ class UrlField(Kind):
     """A web address with ``{variables}`` behind the host."""
 
     kind = "url"
+    about = (
+        "A web address, http or https. Variables may stand behind the host; names and passwords may not stand in it."
+    )
+    samples = ("https://crm.acme.test/orders/{order}",)
     wants = "a web address, such as https://crm.example.com/orders/{order}"
 
     def read(self, node: Tree) -> str:
@@ -1132,6 +1220,23 @@ class HoursField(Kind):
 
     kind = "hours"
     wants = "hours: days and times, such as {mon-fri: 09:00-18:00, holidays: closed}"
+    about = """Times that are on or off, for ``hours`` steps; or a switch that is on or off by hand.
+
+    Days are ``mon`` to ``sun``, rows of them such as ``mon-fri``, dates, rows of dates, and ``holidays``, the public
+    ones of the country. Times are one or a list of ``09:00-18:00``, ``all day`` or ``closed``. A date beats holidays,
+    holidays beat weekdays; without ``holidays`` they are days like others. Times over midnight, such as
+    ``22:00-06:00``, belong to the day on which they begin. A day that is not named is off.
+
+    A switch has a code instead: whoever dials it from a telephone of the company turns the switch over.
+
+    ```yaml
+    hours:
+      office: {mon-fri: [09:00-13:00, 14:00-18:00], sat: 10:00-14:00, holidays: closed, 2027-01-11: 10:00-15:00}
+      night: {mon-sun: 22:00-06:00}
+      new_year: {2026-12-31..2027-01-08: all day}
+      shut: {switch: "*21"}
+    ```
+    """
 
     def read(self, node: Tree) -> Hours:
         given = entries(node, self.wants)

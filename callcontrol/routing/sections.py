@@ -1,7 +1,8 @@
 """The sections of a company's file: which options each has and of what kind.
 
 Declarations only; what is done with the values is for ``load``, what a text means is for ``kinds``.  Options
-of steps are not here: each step class has its own.
+of steps are not here: each step class has its own.  The docstrings are for operators: the manual is made from
+them (see ``prose``), and ``not_yet`` names the options that nothing acts on yet.
 
 The surprise: some are typed for later versions (forwards, queues, outbound calls) and only kept as plain
 mappings until those are built.
@@ -10,7 +11,7 @@ mappings until those are built.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import marshmallow as ma
 
@@ -34,6 +35,15 @@ class _VersionField(kinds.Kind):
 
 
 class Header(ma.Schema):
+    """What the company is.  These stand at the top of the file, not in a section.
+
+    cordboard: which version of this language the file is written in
+    company: the company's name
+    country: by its rules local numbers are read and public holidays known
+    timezone: in its time everything in this file is meant
+    languages: what callers may hear; the first is the default
+    """
+
     cordboard = _VersionField(required=True)
     company = kinds.TextField(100, required=True)
     country = kinds.CountryField(required=True)
@@ -86,6 +96,10 @@ _FORWARD_TO = _ForwardTo()
 
 
 class _AfterTo(ma.Schema):
+    """to: where the call goes
+    after: how long the person's own telephones ring first
+    """
+
     to = _ForwardTo(required=True)
     after = kinds.DurationField(5, 120, load_default=20.0)
 
@@ -100,7 +114,7 @@ class _Rule(kinds.Kind):
         super().__init__(**kwargs)
         self.after = after
         if after:
-            self.wants = "{after: 20s, to: mobile}, or whom to ring"
+            self.wants, self.options = "{after: 20s, to: mobile}, or whom to ring", _AfterTo
 
     def read(self, node: Tree) -> dict[str, Any]:
         if isinstance(node, Scalar):
@@ -112,6 +126,18 @@ class _Rule(kinds.Kind):
 
 
 class _Forward(ma.Schema):
+    """``always`` comes before the person's own telephones; the others after them, by what became of the call.
+
+    What the next person does not take goes on by that person's rules, then by ``otherwise`` of the first.  Nobody
+    is tried twice, and after five people it is enough.
+
+    always: without ringing the person at all
+    busy: the person is busy
+    no_answer: nobody took the call
+    unreachable: no telephone of the person could be rung
+    otherwise: any of these without a rule of its own, also when the person declined
+    """
+
     always = _Rule()
     busy = _Rule()
     no_answer = _Rule(after=True)
@@ -131,6 +157,38 @@ class _Show(kinds.Kind):
 
 
 class PersonFields(ma.Schema):
+    """An extension and the person behind it.
+
+    Dialling the extension rings the SIP phone that is registered as it, and ``phones`` together with it.  Forward
+    rules hold only when the person is dialled alone: in groups and stages the person's telephones ring, and no more.
+
+    ```yaml
+    people:
+      301:
+        name: Anna Petrova
+        email: anna@acme.test
+        mobile: "+79161112233"
+        forward: {no_answer: {after: 20s, to: mobile}, busy: 302, unreachable: mobile}
+        whisper: A call for Acme.
+      302: {name: Boris Orlov, forward: {otherwise: voicemail}}
+      303: {name: Chiara Rossi, phones: ["+390612345678"], show: caller, max_calls: 2}
+    ```
+
+    name: who it is; the telephones of colleagues show it
+    email: where the person gets mail; a variable in ``dial`` may hold it in place of the extension
+    mobile: a number that rings only where a forward names it
+    phones: numbers outside that ring together with the SIP phone
+    confirm: whether the person's telephones outside must press 1 to take a call, so that no mailbox does
+    forward: where calls go that the person does not take
+    record: which of the person's calls are recorded
+    language: what the person hears, the whisper and the question for 1; without it the company's first
+    show: which number the person sees; without it, inside the caller's, and outside what ``outbound`` says
+    whisper: what the person hears before they are connected
+    max_calls: the most calls outside that the person has at a time
+    """
+
+    not_yet: ClassVar[tuple[str, ...]] = ("record",)
+
     name = kinds.TextField(80, required=True)
     email = kinds.EmailField(load_default=None)
     mobile = kinds.OutsideField(load_default=None)
@@ -144,7 +202,22 @@ class PersonFields(ma.Schema):
     max_calls = kinds.CountField(1, 100, load_default=None)
 
 
-RotaFields = ma.Schema.from_dict(
+class _Rota(ma.Schema):
+    """People who are rung as one: a list of extensions, or a rota, in which it is the turn of one at a time.
+
+    ```yaml
+    groups:
+      service: [302, 303]
+      oncall: {members: [301, 302, 303], rotate: weekly, from: 2026-11-23 09:00}
+    ```
+
+    members: who belongs to the group; in a rota, in the order of their turns
+    rotate: how long a turn is; without it all are rung
+    from: when the first member's turn began; turns change at this time of day
+    """
+
+
+RotaFields = _Rota.from_dict(
     {
         "members": kinds.PeopleField(required=True),
         "rotate": kinds.ChoiceField("daily", "weekly", load_default=None),
@@ -155,12 +228,30 @@ RotaFields = ma.Schema.from_dict(
 
 
 class NumberFields(ma.Schema):
+    """Who answers which number.  A number belongs to one company only.
+
+    ```yaml
+    numbers:
+      "+74951234567": {flow: reception, set: {brand: Acme Windows}}
+      "+78005550101": {flow: reception, set: {brand: Acme Doors, language: ru}, label: Toll-free}
+    ```
+
+    flow: the flow that answers
+    set: variables that the call begins with
+    label: what the number is for, for people who read this
+    """
+
     flow = kinds.FlowField(required=True)
     set = kinds.AssignmentsField(load_default=dict)
     label = kinds.TextField(80, load_default=None)
 
 
 class _AgentOptions(ma.Schema):
+    """agent: the agent's extension
+    level: agents of a higher level are asked later
+    skills: what the agent can do
+    """
+
     agent = kinds.ExtensionField(required=True)
     level = kinds.CountField(1, 9, load_default=1)
     skills = kinds.ListField(kinds.NameField(), load_default=())
@@ -171,6 +262,7 @@ class _Agent(kinds.Kind):
 
     kind = "agent"
     wants = "an extension, or {agent: 301, level: 2}"
+    options = _AgentOptions
 
     def read(self, node: Tree) -> dict[str, Any]:
         if isinstance(node, Scalar):
@@ -193,11 +285,20 @@ class _Music(kinds.Kind):
 
 
 class _Announce(ma.Schema):
+    """every: how often
+    say: what the caller hears; ``{position}`` is the place in the queue
+    """
+
     every = kinds.DurationField(10, 600, required=True)
     say = kinds.PromptField(position=True, required=True)
 
 
 class _Delays(ma.Schema):
+    """declined: after the agent declined a call
+    busy: after the agent was busy
+    no_answer: after the agent did not answer
+    """
+
     declined = kinds.DurationField(0, 3600, load_default=0.0)
     busy = kinds.DurationField(0, 3600, load_default=0.0)
     no_answer = kinds.DurationField(0, 3600, load_default=0.0)
@@ -215,6 +316,36 @@ STRATEGIES = (
 
 
 class QueueFields(ma.Schema):
+    """Callers who wait, and the agents who serve them.
+
+    ```yaml
+    queues:
+      sales:
+        agents: [301, 302, {agent: 303, level: 2}]
+        strategy: longest-idle
+        wrap_up: 5s
+        announce: {every: 45s, say: "You are number {position} in the queue."}
+        max_wait: 5m
+        max_callers: 20
+    ```
+
+    agents: who serves the queue
+    strategy: who is asked first
+    ring: how long a call is offered to an agent
+    wrap_up: how long an agent is left alone after a call
+    delays: how long an agent is left alone after a call that they did not take
+    pause_after: so many calls not taken in a row pause the agent
+    levels: how long a caller waits before agents of that level are asked too
+    skills: what an agent must be able to do
+    priority: callers of a queue with a higher one go first
+    music: what the caller hears meanwhile
+    announce: what is said to a waiting caller again and again
+    whisper: what the agent hears before they are connected
+    max_wait: how long a caller waits at most
+    max_callers: how many callers wait at most
+    keys: where each key leads that a waiting caller presses
+    """
+
     agents = kinds.ListField(_Agent(), required=True)
     strategy = kinds.ChoiceField(*STRATEGIES, load_default="longest-idle")
     ring = kinds.DurationField(5, 120, load_default=20.0)
@@ -244,6 +375,27 @@ class _CallerIdKey(kinds.Kind):
 
 
 class OutboundFields(ma.Schema):
+    """Calls that leave: from telephones of the company, by forwards, by ``dial`` of a number.
+
+    Without this section none does.  Premium, shared-cost, satellite, personal and pager numbers are always refused,
+    whatever the country.
+
+    ```yaml
+    outbound:
+      trunk: carrier-a
+      caller_id: {"+44*": "+442071234567", otherwise: "+74951234567"}
+      allow: [RU, IT, GB]
+      emergency: ["112"]
+      max_calls: 10
+    ```
+
+    trunk: trunks of cordboard.yaml, tried in this order
+    caller_id: which number those who are called see; the longest beginning decides, else ``otherwise``
+    allow: countries that may be called; without it, the company's own
+    emergency: numbers that the company's telephones may always dial, whatever else stands here; nobody else may
+    max_calls: the most calls of the company that are outside at a time
+    """
+
     trunk = kinds.ListField(kinds.NameField(), required=True)
     caller_id = kinds.MapField(
         _CallerIdKey(), kinds.ShownField(), "a mapping of beginnings to numbers", load_default=dict
@@ -254,13 +406,42 @@ class OutboundFields(ma.Schema):
 
 
 class FlowSettings(ma.Schema):
+    """What a flow has besides its steps: in a flow a mapping is a step, anything else a setting.
+
+    ```yaml
+    flows:
+      reception:
+        start: greet
+        on_error: hangup
+        bye: {play: Goodbye., then: hangup}
+        greet:
+          menu: "Welcome to {brand}. For service press 1."
+          keys: {1: service}
+          otherwise: anna
+        service: {dial: service, otherwise: bye}
+        anna: {dial: 301, otherwise: bye}
+    ```
+
+    start: the step at which calls begin; without it the first
+    on_error: where calls go when a step fails by a fault of Cordboard's; without it they hear an apology and end
+    code: what a telephone of the company dials to come into this flow
+    """
+
     start = kinds.TextField(40, load_default=None)
     on_error = kinds.EdgeField(load_default=None)
     code = kinds.CodeField(load_default=None)
 
 
 class CommonFields(ma.Schema):
-    """What any step may have besides its own fields and outcomes."""
+    """What any step may have besides its own fields and outcomes.
+
+    on_error: where the call goes when this step fails by a fault of Cordboard's; without it the flow's
+    record: whether the call is recorded from here on
+    title: what the step is called where people see it
+    note: anything, for people who read this
+    """
+
+    not_yet: ClassVar[tuple[str, ...]] = ("record",)
 
     on_error = kinds.EdgeField(load_default=None)
     record = kinds.ChoiceField(*_RECORD, load_default=None)
@@ -295,7 +476,15 @@ class _Press(kinds.Kind):
         return text
 
 
-_Call = ma.Schema.from_dict(
+class _CallFields(ma.Schema):
+    """from: who calls
+    to: which of the company's numbers is called
+    at: when, in the company's time
+    press: the keys, one item for each prompt that listens; ``""`` presses nothing
+    """
+
+
+_Call = _CallFields.from_dict(
     {
         "from": _From(required=True),
         "to": kinds.OwnNumberField(required=True),
@@ -356,6 +545,16 @@ class _Telephone(kinds.Kind):
 
 
 class _Given(ma.Schema):
+    """Whatever a call needs to know and the rehearsal does not say makes it fail with the question.
+
+    A switch that is not given is off.
+
+    phones: what the telephones of each person do
+    agents: what each agent does when a call is offered
+    lookups: what each lookup brings
+    switches: how each day/night switch stands
+    """
+
     phones = kinds.MapField(
         _Telephone(), kinds.ChoiceField(*PHONE_RESULTS), "a mapping of extensions (or numbers outside) to results"
     )
@@ -369,6 +568,12 @@ class _Given(ma.Schema):
 
 
 class _EndOptions(ma.Schema):
+    """talk: with whom the caller talked
+    voicemail: for whom the caller left a message
+    queue: which queue the caller joined
+    hangup: why the call was ended
+    """
+
     talk = kinds.TargetField("person", "number", rings=False)
     voicemail = kinds.PeopleField()
     queue = kinds.QueueField()
@@ -380,6 +585,7 @@ class _Ends(kinds.Kind):
 
     kind = "ends"
     wants = "hangup, {talk: 301}, {voicemail: [301]}, {queue: sales} or {hangup: busy}"
+    options = _EndOptions
 
     def read(self, node: Tree) -> Any:
         if isinstance(node, Scalar):
@@ -393,6 +599,24 @@ class _Ends(kinds.Kind):
 
 
 class RehearsalFields(ma.Schema):
+    """A call that is walked without a telephone or a switch: ``cordboard rehearse`` does it, and says where the journey
+    differs.  The name says what the company wants.
+
+    ```yaml
+    rehearsals:
+      Wrong keys end at Anna:
+        call: {from: "+79031234567", to: "+74951234567", at: 2026-11-23 10:00, press: ["7", "7", "7"]}
+        given: {phones: {301: answers}}
+        path: [greet, anna]
+        ends: {talk: 301}
+    ```
+
+    call: who calls, when, and which keys are pressed
+    given: what is found on the way
+    path: the steps that the call must walk, all of them; ``...`` skips any, ``flow/step`` names a step of another flow
+    ends: how it must end: at a talk, a message, a queue or a hangup
+    """
+
     call = kinds.OptionsField(_Call, "call", required=True)
     given = kinds.OptionsField(_Given, "given", load_default=dict)
     path = kinds.ListField(_PathItem(), twice=True, load_default=None)

@@ -27,6 +27,8 @@ class Caller(Step):
     takes_time = False
 
     class Fields(ma.Schema):
+        """caller: the lists to look in, in this order, and where each leads"""
+
         caller = kinds.CallerEdgesField(required=True)
 
     what: tuple[tuple[str, Edge], ...]

@@ -25,6 +25,10 @@ class Collect(Step):
       then: who
       otherwise: reception/sales
     ```
+
+    then: the digits are complete, and in the variable
+    timeout: the last try brought no digit at all
+    invalid: the last try brought too few digits
     """
 
     verb = "collect"
@@ -32,6 +36,13 @@ class Collect(Step):
     then = "required"
 
     class Fields(ma.Schema):
+        """collect: what the caller hears
+        digits: how many digits are wanted
+        into: the variable that keeps them
+        tries: how often the caller is asked
+        wait: how long the caller may think when the prompt is over
+        """
+
         collect = kinds.PromptField(required=True)
         digits = kinds.DigitsField(required=True)
         into = kinds.VariableField(required=True)

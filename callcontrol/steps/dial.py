@@ -32,12 +32,26 @@ class Dial(Step):
         - {to: oncall, ring: 25s, strategy: in-order}
       otherwise: message
     ```
+
+    then: somebody answered, and the talk is over
+    busy: somebody's telephone was busy, and nobody declined
+    no_answer: telephones rang, and nobody took the call
+    unreachable: no telephone could be rung: not registered, no trunk, or no such number
+    declined: somebody pressed the red button
+    refused: the number may not be dialled (see ``outbound``), or all lines are in use
     """
 
     verb = "dial"
     outcomes = ("busy", "no_answer", "unreachable", "declined", "refused")
 
     class Fields(ma.Schema):
+        """dial: whom to ring
+        ring: how long it rings, with ``in-order`` for each target; where a stage does not say
+        strategy: ``together`` rings all at once, ``in-order`` one after the other; where a stage does not say
+        confirm: whether a number outside must press 1 to take the call
+        whisper: what whoever answers hears before they are connected; it takes the place of the person's own
+        """
+
         dial = kinds.StagesField(required=True)
         ring = kinds.DurationField(5, 300, load_default=30.0)
         strategy = kinds.ChoiceField("together", "in-order", load_default="together")

@@ -18,12 +18,16 @@ class FlowStep(Step):
     ```yaml
     feedback: {flow: survey, then: goodbye}
     ```
+
+    then: the other flow came to a ``return``
     """
 
     verb = "flow"
     takes_time = False
 
     class Fields(ma.Schema):
+        """flow: the flow to run"""
+
         flow = kinds.FlowField(required=True)
 
     what: str

@@ -23,6 +23,8 @@ class HangupStep(Step):
     then = "never"
 
     class Fields(ma.Schema):
+        """hangup: what the caller's network is told"""
+
         hangup = kinds.ChoiceField(*HANGUP_REASONS, required=True)
 
     what: str

@@ -25,6 +25,8 @@ class HoursStep(Step):
     takes_time = False
 
     class Fields(ma.Schema):
+        """hours: the hours to look at, in this order, and where each leads"""
+
         hours = kinds.HoursEdgesField(required=True)
 
     what: tuple[tuple[str, Edge], ...]

@@ -44,6 +44,10 @@ class Lookup(Step):
       then: manager
       otherwise: reception/vip
     ```
+
+    then: every key is in its variable
+    not_found: the service does not have it, or one of the keys is missing
+    failed: there was no answer in time, or none that can be used
     """
 
     verb = "lookup"
@@ -51,6 +55,11 @@ class Lookup(Step):
     then = "required"
 
     class Fields(ma.Schema):
+        """lookup: the address that is asked; variables stand behind the host only
+        into: the keys to take; each becomes a variable of the same name
+        wait: how long the service may take
+        """
+
         lookup = kinds.UrlField(required=True)
         into = kinds.VariablesField(required=True)
         wait = kinds.DurationField(0.5, 10, load_default=2.0)

@@ -34,12 +34,23 @@ class Menu(Step):
       wait: 5s
       otherwise: anna
     ```
+
+    then: a talk with somebody whose extension was dialled here is over
+    timeout: the last try brought no key at all
+    invalid: the last try brought a key that means nothing here
     """
 
     verb = "menu"
     outcomes = ("timeout", "invalid")
 
     class Fields(ma.Schema):
+        """menu: what the caller hears
+        keys: where each key leads
+        extensions: whose extensions the caller may dial; a group stands for its members
+        tries: how often the prompt is played
+        wait: how long the caller may think when the prompt is over
+        """
+
         menu = kinds.PromptField(required=True)
         keys = kinds.KeysField(load_default=dict)
         extensions = kinds.ExtensionsField(load_default=())

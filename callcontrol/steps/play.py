@@ -17,11 +17,15 @@ class Play(Step):
     ```yaml
     lunch: {play: We are back at two o'clock., then: message}
     ```
+
+    then: it was played to its end
     """
 
     verb = "play"
 
     class Fields(ma.Schema):
+        """play: what the caller hears"""
+
         play = kinds.PromptField(required=True)
 
     what: Prompt

@@ -13,11 +13,17 @@ from callcontrol.steps.base import Run, Step, View
 
 
 class Queue(Step):
-    """Wait in a queue until an agent answers.  Not built yet: a call takes ``no_agents``.
+    """Wait in a queue until an agent answers.
 
     ```yaml
     sales: {queue: sales, otherwise: message}
     ```
+
+    then: an agent answered, and the talk is over
+    timeout: the caller waited for the queue's ``max_wait``
+    full: as many callers wait already as ``max_callers`` allows
+    no_agents: no agent is logged in
+    left: the caller chose to leave the queue
     """
 
     verb = "queue"
@@ -25,6 +31,11 @@ class Queue(Step):
     not_yet = "no_agents"
 
     class Fields(ma.Schema):
+        """queue: the queue to join
+        priority: callers with a higher one go first
+        keys: where each key leads that the caller presses while waiting
+        """
+
         queue = kinds.QueueField(required=True)
         priority = kinds.CountField(0, 100, load_default=0)
         keys = kinds.KeysField(load_default=dict)

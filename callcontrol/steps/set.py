@@ -19,6 +19,8 @@ class Set(Step):
     ```yaml
     russian: {set: {language: ru}, then: greet}
     ```
+
+    then: at once
     """
 
     verb = "set"
@@ -26,6 +28,8 @@ class Set(Step):
     takes_time = False
 
     class Fields(ma.Schema):
+        """set: the variables and their new values"""
+
         set = kinds.AssignmentsField(required=True)
 
     what: Mapping[str, str]

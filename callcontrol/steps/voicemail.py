@@ -21,11 +21,18 @@ class Voicemail(Step):
     ```yaml
     message: {voicemail: [301, 302], greeting: Please leave a message., max_length: 2m, then: hangup}
     ```
+
+    then: the message is kept, or the caller said nothing
     """
 
     verb = "voicemail"
 
     class Fields(ma.Schema):
+        """voicemail: whose message it is
+        greeting: what the caller hears before the tone; without it only the tone
+        max_length: the longest message
+        """
+
         voicemail = kinds.PeopleField(required=True)
         greeting = kinds.PromptField(load_default=None)
         max_length = kinds.DurationField(5, 600, load_default=120.0)
