@@ -139,7 +139,7 @@ def test_a_phone_that_calls_is_known_by_its_password_and_may_not_refer_calls_awa
         source=PHONES,
         number="303",  # what it says of itself counts for nothing
         extension="301",
-        password=switch.phone_passwords["301"],
+        password=switch.password_of("301"),
     )
     event = executes("socket", watch)
     assert event["variable_cordboard_company"] == "acme"
