@@ -382,22 +382,16 @@ def company_xml(company: str, domain: str, phones: Mapping[str, str]) -> bytes:
     _values(entry, "param", {"allow-empty-password": "false"})
     _values(entry, "variable", {"user_context": "cordboard", "cordboard_company": company})
     users = ElementTree.SubElement(entry, "users")
-    for extension, password in phones.items():
+    found = {extension: ElementTree.SubElement(users, "user", id=extension) for extension in phones}
+    ElementTree.indent(root)  # a line for each user, and not twenty: the switch reads ten thousand of them at a time
+    for extension, user in found.items():
         wire.UserEndpoint(extension, realm)  # raises for anything but digits and a domain
-        user = ElementTree.SubElement(users, "user", id=extension)
-        a1 = hashlib.md5(f"{extension}:{realm}:{password}".encode(), usedforsecurity=False).hexdigest()
+        a1 = hashlib.md5(f"{extension}:{realm}:{phones[extension]}".encode(), usedforsecurity=False).hexdigest()
         name = f"{extension}.{company}.{hashlib.sha256(a1.encode()).hexdigest()[:8]}"
-        _values(
-            user,
-            "param",
-            {
-                "a1-hash": a1,
-                "sip-force-extension": name,
-                # A phone that answers with a redirect is unreachable: the switch would call whatever the answer names.
-                "dial-string": f"{{^^:sip_invite_domain={realm}:presence_id={extension}@{realm}"
-                f":outbound_redirect_fatal=true}}${{sofia_contact(internal/{name}@{realm})}}",
-            },
-        )
+        # A phone that answers with a redirect is unreachable: the switch would call whatever address the answer names.
+        before = f"{{^^:sip_invite_domain={realm}:presence_id={extension}@{realm}:outbound_redirect_fatal=true}}"
+        dial = f"{before}${{sofia_contact(internal/{name}@{realm})}}"
+        _values(user, "param", {"a1-hash": a1, "sip-force-extension": name, "dial-string": dial})
         _values(user, "variable", {"cordboard_extension": extension})
     return _bytes(root)
 
@@ -406,6 +400,7 @@ def _version_xml(version: str) -> bytes:
     root = ElementTree.Element("include")
     # Without users, so that nobody can be one of them.
     _values(ElementTree.SubElement(root, "domain", name=wire.DIRECTORY), "variable", {"version": version})
+    ElementTree.indent(root)
     return _bytes(root)
 
 
@@ -416,7 +411,6 @@ def _values(parent: ElementTree.Element, tag: str, values: Mapping[str, str]) ->
 
 
 def _bytes(root: ElementTree.Element) -> bytes:
-    ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode").encode() + b"\n"
 
 

@@ -633,6 +633,7 @@ class Caller(Sipp):
                 "name": name,
                 "number": number,
                 "domain": COMPANY if source == PHONES else "carrier.test",
+                "headers": "",
                 **tokens,
             },
         )
@@ -672,6 +673,25 @@ class Caller(Sipp):
         # SIPp would answer to the switch, not to us; so the scenario does not, and its log is the receipt.
         receipt = f"CSeq: {self._steps} INFO"
         until("the caller takes the test's INFO", lambda: receipt in self.said())
+
+
+class Dialler(Caller):
+    """Somebody at a company's phone who dials ``to`` with the phone's password; otherwise like a caller.
+
+    ``number`` and ``domain`` (From) are what the phone says of itself, ``realm`` whose challenge it answers.
+    """
+
+    def __init__(
+        self, switch: Switch, extension: str, to: str, steps: Sequence[Step] = (), *, company: str = "acme", **more: Any
+    ) -> None:
+        known = {
+            "number": extension,
+            "domain": f"{company}.{DOMAIN}",
+            "password": switch.password_of(extension, company),
+        }
+        super().__init__(
+            switch, to, steps, **{"scenario": "phone_dials", "source": PHONES, "extension": extension, **known, **more}
+        )
 
 
 def _at(host: str, port: int) -> list[str]:
