@@ -142,50 +142,55 @@ def read_passwords(path: Path) -> Passwords:
     if len(raw) > LARGEST_FILE:
         raise SettingsError(f"{path}: is larger than {LARGEST_FILE} bytes")
     try:
-        return _typed(path, yaml.compose(raw.decode("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+        return _typed(path, raw.decode("utf-8"))
     except UnicodeDecodeError:
         raise SettingsError(f"{path}: is not UTF-8 text") from None
     except yaml.MarkedYAMLError as error:  # its text would show the line
-        mark = error.problem_mark
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise SettingsError(f"{path}{where}: is not YAML: company: {{extension: password}}") from None
-    except (yaml.YAMLError, RecursionError):
+        raise SettingsError(f"{path}{_at(error.problem_mark)}: is not YAML: company: {{extension: password}}") from None
+    except yaml.YAMLError:
         raise SettingsError(f"{path}: is not YAML: company: {{extension: password}}") from None
 
 
-def _typed(path: Path, root: yaml.Node | None) -> Passwords:
-    """Walk the nodes, not loaded values: 0301 is no number, and a name that is there twice is seen."""
+def _typed(path: Path, text: str) -> Passwords:
+    """Walk the parser's events: loaded values would make numbers of names and lose those that are there twice, and
+    brackets nested a hundred thousand deep end the process that makes nodes of them.
+    """
     passwords = Passwords()
-    seen: set[int] = set()
-    if root is None:
-        return passwords
-    for company, phones in _pairs(path, root, seen):
-        for extension, password in _pairs(path, phones, seen):
-            if not isinstance(password, yaml.ScalarNode):
-                raise _wrong(path, password, _WANTED["password"])
-            try:
-                passwords.set(company, extension, password.value)
-            except ValueError as error:
-                raise _wrong(path, password, str(error)) from None
+    seen: set[tuple[str, ...]] = set()
+    names: list[str] = []  # of what the next value is the password, or the phones
+    depth = 0
+    documents = 0
+    for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        why = ""
+        if isinstance(event, yaml.DocumentStartEvent):
+            documents += 1
+            why = "one document is enough" if documents > 1 else ""
+        elif getattr(event, "anchor", None) or getattr(event, "tag", None):
+            why = "anchors, aliases and tags are not used here"
+        elif isinstance(event, yaml.ScalarEvent) and len(names) == depth - 1:
+            names.append(event.value)
+            what, shape = (("company", COMPANY), ("extension", EXTENSION))[depth - 1]
+            why = "" if shape.fullmatch(event.value) else _WANTED[what]
+            why = why or ("this name is here already" if (*names,) in seen else "")
+            seen.add((*names,))
+        elif isinstance(event, yaml.ScalarEvent) and depth == 2:
+            why = "" if PASSWORD.fullmatch(event.value) else _WANTED["password"]
+            if not why:
+                passwords.set(names[0], names.pop(), event.value)
+        elif isinstance(event, yaml.MappingStartEvent) and len(names) == depth < 2:
+            depth += 1
+        elif isinstance(event, yaml.MappingEndEvent):
+            depth -= 1
+            names = []
+        elif isinstance(event, yaml.NodeEvent | yaml.CollectionEndEvent):
+            why = _WANTED["password"] if depth == 2 else "here belongs a mapping: company: {extension: password}"
+        if why:
+            raise SettingsError(f"{path}{_at(event.start_mark)}: {why}")
     return passwords
 
 
-def _pairs(path: Path, node: yaml.Node, seen: set[int]) -> Iterator[tuple[str, yaml.Node]]:
-    if not isinstance(node, yaml.MappingNode):
-        raise _wrong(path, node, "here belongs a mapping: company: {extension: password}")
-    if id(node) in seen:  # a mapping used again through an alias could be walked for ever
-        raise _wrong(path, node, "aliases are not used here")
-    seen.add(id(node))
-    names: set[str] = set()
-    for key, value in node.value:
-        if not isinstance(key, yaml.ScalarNode) or key.value in names:
-            raise _wrong(path, key, "each name stands here once, as plain text")
-        names.add(key.value)
-        yield key.value, value
-
-
-def _wrong(path: Path, node: yaml.Node, why: str) -> SettingsError:
-    return SettingsError(f"{path}:{node.start_mark.line + 1}:{node.start_mark.column + 1}: {why}")
+def _at(mark: Any) -> str:
+    return f":{mark.line + 1}:{mark.column + 1}" if mark else ""
 
 
 @contextlib.contextmanager
