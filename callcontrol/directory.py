@@ -255,6 +255,9 @@ def make_passwords(routing: Path, path: Path, say: Callable[[str], None], *, for
         loaded = load_directory(routing)
     except LoadError as error:
         raise SettingsError(str(error)) from None
+    if not loaded:  # a disk that is not mounted: nobody is gone
+        say(f"{routing}: there is no company here: no file that ends in .yaml")
+        return 1
     broken = {entry.company for entry in loaded if entry.routing is None}
     wanted = {entry.company: sorted(entry.routing.people) for entry in loaded if entry.routing is not None}
     with changing(path) as passwords:

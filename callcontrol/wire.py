@@ -611,7 +611,7 @@ DIRECTORY: Final = "cordboard-directory"
 
 
 def directory_version() -> Command:
-    """Which of our directories does the switch have?  Reply: what it says of itself, or nothing."""
+    """Which of our directories does the switch have?  Reply: its version, or ``-ERR no reply``."""
     return Command(f"api domain_data {DIRECTORY} var version")
 
 

@@ -372,6 +372,13 @@ class TestCommand:
         assert "acme: has errors and was left alone" in said
         assert len(d.read_passwords(operator.file).phones()) == 4
 
+    def test_nobody_is_gone_from_a_directory_that_is_empty(self, operator: Operator) -> None:
+        operator.makes()
+        (operator.home / "empty").mkdir()
+        code, said = operator.runs(str(operator.home / "empty"), "--forget-gone")
+        assert (code, "no company here" in said) == (1, True)
+        assert len(d.read_passwords(operator.file).phones()) == 4
+
     def test_usage(self, operator: Operator) -> None:
         assert operator.runs()[0] == 2
         assert operator.makes("--show", "acme", "301", "--forget-gone")[0] == 2
