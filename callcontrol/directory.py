@@ -12,8 +12,8 @@ The surprises, each seen on a switch (FreeSWITCH 1.11.1, ``freeswitch/QUIRKS.md`
   name that has its company in it, and only that name is ever rung.
 * A registration outlives its password by an hour.  So the name also has a mark of the password in it: with a new one,
   the old registration is rung no more.
-* ``reloadxml`` answers ``+OK`` also for a directory of another path.  So the directory has a version of its own, a
-  domain without users, and the switch is asked for that.
+* ``reloadxml`` answers ``+OK`` when it has read nothing, too.  So the directory has a version of its own, a domain
+  without users, and the switch is asked for that.
 """
 
 from __future__ import annotations
@@ -307,7 +307,7 @@ def renew_password(path: Path, company: str, extension: str, say: Callable[[str]
 
 
 _UNKNOWN = "{} {}: has no password; make one with: cordboard passwords DIRECTORY"
-_PUBLISH = "The switch learns of it when routing is published again: send SIGHUP to cordboard serve."
+_PUBLISH = "The switch learns of it when routing is published: when cordboard serve starts, or at SIGHUP."
 
 
 # ------------------------------------------------------------------------------------------- the directory

@@ -619,7 +619,7 @@ def reload_xml() -> Command:
     """Read the configuration again, phones' directory included, beside everything else.
 
     As a job, since a connection takes no other command while its own ``api`` runs.  If anything in the configuration
-    is wrong the switch keeps all of what it has, and only the ``BACKGROUND_JOB`` says so.
+    is wrong the switch keeps all of what it has, and its result is ``+OK`` all the same: ask for the version.
     """
     return Command("bgapi reloadxml")
 

@@ -1,7 +1,8 @@
 """``make run``: serve routing/ to a real switch, with everything a first time needs.
 
 The first run writes ``etc/`` (mode 0700): the switch's password, ``cordboard.yaml``, and ``switch-vars.xml``
-for the configuration in ``freeswitch/conf``.  Each run makes a password for every phone that has none.  Without ``CORDBOARD_REDIS`` a Valkey of its own is started.
+for the configuration in ``freeswitch/conf``.  Each run makes a password for every phone that has none.  Without
+``CORDBOARD_REDIS`` a Valkey of its own is started.
 """
 
 from __future__ import annotations
@@ -44,6 +45,11 @@ def _secret(path: Path, text: str) -> None:
         file.write(text)
 
 
+def _short(path: str | Path) -> str:
+    """A path as one types it here."""
+    return os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else str(path)
+
+
 def main() -> int:
     """Run until told to stop.  Returns the server's exit code."""
     if prepare(ETC):
@@ -53,9 +59,10 @@ def main() -> int:
     made = subprocess.run([str(BIN / "cordboard"), "passwords", str(ROOT / "routing")], env=environment)
     if made.returncode not in (0, 1):
         return made.returncode
+    config = _short(environment["CORDBOARD_CONFIG"])
     print(
         "What to put into a telephone, 301 for one:\n"
-        f"  CORDBOARD_CONFIG={ETC}/cordboard.yaml {BIN}/cordboard passwords --show acme 301\n"
+        f"  CORDBOARD_CONFIG={config} {_short(BIN)}/cordboard passwords --show acme 301\n"
         "Start the switch with:\n"
         f"  CORDBOARD_SWITCH_VARS={ETC}/switch-vars.xml freeswitch -nf -nonat -conf {ROOT}/freeswitch/conf\n",
         flush=True,
