@@ -260,6 +260,7 @@ def make_passwords(routing: Path, path: Path, say: Callable[[str], None], *, for
         return 1
     broken = {entry.company for entry in loaded if entry.routing is None}
     wanted = {entry.company: sorted(entry.routing.people) for entry in loaded if entry.routing is not None}
+    told: list[str] = []  # once it is true
     with changing(path) as passwords:
         before = passwords.text()
         for company, phones in wanted.items():
@@ -267,18 +268,19 @@ def make_passwords(routing: Path, path: Path, say: Callable[[str], None], *, for
             for extension in made:
                 passwords.set(company, extension, make_password())
             if made:
-                say(f"{company}: made a password for {', '.join(made)}")
+                told.append(f"{company}: made a password for {', '.join(made)}")
         for company, extension in passwords.phones():
             if company not in broken and extension not in wanted.get(company, ()):
                 if forget:
                     passwords.forget(company, extension)
-                say(f"{company} {extension}: is not in routing; " + ("forgotten" if forget else "kept (--forget-gone)"))
-        if passwords.text() != before:
-            say(_PUBLISH)
-        elif not broken:
-            say("Every phone has a password.")
-    for company in sorted(broken):
-        say(f"{company}: has errors and was left alone; see: cordboard check {routing}")
+                done = "forgotten" if forget else "kept (--forget-gone removes it)"
+                told.append(f"{company} {extension}: is not in routing, its password is {done}")
+        changed = passwords.text() != before
+    told += [f"{company}: has errors and was left alone; see: cordboard check {routing}" for company in sorted(broken)]
+    if changed:
+        told.append(_PUBLISH)
+    for line in told or ["Every phone has a password."]:
+        say(line)
     return 1 if broken else 0
 
 

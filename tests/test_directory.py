@@ -379,6 +379,16 @@ class TestCommand:
         assert (code, "no company here" in said) == (1, True)
         assert len(d.read_passwords(operator.file).phones()) == 4
 
+    def test_what_could_not_be_written_is_not_said_to_be_made(
+        self, operator: Operator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "replace", full)
+        code, said = operator.makes()
+        assert (code, "made" in said, "No space left" in said) == (3, False, True)
+
     def test_usage(self, operator: Operator) -> None:
         assert operator.runs()[0] == 2
         assert operator.makes("--show", "acme", "301", "--forget-gone")[0] == 2
