@@ -23,6 +23,12 @@ def _setting(name: str, default: str | None, help_: str, **more: Any) -> Callabl
     return click.option(f"--{name}", envvar=f"CORDBOARD_{name.upper()}", show_envvar=True, help=help_, **more)
 
 
+_CONFIG = _setting(
+    "config", "cordboard.yaml", "The operator's own file: switches, trunks, limits.", type=click.Path(path_type=Path)
+)
+_DOMAIN = _setting("domain", s.DOMAIN, "Companies' SIP domains are <company>.<domain>.")
+
+
 _EXIT_CODES = "Exit codes: 0 fine, 1 problems in files, 2 usage, 3 cannot start."
 
 
@@ -74,19 +80,56 @@ def rehearse(directory: Path, company: str | None) -> None:
     sys.exit(rehearse_directory(directory, company, click.echo))
 
 
+@main.command(short_help="Make the phones' passwords.")
+@click.argument("directory", type=_DIRECTORY, envvar="CORDBOARD_ROUTING", required=False)
+@_CONFIG
+@_DOMAIN
+@click.option("--show", nargs=2, metavar="COMPANY EXTENSION", help="Print what to put into one telephone.")
+@click.option("--new", nargs=2, metavar="COMPANY EXTENSION", help="Replace one password.")
+@click.option("--forget-gone", is_flag=True, help="Remove those of phones that are not in routing any more.")
+def passwords(
+    directory: Path | None,
+    config: Path,
+    domain: str,
+    show: tuple[str, str] | None,
+    new: tuple[str, str] | None,
+    forget_gone: bool,
+) -> None:
+    """Make a password for every extension in DIRECTORY that has none. Those that are there stay as they are.
+
+    They stand in passwords.yaml beside cordboard.yaml, readable by its owner only, and are printed by --show alone.
+    """
+    from callcontrol import directory as phones
+
+    if sum((show is not None, new is not None, forget_gone)) > 1:
+        raise click.UsageError("--show, --new and --forget-gone are three things: ask for one.")
+    try:
+        path = s.read_config(config.resolve()).passwords
+        if show is not None:
+            code = phones.show_password(path, s.domain(domain), *show, click.echo)
+        elif new is not None:
+            code = phones.renew_password(path, *new, click.echo)
+        elif directory is not None:
+            code = phones.make_passwords(directory, path, click.echo, forget=forget_gone)
+        else:
+            raise click.UsageError("Missing argument 'DIRECTORY': where the companies' YAML files are.")
+    except s.SettingsError as error:
+        click.echo(f"cordboard: {error}", err=True)
+        sys.exit(3)
+    sys.exit(code)
+
+
 @main.command(short_help="Take calls from your switches.")
 @_setting("routing", None, "Directory of the companies' YAML files.", type=_DIRECTORY)
 @_setting("listen", s.LISTEN, "Where switches bring their calls: host:port.")
 @_setting("redis", s.REDIS, "Redis or Valkey, 7 or newer.")
-@_setting(
-    "config", "cordboard.yaml", "The operator's own file: switches, trunks, limits.", type=click.Path(path_type=Path)
-)
+@_CONFIG
 @_setting("peers", s.PEERS, "Networks that switches may connect from, separated by commas.")
 @_setting("state", "state", "Directory for versions and facts.", type=click.Path(path_type=Path))
 @_setting("sounds", "", "Directory of the companies' sounds; by default ROUTING/sounds.")
 @_setting("spool", "spool", "Directory, on the switch's disk, for recordings.", type=click.Path(path_type=Path))
 @_setting("processes", "0", "Controller processes; 0: one per core.", type=click.IntRange(0, 64))
-@_setting("domain", s.DOMAIN, "Companies' SIP domains are <company>.<domain>.")
+@_DOMAIN
 @click.option("--clock-offset", envvar="CORDBOARD_CLOCK_OFFSET", type=float, default=0.0, hidden=True)
 @click.option("--child", type=int, hidden=True)
 def serve(child: int | None, **given: Any) -> None:

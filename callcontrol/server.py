@@ -30,6 +30,7 @@ from gevent.server import StreamServer
 from callcontrol import messages as m
 from callcontrol import wire
 from callcontrol.call import epilogue
+from callcontrol.directory import Announcer
 from callcontrol.esl import EslError, EslEvent
 from callcontrol.facts import FactFile, Shipper
 from callcontrol.lookups import Lookups
@@ -88,6 +89,7 @@ class Controller:
             Line(address, settings.domain, settings.config, self._counts, self._ended_somewhere, self._knows_core)
             for address in settings.config.switches
         ]
+        self._directory = Announcer(settings.state, self.board, self.name)
         self._by_core: dict[str, Line] = {}
         self._ends: dict[str, None] = {}
         self._n = 0
@@ -126,6 +128,7 @@ class Controller:
         """Take up what was published; live calls stay on their version."""
         gevent.get_hub().threadpool.apply(self.published.load)  # parsing must not hold the calls up
         self._log.info("routing was read again", companies=len(self.published.companies))
+        self._directory.tell(*self._lines)
 
     def drain(self) -> None:
         """Hand every call to another controller and stop."""
@@ -170,6 +173,7 @@ class Controller:
 
     def _knows_core(self, line: Line, core: str) -> None:
         self._by_core[core] = line
+        gevent.spawn(self._directory.tell, line)  # the switch may have started with an older one
 
     def routing_for(
         self, called: str | None, taken: State | None, *, company: str | None = None
@@ -285,6 +289,7 @@ class Controller:
             for line in self._lines:
                 try:
                     if self.board.lease(f"cordboard:reconciler:{line.name}", self.name, RECONCILE * 2):
+                        self._directory.tell(line)
                         self.reconcile(line)
                 except EslError as error:
                     self._log.info("the switch could not be asked what lives", switch=line.name, error=str(error))

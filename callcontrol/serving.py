@@ -103,11 +103,14 @@ def _prepare(settings: Settings) -> None:
 
 def _publish(settings: Settings) -> bool:
     """Publish the directory; say what is wrong.  False if no company can be served at all."""
+    from callcontrol.directory import live_extensions, write_directory
     from callcontrol.published import publish
     from callcontrol.versions import VersionStore
 
     log: Any = structlog.get_logger("routing")
-    outcome = publish(settings.routing, VersionStore(settings.state), settings.sounds)
+    store = VersionStore(settings.state)
+    outcome = publish(settings.routing, store, settings.sounds)
+    write_directory(live_extensions(store), settings.config, settings.state, settings.domain)
     for problem in outcome.problems:
         if problem.severity == "error":
             log.error("this file does not go live: its company keeps the version it has", problem=str(problem))

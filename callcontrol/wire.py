@@ -750,6 +750,24 @@ def status() -> Command:
     return Command("api status")
 
 
+#: The domain of the switch's directory that has no users and says which directory it is.
+DIRECTORY: Final = "cordboard-directory"
+
+
+def directory_version() -> Command:
+    """Which of our directories does the switch have?  Reply: its version, or ``-ERR no reply``."""
+    return Command(f"api domain_data {DIRECTORY} var version")
+
+
+def reload_xml() -> Command:
+    """Read the configuration again, phones' directory included, beside everything else.
+
+    As a job, since a connection takes no other command while its own ``api`` runs.  If anything in the configuration
+    is wrong the switch keeps all of what it has, and its result is ``+OK`` all the same: ask for the version.
+    """
+    return Command("bgapi reloadxml")
+
+
 def core_uuid() -> Command:
     """Which run of the switch is this?  The reply is the ``Core-UUID`` of its events, new after each restart."""
     return Command("api global_getvar core_uuid")

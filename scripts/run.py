@@ -1,7 +1,8 @@
 """``make run``: serve routing/ to a real switch, with everything a first time needs.
 
 The first run writes ``etc/`` (mode 0700): the switch's password, ``cordboard.yaml``, and ``switch-vars.xml``
-for the configuration in ``freeswitch/conf``.  Without ``CORDBOARD_REDIS`` a Valkey of its own is started.
+for the configuration in ``freeswitch/conf``.  Each run makes a password for every phone that has none.  Without
+``CORDBOARD_REDIS`` a Valkey of its own is started.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from callcontrol.embedded import EmbeddedRedis
 from scripts.rig import ROOT
 
 ETC = ROOT / "etc"
-EXTENSIONS = ("301", "302", "303")
+BIN = Path(sys.executable).parent
 
 
 def prepare(directory: Path) -> bool:
@@ -29,7 +30,7 @@ def prepare(directory: Path) -> bool:
     values = {
         "cordboard_esl_password": password,
         "cordboard_spool": str(ROOT / "spool"),
-        **{f"cordboard_password_acme_{extension}": secrets.token_hex(8) for extension in EXTENSIONS},
+        "cordboard_directory": str(ROOT / "state" / "directory"),
     }
     lines = [f'  <X-PRE-PROCESS cmd="set" data="{name}={value}"/>' for name, value in values.items()]
     _secret(directory / "switch-vars.xml", "\n".join(["<include>", *lines, "</include>", ""]))
@@ -44,22 +45,35 @@ def _secret(path: Path, text: str) -> None:
         file.write(text)
 
 
+def _short(path: str | Path) -> str:
+    """A path as one types it here."""
+    return os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else str(path)
+
+
 def main() -> int:
     """Run until told to stop.  Returns the server's exit code."""
     if prepare(ETC):
-        print(f"Wrote {ETC.name}/: the switch's password, the phones' passwords, cordboard.yaml.")
-    print(
-        "Start the switch with:\n"
-        f"  CORDBOARD_SWITCH_VARS={ETC}/switch-vars.xml freeswitch -nf -nonat -conf {ROOT}/freeswitch/conf\n"
-    )
+        print(f"Wrote {ETC.name}/: the switch's password, switch-vars.xml, cordboard.yaml.", flush=True)
     environment = {"CORDBOARD_CONFIG": str(ETC / "cordboard.yaml"), **os.environ}
+    # Some of its files may have errors: their companies keep the phones that they have.
+    made = subprocess.run([str(BIN / "cordboard"), "passwords", str(ROOT / "routing")], env=environment)
+    if made.returncode not in (0, 1):
+        return made.returncode
+    config = _short(environment["CORDBOARD_CONFIG"])
+    print(
+        "What to put into a telephone, 301 for one:\n"
+        f"  CORDBOARD_CONFIG={config} {_short(BIN)}/cordboard passwords --show acme 301\n"
+        "Start the switch with:\n"
+        f"  CORDBOARD_SWITCH_VARS={ETC}/switch-vars.xml freeswitch -nf -nonat -conf {ROOT}/freeswitch/conf\n",
+        flush=True,
+    )
     redis = None if "CORDBOARD_REDIS" in os.environ else EmbeddedRedis(ROOT / "state" / "redis")
     try:
         if redis is not None:
             redis.start()
             environment["CORDBOARD_REDIS"] = redis.url
             print(f"Started a Valkey of our own at {redis.url} (set CORDBOARD_REDIS to use another).", flush=True)
-        command = [str(Path(sys.executable).parent / "cordboard"), "serve", "--routing", str(ROOT / "routing")]
+        command = [str(BIN / "cordboard"), "serve", "--routing", str(ROOT / "routing")]
         server = subprocess.Popen(command, env=environment, cwd=ROOT)
         for heard in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
             signal.signal(heard, lambda number, _: server.send_signal(number))

@@ -13,7 +13,7 @@ import gevent
 import pytest
 from gevent import socket
 
-from callcontrol import esl, wire
+from callcontrol import esl, server, wire
 from callcontrol import messages as m
 from callcontrol.call import Call
 from callcontrol.published import NOBODY
@@ -359,6 +359,41 @@ class TestReconciler:
         assert line.ended == [CALL]
         controller.reconcile(cast(Any, line))
         assert len(written) == 1
+
+
+class TestPhonesDirectory:
+    """Every switch is asked for the directory that it has: after a publishing, as it connects, and now and then."""
+
+    @pytest.fixture
+    def told(self, controller: Controller, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        names: list[str] = []
+
+        def tell(*lines: Any) -> None:
+            names.extend(line.name for line in lines)
+
+        monkeypatch.setattr(controller, "_directory", SimpleNamespace(tell=tell))
+        return names
+
+    def test_after_a_publishing_every_switch(self, controller: Controller, told: list[str]) -> None:
+        controller.reload()
+        assert told == ["switch1", "switch2"]
+
+    def test_a_switch_that_connects(self, controller: Controller, told: list[str]) -> None:
+        controller._knows_core(cast(Any, FakeLine("switch2", [])), "a-core")
+        gevent.sleep(0)
+        assert told == ["switch2"]
+
+    def test_and_one_process_now_and_then(
+        self, controller: Controller, told: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def lease(name: str, owner: str, seconds: float) -> bool:
+            controller._draining = name.endswith("switch2")  # one round is enough
+            return name.endswith("switch1")
+
+        monkeypatch.setattr(server, "RECONCILE", 0.0)
+        monkeypatch.setattr(controller, "board", SimpleNamespace(lease=lease))
+        controller._reconcile_forever()
+        assert told == ["switch1"]
 
 
 def test_a_session_whose_connection_breaks_as_it_begins_is_forgotten(controller: Controller) -> None:

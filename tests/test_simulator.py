@@ -610,6 +610,21 @@ def test_a_flushed_phone_is_registered_no_longer(switch: Switch) -> None:
 # -- the API ----------------------------------------------------------------------------------------------
 
 
+def test_the_phones_directory_is_the_one_that_was_read_last(switch: Switch, tmp_path: Path) -> None:
+    watch = inbound(switch, "event plain BACKGROUND_JOB")
+    asked = "domain_data cordboard-directory var version"
+    version = tmp_path / "0-version.xml"
+    version.write_text('<include><domain name="x"><variable name="version" value="one" /></domain></include>')
+    switch.directory = tmp_path
+    assert watch.api(asked) == "-ERR no reply\n"
+    assert watch.job("reloadxml", "j1") == "+OK [Success]\n"
+    version.write_text(version.read_text().replace("one", "two"))
+    assert watch.api(asked) == "one"
+    assert watch.api("reloadxml") == "+OK [Success]\n"
+    assert watch.api(asked) == "two"
+    assert watch.api("domain_data acme.cordboard.test var version") == "-ERR no reply\n"
+
+
 def test_setvar_multi_splits_at_semicolons_and_strips_quotes(switch: Switch, controllers: Controllers) -> None:
     caller = switch.call("+74950000001", "100")
     call, _ = controllers.take()

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from callcontrol.directory import directory_version
 from freeswitch.simulator import Answers, Busy, Caller, NeverAnswers, Rejects, Unregistered
 from scripts.rig import ROUTING, Rig
 
@@ -387,6 +388,28 @@ def test_a_change_goes_live_at_sighup_for_new_calls_only_and_a_mistake_never(tmp
         old.press("2")
         old.wait("talking", 15)
         ended(rig, old)
+
+
+class TestPhonesDirectory:
+    def test_the_switch_has_it_when_calls_can_come_and_reads_it_again_after_a_change(self, rig: Rig) -> None:
+        def has_it(version: str | None) -> bool:
+            return rig.switch.directory_version == version
+
+        before = directory_version(rig.directory / "state")
+        assert before is not None
+        rig.until(lambda: has_it(before), 15, "the switch to have the directory")
+        passwords = rig.directory / "passwords.yaml"
+        passwords.touch(mode=0o600)
+        passwords.write_text("acme: {301: correct-horse-battery}\n")
+        os.kill(rig.server_pid, signal.SIGHUP)
+        rig.until(lambda: directory_version(rig.directory / "state") != before, 15, "the directory to change")
+        rig.until(lambda: has_it(directory_version(rig.directory / "state")), 15, "the switch to read it again")
+
+    def test_a_switch_that_comes_back_with_an_older_one_reads_it_again(self, rig: Rig) -> None:
+        wanted = directory_version(rig.directory / "state")
+        rig.switch.directory_version = "older"
+        rig.switch.drop_inbound()
+        rig.until(lambda: rig.switch.directory_version == wanted, 15, "the switch to read it again")
 
 
 def test_a_log_on_a_full_disk_costs_lines_and_not_calls(tmp_path: Path) -> None:

@@ -123,6 +123,8 @@ def said(trace: str) -> set[str]:
         (wire.show_channels(), "api show channels as json"),
         (wire.status(), "api status"),
         (wire.core_uuid(), "api global_getvar core_uuid"),
+        (wire.directory_version(), "api domain_data cordboard-directory var version"),
+        (wire.reload_xml(), "bgapi reloadxml"),
     ],
     ids=lambda value: value.label[:40] if isinstance(value, Command) else "",
 )

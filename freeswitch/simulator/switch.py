@@ -19,6 +19,7 @@ import uuid as uuids
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -153,6 +154,8 @@ class Switch:
         self.outsiders: dict[tuple[str, str], Phone] = {}  # by gateway (or none) and number
         self.callers: list[Caller] = []
         self.globals = {"domain": domain, "hostname": name}
+        self.directory: Path | None = None  # of the phones: of its files only the version is read, by `reloadxml`
+        self.directory_version = ""
         # What `${system(…)}` and its like were told to do: a story with hostile text must leave this empty.
         self.executed: list[str] = []
         self.log: list[str] = []  # commands received, when `keep_log` is set
@@ -617,11 +620,12 @@ class Switch:
         name, _, arguments = text.strip().partition(" ")
         commands: dict[str, Callable[[str], str]] = {
             "create_uuid": lambda _: str(uuids.uuid4()),
+            "domain_data": self._api_domain_data,
             "global_getvar": lambda name: self.globals.get(name, ""),
             "hostname": lambda _: self.name,
             "hupall": self._api_hupall,
             "originate": self._api_originate,
-            "reloadxml": lambda _: "+OK [Success]\n",
+            "reloadxml": lambda _: self._api_reload(),
             "show": self._api_show,
             "sofia": self._api_sofia,
             "status": lambda _: self._api_status(),
@@ -716,6 +720,15 @@ class Switch:
             if whom in ("", f"{extension}@{domain}"):
                 phone.behaviour = Unregistered()
         return f"+OK flushing all registrations{' matching specified call_id' if whom else ''}\n"
+
+    def _api_domain_data(self, arguments: str) -> str:
+        return self.directory_version if words(arguments) == ["cordboard-directory", "var", "version"] else ""
+
+    def _api_reload(self) -> str:
+        path = self.directory / "0-version.xml" if self.directory else None
+        found = re.search(r'name="version" value="([^"]*)"', path.read_text()) if path and path.exists() else None
+        self.directory_version = found[1] if found else ""
+        return "+OK [Success]\n"
 
     def _api_status(self) -> str:
         up = int(self.clock())

@@ -34,6 +34,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote
 
+import yaml
+
 HERE = Path(__file__).resolve().parent
 CONF = HERE.parents[1] / "freeswitch" / "conf"
 SCENARIOS = HERE / "scenarios"
@@ -46,6 +48,9 @@ OUTSIDE = "127.0.0.3"
 GATEWAYS = ("carrier-a", "carrier-b", "nowhere")
 DOMAIN = "cordboard.test"
 COMPANY = f"acme.{DOMAIN}"
+CORDBOARD = str(Path(sys.executable).parent / "cordboard")
+#: The sounds of the companies in company/, seconds each.
+SOUNDS = {"greet": 4.0, "leave": 0.5, "thanks": 0.5, "bye": 0.5}
 
 #: Seconds that any single expected thing may take.
 PATIENCE = 15.0
@@ -235,7 +240,9 @@ class Installation:
 class Switch:
     """The binary under test with the configuration as we ship it, in a directory of its own.
 
-    ``controllers`` goes into the dialplan (``host:port``, several joined by a bar).  A context manager.
+    ``controllers`` goes into the dialplan (``host:port``, several joined by a bar).  ``routing`` is a copy of company/
+    with sounds; its phones have the passwords that ``cordboard passwords`` made.  ``home`` holds cordboard.yaml and the
+    state of the controllers, which :class:`Serve` starts.  A context manager.
     """
 
     def __init__(
@@ -247,13 +254,14 @@ class Switch:
         self.password = secrets.token_hex(16)
         self.spool = directory / "spool"
         self.password_file = directory / "esl.password"
-        self.phone_passwords = {extension: secrets.token_hex(8) for extension in ("301", "302", "303")}
         self.gateways = {name: free_port(socket.SOCK_DGRAM, OUTSIDE) for name in GATEWAYS}
+        self.routing = directory / "routing"
+        self.home = directory / "cordboard"
         self.telephones: list[Sipp] = []
         self._installation = installation
         self._process: subprocess.Popen[bytes] | None = None
         values = {
-            "cordboard_domain": DOMAIN,
+            "cordboard_directory": str(self.home / "state" / "directory"),
             "cordboard_controllers": controllers,
             "cordboard_sip_port": str(self.sip_port),
             "cordboard_esl_port": str(self.esl_port),
@@ -262,7 +270,6 @@ class Switch:
             "cordboard_spool": str(self.spool),
             "cordboard_gateways": str(directory / "gateways" / "*.xml"),
         }
-        values.update({f"cordboard_password_acme_{e}": secret for e, secret in self.phone_passwords.items()})
         values.update(variables or {})
         self._values = values
 
@@ -278,6 +285,16 @@ class Switch:
                 "</gateway>\n"
             )
         _secret(self.password_file, self.password + "\n")
+        shutil.copytree(HERE / "company", self.routing)
+        for name, seconds in SOUNDS.items():
+            sound(self.routing / "sounds" / "acme" / f"{name}.wav", seconds)
+        self.home.mkdir()
+        (self.home / "cordboard.yaml").write_text(
+            "switches:\n"
+            f"  - {{name: switch1, host: {CARRIER}, port: {self.esl_port}, password_file: {self.password_file}}}\n"
+        )
+        self.make_passwords()
+        self.publish()
         lines = [f'  <X-PRE-PROCESS cmd="set" data="{key}={value}"/>' for key, value in self._values.items()]
         variables = self.directory / "switch-vars.xml"
         _secret(variables, "\n".join(["<include>", *lines, "</include>", ""]))
@@ -322,6 +339,27 @@ class Switch:
             self._process.wait()
             self._process = None
 
+    def make_passwords(self, *arguments: str) -> str:
+        """``cordboard passwords``, as an operator runs it; what it says."""
+        command = [CORDBOARD, "passwords", *(arguments or (str(self.routing),))]
+        environment = {"CORDBOARD_CONFIG": str(self.home / "cordboard.yaml"), "CORDBOARD_DOMAIN": DOMAIN}
+        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+
+    def password_of(self, extension: str, company: str = "acme") -> str:
+        """The password that a phone has now."""
+        found = yaml.load((self.home / "passwords.yaml").read_text(), yaml.BaseLoader)
+        password: str = found[company][extension]
+        return password
+
+    def publish(self) -> bool:
+        """Publish ``routing`` where no controllers are that do it; whether the phones' directory changed."""
+        command = [sys.executable, "-m", "tests.switch.publish", str(self.routing), str(self.home / "cordboard.yaml")]
+        command += [str(self.home / "state"), DOMAIN]
+        done = subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True)
+        if done.stderr:
+            raise Missing(f"publishing failed:\n{done.stderr}")
+        return done.returncode == 0
+
     def watch(self, *events: str) -> Watch:
         """A connection that hears ``events``."""
         return Watch(self.esl_port, self.password, events)
@@ -353,14 +391,16 @@ def _secret(path: Path, text: str) -> None:
 class Serve:
     """``cordboard serve`` for one switch, as an operator would start it.  A context manager."""
 
-    def __init__(self, switch: Switch, port: int, redis_url: str, routing: Path, processes: int = 2) -> None:
-        self.directory = switch.directory / "cordboard"
+    def __init__(
+        self, switch: Switch, port: int, redis_url: str, routing: Path | None = None, processes: int = 2
+    ) -> None:
+        self.directory = switch.home
         self.processes = processes
         self._facts = self.directory / "state" / "facts"
         self._process: subprocess.Popen[bytes] | None = None
         self._environment = {
             "PATH": os.environ.get("PATH", ""),
-            "CORDBOARD_ROUTING": str(routing),
+            "CORDBOARD_ROUTING": str(routing or switch.routing),
             "CORDBOARD_LISTEN": f"{CARRIER}:{port}",
             "CORDBOARD_REDIS": redis_url,
             "CORDBOARD_CONFIG": str(self.directory / "cordboard.yaml"),
@@ -369,18 +409,11 @@ class Serve:
             "CORDBOARD_PROCESSES": str(processes),
             "CORDBOARD_DOMAIN": DOMAIN,
         }
-        self.directory.mkdir()
-        (self.directory / "cordboard.yaml").write_text(
-            "switches:\n"
-            f"  - {{name: switch1, host: {CARRIER}, port: {switch.esl_port},"
-            f" password_file: {switch.password_file}}}\n"
-        )
 
     def __enter__(self) -> Self:
-        command = Path(sys.executable).parent / "cordboard"
         with (self.directory / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                [str(command), "serve"],
+                [CORDBOARD, "serve"],
                 env=self._environment,
                 stdout=log,
                 stderr=log,
@@ -406,6 +439,16 @@ class Serve:
 
     def log(self) -> str:
         return (self.directory / "log").read_text(errors="replace")
+
+    def reload(self) -> None:
+        """Have it publish again; returns when every controller has taken it up."""
+        assert self._process is not None
+        before = self.log().count("routing was read again")
+        self._process.send_signal(signal.SIGHUP)
+        until(
+            "the controllers have read routing again",
+            lambda: self.log().count("routing was read again") >= before + self.processes,
+        )
 
     def controllers(self) -> list[int]:
         """The controllers' process ids: the children of the one that was started."""
@@ -510,15 +553,28 @@ class Sipp:
 
 
 class Phone(Sipp):
-    """A telephone of the example company, registered with its password; takes one call after another."""
+    """A telephone of a company, registered with its password; takes one call after another."""
 
-    def __init__(self, switch: Switch, extension: str, behaviour: str, **tokens: object) -> None:
-        port = free_port(socket.SOCK_DGRAM, PHONES)
-        self.address = f"{extension}@{COMPANY}"
-        directory = switch.directory / f"phone-{extension}-{port}"
-        super().__init__(switch, directory, behaviour, _at(PHONES, port), **tokens)
-        until("the phone listens", lambda: _listens(port))
-        register(switch, extension, switch.phone_passwords[extension], port).ended()
+    def __init__(
+        self, switch: Switch, extension: str, behaviour: str, *, company: str = "acme", **tokens: object
+    ) -> None:
+        self.port = free_port(socket.SOCK_DGRAM, PHONES)
+        self.address = f"{extension}@{company}.{DOMAIN}"
+        self._who = (switch, extension, company)
+        directory = switch.directory / f"phone-{company}-{extension}-{self.port}"
+        super().__init__(switch, directory, behaviour, _at(PHONES, self.port), **tokens)
+        until("the phone listens", lambda: _listens(self.port))
+        self._register(3600)
+
+    def put_away(self) -> None:
+        """Take leave of the switch, and end."""
+        self._register(0)
+        self.stop()
+
+    def _register(self, seconds: int) -> None:
+        switch, extension, company = self._who
+        password, domain = switch.password_of(extension, company), f"{company}.{DOMAIN}"
+        register(switch, extension, password, self.port, domain=domain, seconds=seconds).ended()
 
 
 class Outside(Sipp):
@@ -558,9 +614,20 @@ def _header(message: str, name: str) -> str:
 
 
 def register(
-    switch: Switch, extension: str, password: str, contact_port: int, *, domain: str = COMPANY, status: int = 200
+    switch: Switch,
+    extension: str,
+    password: str,
+    contact_port: int,
+    *,
+    domain: str = COMPANY,
+    claimed: str | None = None,
+    seconds: int = 3600,
+    status: int = 200,
 ) -> Sipp:
-    """Register a contact; ``status`` is the answer that is expected to the password."""
+    """Register a contact for so many seconds; ``status`` is the answer that is expected to the password.
+
+    ``domain`` is where it says it is of, and whose challenge it answers; ``claimed`` where it wants to be reached.
+    """
     port = free_port(socket.SOCK_DGRAM, PHONES)
     return Sipp(
         switch,
@@ -569,8 +636,10 @@ def register(
         [f"{CARRIER}:{switch.sip_port}", "-m", "1", *_at(PHONES, port)],
         extension=extension,
         domain=domain,
+        claimed=claimed or domain,
         password=password,
         contact_port=contact_port,
+        seconds=seconds,
         status=status,
     )
 
@@ -607,6 +676,7 @@ class Caller(Sipp):
                 "name": name,
                 "number": number,
                 "domain": COMPANY if source == PHONES else "carrier.test",
+                "headers": "",
                 **tokens,
             },
         )
@@ -667,6 +737,25 @@ def _tell(address: tuple[str, int], call_id: str, number: int, said: Callable[[]
     # SIPp would answer to the switch, not to us; so the scenario does not, and its log is the receipt.
     receipt = f"CSeq: {number} INFO"
     until("the telephone takes the test's INFO", lambda: receipt in said())
+
+
+class Dialler(Caller):
+    """Somebody at a company's phone who dials ``to`` with the phone's password; otherwise like a caller.
+
+    ``number`` and ``domain`` (From) are what the phone says of itself, ``realm`` whose challenge it answers.
+    """
+
+    def __init__(
+        self, switch: Switch, extension: str, to: str, steps: Sequence[Step] = (), *, company: str = "acme", **more: Any
+    ) -> None:
+        known = {
+            "number": extension,
+            "domain": f"{company}.{DOMAIN}",
+            "password": switch.password_of(extension, company),
+        }
+        super().__init__(
+            switch, to, steps, **{"scenario": "phone_dials", "source": PHONES, "extension": extension, **known, **more}
+        )
 
 
 def _at(host: str, port: int) -> list[str]:

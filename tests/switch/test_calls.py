@@ -1,12 +1,11 @@
 """Acceptance calls: the real switch, the configuration that we ship, ``cordboard serve``, telephones that speak SIP.
 
 Every test begins its call through the carrier, waits for what the switch says it does, and acts on that.
-The company is company/acme.yaml beside this file; its sounds are tones made here.
+The companies are in company/ beside this file; their sounds are tones.
 """
 
 from __future__ import annotations
 
-import shutil
 import socket
 import wave
 from collections.abc import Callable, Iterator
@@ -16,7 +15,6 @@ import pytest
 
 from tests.switch.harness import (
     CARRIER,
-    HERE,
     Caller,
     Event,
     Installation,
@@ -27,7 +25,6 @@ from tests.switch.harness import (
     Switch,
     Watch,
     free_port,
-    sound,
     until,
 )
 
@@ -60,12 +57,8 @@ def switch(installation: Installation, port: int, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture(scope="module")
-def serve(switch: Switch, port: int, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    routing = tmp_path_factory.mktemp("routing")
-    shutil.copy(HERE / "company" / "acme.yaml", routing)
-    for name, seconds in {"greet": 4.0, "leave": 0.5, "thanks": 0.5, "bye": 0.5}.items():
-        sound(routing / "sounds" / "acme" / f"{name}.wav", seconds)
-    with Serve(switch, port, redis_url, routing) as serve:
+def serve(switch: Switch, port: int, redis_url: str) -> Iterator[Serve]:
+    with Serve(switch, port, redis_url) as serve:
         yield serve
 
 
@@ -81,16 +74,13 @@ def phone(switch: Switch) -> Iterator[Callable[..., Phone]]:
     """Makes telephones that are put away after the test."""
     phones: list[Phone] = []
 
-    def make(extension: str, behaviour: str, **tokens: object) -> Phone:
-        phones.append(Phone(switch, extension, behaviour, **tokens))
+    def make(extension: str, behaviour: str, *, company: str = "acme", **tokens: object) -> Phone:
+        phones.append(Phone(switch, extension, behaviour, company=company, **tokens))
         return phones[-1]
 
     yield make
-    watch = switch.watch()
     for each in phones:
-        each.stop()
-        watch.api(f"sofia profile internal flush_inbound_reg {each.address}")
-    watch.close()
+        each.put_away()
 
 
 def plays(name: str, watch: Watch, after: int = 0) -> Event:

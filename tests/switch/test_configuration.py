@@ -14,6 +14,7 @@ from tests.switch.harness import (
     CARRIER,
     PHONES,
     Caller,
+    Dialler,
     Event,
     Installation,
     Missing,
@@ -139,7 +140,7 @@ def test_a_phone_that_calls_is_known_by_its_password_and_may_not_refer_calls_awa
         source=PHONES,
         number="303",  # what it says of itself counts for nothing
         extension="301",
-        password=switch.phone_passwords["301"],
+        password=switch.password_of("301"),
     )
     event = executes("socket", watch)
     assert event["variable_cordboard_company"] == "acme"
@@ -148,6 +149,16 @@ def test_a_phone_that_calls_is_known_by_its_password_and_may_not_refer_calls_awa
     assert event["Caller-Context"] == "cordboard"
     watch.api(f"uuid_answer {event.call}")
     caller.ended()
+
+
+@pytest.mark.parametrize("company", ["acme", "bolt"])
+def test_a_phone_of_either_company_can_call_and_hang_up(switch: Switch, watch: Watch, company: str) -> None:
+    caller = Dialler(switch, "301", "402", company=company)
+    event = executes("socket", watch)
+    assert event["variable_cordboard_company"] == company
+    watch.api(f"uuid_answer {event.call}")
+    until("it is answered", lambda: "SIP/2.0 200 OK" in caller.said())
+    caller.hangup()
 
 
 def test_a_call_from_the_carrier_is_offered_to_a_controller_as_it_was_dialled(switch: Switch, watch: Watch) -> None:
