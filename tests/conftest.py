@@ -6,11 +6,16 @@ from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import structlog
 
 from callcontrol.embedded import EmbeddedRedis
 from callcontrol.switchboard import Switchboard
+
+# No test depends on how long something takes: the machine may be busy.
+hypothesis.settings.register_profile("cordboard", deadline=None)
+hypothesis.settings.load_profile("cordboard")
 
 
 @pytest.fixture(scope="session")
