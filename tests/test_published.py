@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from callcontrol.published import NOBODY, Published, publish
+from callcontrol.published import NOBODY, Published
+from callcontrol.publishing import publish
 from callcontrol.state import State
 from callcontrol.versions import VersionStore
 

@@ -230,9 +230,12 @@ class Rehearsal:
     place: Place = field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Routing:
-    """One company, whole and checked."""
+    """One company, whole and checked.
+
+    ``sounds`` and ``voices`` are what publishing made of its files and words: sound file → content, language → voice.
+    """
 
     company: str
     version: str  # content hash, hex
@@ -250,6 +253,8 @@ class Routing:
     outbound: Mapping[str, Any]
     flows: Mapping[str, Flow]
     rehearsals: tuple[Rehearsal, ...]
+    sounds: Mapping[str, str] = field(default_factory=dict)
+    voices: Mapping[str, str] = field(default_factory=dict)
 
     def step(self, flow: str, step: str) -> Step | None:
         """The step, or None if this version has no such one."""
