@@ -65,29 +65,32 @@ class Published:
         One at a time: it may pause.
         """
         serial, live = self._published()
-        current: dict[str, Routing] = {}
-        unread = []
-        for company, version in live.items():
-            known = self._current.get(company)
-            if known is not None and known.version == version:
-                current[company] = known
-                continue
-            routing = self._read(company, version)
-            if routing is None:
-                unread.append(company)
-                routing = known
-            if routing is not None:
-                current[company] = routing
+        current, unread = self._read_all(live)
         owners = self._owners_of(current)
         gone = [routing for company, routing in self._current.items() if current.get(company) is not routing]
         self._current, self._owners = current, owners
-        del known, routing, current, owners
-        while gone:  # a thousand at once would hold up whoever freed the last reference
-            routing = gone.pop()
-            self._old[(routing.company, routing.version)] = routing
-            del routing
+        while gone:  # a thousand at once would hold up whoever let go of the last reference
+            self._retire(gone.pop())
             self._breathe()
-        return Taken(serial, tuple(unread))
+        return Taken(serial, unread)
+
+    def _read_all(self, live: Mapping[str, str]) -> tuple[dict[str, Routing], tuple[str, ...]]:
+        """Every company's routing, read only where it is another than now; and those that could not be read."""
+        current: dict[str, Routing] = {}
+        unread: list[str] = []
+        for company, version in live.items():
+            known = self._current.get(company)
+            if known is None or known.version != version:
+                routing = self._read(company, version)
+                if routing is None:
+                    unread.append(company)
+                known = routing or known
+            if known is not None:
+                current[company] = known
+        return current, tuple(unread)
+
+    def _retire(self, routing: Routing) -> None:
+        self._old[(routing.company, routing.version)] = routing
 
     def _published(self) -> tuple[int, Mapping[str, str]]:
         """The serial of what is published, and company → version."""
