@@ -22,6 +22,7 @@ import structlog
 from callcontrol import outcomes
 from callcontrol.settings import Settings, SettingsError, keep_config
 from callcontrol.supervisor import heartbeat_fd, supervise
+from callcontrol.versions import VersionStore
 
 #: How long a publication may take, speech included, before it is given up; seconds.
 PATIENCE = 3600.0
@@ -121,13 +122,14 @@ def _publish(settings: Settings) -> bool:
     for problem in outcome.problems if outcome is not None and not failed else ():
         if problem.severity == "error":
             log.error("this file does not go live: its company keeps the version it has", problem=str(problem))
-    if outcome is None or not outcome.live:
+    live = outcome.live if outcome is not None else VersionStore(settings.state).live()
+    if not live:
         print(
             f"cordboard: {settings.routing}: no company to serve; try: cordboard check {settings.routing}",
             file=sys.stderr,
         )
         return False
-    log.info("companies are served", companies=len(outcome.live), problems=len(outcome.problems))
+    log.info("companies are served", companies=len(live))
     return True
 
 

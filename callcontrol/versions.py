@@ -69,7 +69,8 @@ class VersionStore:
         old = self.current(company)
         if old != version:
             self._age_from_now(company, old)
-            write_whole(self._root / company / _CURRENT, version.encode())
+            # Not synced, a thousand times: controllers follow the one file that the publisher writes at its end.
+            write_whole(self._root / company / _CURRENT, version.encode(), durable=False)
 
     def withdraw(self, company: str) -> None:
         """No new calls for this company; its versions stay for the calls that have them."""

@@ -166,7 +166,7 @@ def unpack(data: bytes, company: str, version: str) -> Generator[None, None, Rou
         return Routing(**sections)
     except PackError:
         raise
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, StopIteration, RecursionError) as error:
+    except Exception as error:  # whatever a maker says to what is not for it
         raise PackError(f"it cannot be read: {error!r}"[:200]) from None
 
 
