@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import pickle
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,21 +65,7 @@ COMPANIES["aside"] = parsed(SOURCES[0], ASIDE) or ACME
 def test_a_packed_routing_reads_back_as_the_parsed_one(routing: Routing) -> None:
     found = again(routing)
     assert pack(found) == pack(routing)  # the same to the last place
-    parts = [
-        "version",
-        "title",
-        "numbers",
-        "people",
-        "groups",
-        "lists",
-        "hours",
-        "switches",
-        "queues",
-        "outbound",
-        "rehearsals",
-        "sounds",
-        "voices",
-    ]
+    parts = {field.name for field in fields(Routing)} - {"flows"}  # steps know no equality
     assert [getattr(found, part) for part in parts] == [getattr(routing, part) for part in parts]
     assert list(found.flows) == list(routing.flows)
     for flow in routing.flows.values():
