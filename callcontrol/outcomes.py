@@ -117,9 +117,11 @@ def write_attempt(state: Path, attempt: Attempt) -> None:
 def read_attempt(state: Path) -> Attempt | None:
     """The newest attempt; None if there is none."""
     data = _read(state / "publishing.json")
+    if "began" not in data:
+        return None
     try:
         return Attempt(**{**data, **_moments(data, "began", "ended")})
-    except (KeyError, TypeError):
+    except TypeError:
         return None
 
 
@@ -155,8 +157,9 @@ def acknowledged(state: Path) -> dict[str, Taken]:
     with contextlib.suppress(OSError):
         for path in sorted((state / "loaded").iterdir()):
             if is_running(path.name):
-                with contextlib.suppress(TypeError):
-                    found[path.name] = Taken(**_read(path))
+                with contextlib.suppress(KeyError, TypeError):
+                    data = _read(path)
+                    found[path.name] = Taken(**{**data, "unread": tuple(data["unread"])})
     return found
 
 

@@ -194,7 +194,12 @@ def test_only_what_changed_is_read_and_the_old_is_complete_until_the_new_is(
     before = (published.find(NUMBER, None)[0], published.find("+74957654321", None)[0])
     reading = published._read
     read: list[str] = []
-    monkeypatch.setattr(published, "_read", lambda company, version: read.append(company) or reading(company, version))
+
+    def noted(company: str, version: str) -> Routing | None:
+        read.append(company)
+        return reading(company, version)
+
+    monkeypatch.setattr(published, "_read", noted)
     change(directory, "tries: 3", "tries: 2")
     outcome = publish(directory, store)
     seen.clear()

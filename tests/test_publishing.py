@@ -19,7 +19,7 @@ from callcontrol.outcomes import Outcome
 from callcontrol.published import Published
 from callcontrol.publishing import NothingRendered, Rendered, publish
 from callcontrol.routing.codes import problem
-from callcontrol.routing.load import Loaded, LoadError, load_compiled
+from callcontrol.routing.load import Loaded, LoadError, load_compiled, load_file
 from callcontrol.routing.model import Place, Routing
 from callcontrol.routing.packing import program
 from callcontrol.versions import VersionStore
@@ -55,11 +55,10 @@ def store(tmp_path: Path) -> VersionStore:
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The companies that were parsed; clear it to begin anew."""
     found: list[str] = []
-    load = publishing.load_file
 
     def noted(file: Path, raw: bytes, sounds: frozenset[str]) -> Loaded:
         found.append(file.stem)
-        return load(file, raw, sounds)
+        return load_file(file, raw, sounds)
 
     monkeypatch.setattr(publishing, "load_file", noted)
     return found
