@@ -278,6 +278,7 @@ def command(directory: Path, sounds: Path, state: Path, config: Path, parent: in
     """The command line of a publisher that ends with the process ``parent``."""
     return [
         sys.executable,
+        "-P",  # nothing of the directory that the server happens to run in
         "-m",
         "callcontrol.publishing",
         *("--routing", str(directory)),

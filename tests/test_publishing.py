@@ -300,7 +300,7 @@ def test_the_process_publishes_and_dies_with_its_parent(directory: Path, store: 
     store.state.mkdir()
     given = ["--routing", str(directory), "--sounds", str(directory / "sounds"), "--state", str(store.state)]
     given += ["--config", str(tmp_path / "none.yaml")]
-    assert publishing.command(directory, directory / "sounds", store.state, tmp_path / "none.yaml", 1)[3:-2] == given
+    assert publishing.command(directory, directory / "sounds", store.state, tmp_path / "none.yaml", 1)[4:-2] == given
     line = [sys.executable, "-m", "callcontrol.publishing", *given, "--parent", "1"]  # whose child it is not
     assert subprocess.run(line, check=False).returncode == 3
     assert outcomes.read_outcome(store.state) is None
