@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo run check rehearse manual test-switch clean
+.PHONY: help setup test lint demo run reload check rehearse manual test-switch clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ demo: $(READY) ## Place calls through routing/ on a stand-in switch and tell wha
 
 run: $(READY) ## Serve routing/ to a real switch (the first run writes etc/ and says how to start the switch)
 	@$(BIN)/python -m scripts.run
+
+reload: $(READY) ## Publish what was changed in routing/ and say what came of it (while make run serves it)
+	@$(BIN)/cordboard reload
 
 check: $(READY) ## Check routing/
 	@$(BIN)/cordboard check routing

@@ -135,8 +135,8 @@ def passwords(
 def serve(child: int | None, **given: Any) -> None:
     """Take the calls that switches bring, and walk each through its company's routing.
 
-    SIGHUP publishes the directory again, SIGTERM hands every call over and stops, SIGUSR2 replaces the
-    processes one by one.
+    SIGHUP publishes the directory again (see cordboard reload), SIGTERM hands every call over and stops, SIGUSR2
+    replaces the processes one by one.
     """
     if child is not None:
         from gevent import monkey
@@ -145,13 +145,28 @@ def serve(child: int | None, **given: Any) -> None:
     from callcontrol import serving
 
     try:
-        sys.exit(serving.run(_settings(**given), child))
+        sys.exit(serving.run(_settings(child=child, **given), child))
     except s.SettingsError as error:
         click.echo(f"cordboard: {error}", err=True)
         sys.exit(3)
 
 
-def _settings(**given: Any) -> s.Settings:
+@main.command(short_help="Publish what was changed, and say what came of it.")
+@_setting("state", "state", "Directory for versions and facts of the server.", type=click.Path(path_type=Path))
+@click.option("--wait", default=600.0, show_default=True, help="Seconds to wait.", type=click.FloatRange(0))
+def reload(state: Path, wait: float) -> None:
+    """Have the running server read its directory and its cordboard.yaml again.
+
+    A file with errors changes nothing: its company keeps the version it has. Live calls stay on theirs. Prints the
+    problems as check does, then the companies that changed, and ends when every process has the new versions.
+    """
+    from callcontrol.reload import reload as ask
+
+    sys.exit(ask(state.resolve(), wait, click.echo, lambda text: click.echo(text, err=True)))
+
+
+def _settings(child: int | None, **given: Any) -> s.Settings:
+    config, state = given["config"].resolve(), given["state"].resolve()
     routing = given["routing"].resolve()
     sounds = Path(given["sounds"]).resolve() if given["sounds"] else routing / "sounds"
     for name, path in (("sounds", sounds), ("spool", given["spool"].resolve()), ("state", given["state"].resolve())):
@@ -160,16 +175,25 @@ def _settings(**given: Any) -> s.Settings:
         routing=routing,
         listen=s.address(given["listen"]),
         redis=given["redis"],
-        config=s.read_config(given["config"].resolve()),
+        config=s.read_config(config) if child is None else _config_of_child(config, state),
         peers=s.networks(given["peers"]),
-        state=given["state"].resolve(),
+        state=state,
         sounds=sounds,
         spool=given["spool"].resolve(),
         processes=given["processes"] or os.cpu_count() or 1,
         domain=s.domain(given["domain"]),
         clock_offset=given["clock_offset"],
-        config_path=given["config"].resolve(),
+        config_path=config,
     )
+
+
+def _config_of_child(path: Path, state: Path) -> s.Config:
+    """A controller that is started again must start, also while somebody edits cordboard.yaml."""
+    try:
+        return s.read_config(path)
+    except s.SettingsError as error:
+        click.echo(f"cordboard: {error}; going by what it said before", err=True)
+        return s.kept_config(path, state)
 
 
 if __name__ == "__main__":

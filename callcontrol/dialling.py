@@ -124,7 +124,7 @@ def _out(
         result = "unreachable" if found.reason in _NO_WAY else "refused"
         return Barred(phone, result, found.reason, found.why)
     most = ((routing.company, routing.outbound.get("max_calls")), *caps)
-    own = call.called if call.called in routing.numbers else ""
+    own = call.called if call.called in routing.numbers else next(iter(routing.numbers), "")
     shown = shown if shown.startswith("+") else found.caller_id or own
     return Way(
         Phone(phone.person, found.number, outside=True),
@@ -146,7 +146,7 @@ def _inside(call: View, person: Person) -> str:
     """What a phone of ours shows: who calls, unless the person wants to see something else."""
     if person.show == "company":
         return call.called
-    return person.show if person.show and person.show != "caller" else call.caller or ""
+    return person.show if person.show and person.show != "caller" else call.caller or "anonymous"
 
 
 def _name(call: View) -> str:

@@ -36,9 +36,8 @@ import yaml
 
 from callcontrol import wire
 from callcontrol.routing.kinds import EXTENSION
-from callcontrol.routing.load import COMPANY, LoadError, load_compiled, load_directory
+from callcontrol.routing.load import COMPANY, LoadError, load_directory
 from callcontrol.settings import Config, SettingsError
-from callcontrol.versions import VersionStore
 
 #: Passwords that we make: no capitals and no look-alikes (0 o, 1 l i), since people type them into telephones.
 ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
@@ -313,18 +312,6 @@ _PUBLISH = "The switch learns of it when routing is published: when cordboard se
 
 
 # ------------------------------------------------------------------------------------------- the directory
-
-
-def live_extensions(store: VersionStore) -> dict[str, list[str]]:
-    """Every live company with the extensions of the version that it serves."""
-    found: dict[str, list[str]] = {}
-    for company in store.live():
-        version = store.current(company)
-        stored = store.get(company, version) if version else None
-        if stored is not None:
-            with contextlib.suppress(LoadError):  # said by whoever serves it
-                found[company] = sorted(load_compiled(stored).people)
-    return found
 
 
 def write_directory(extensions: Mapping[str, Iterable[str]], config: Config, state: Path, domain: str) -> bool:

@@ -84,6 +84,8 @@ class _Outside:
     #: Which try it is, from 1; the leg says so in its ``cordboard_out``.
     attempt: int = 0
     counted: bool = False
+    #: What the carrier said as this try ended, in SIP's words.
+    sip: str = ""
 
 
 class Line:
@@ -162,7 +164,7 @@ class Line:
         left = out.until - time.monotonic()
         while out.trunks and left >= 1.0:
             trunk = out.trunks.pop(0)
-            out.attempt += 1
+            out.attempt, out.sip = out.attempt + 1, ""
             address = out.command.phone.address
             caps = out.command.caps
             if trunk.max_calls is not None and address.startswith("+"):  # an emergency call counts nowhere
@@ -297,14 +299,18 @@ class Line:
         if known is None:
             if event.get("variable_cordboard_state") or event.get("variable_cordboard_called"):
                 self._on_end(self, event)
-        elif known.outside is None or not (str(known.outside.attempt) != attempt or self._may_go_on(known, cause)):
-            # Else another trunk has it already, or the job's result, which comes too, will send it there.
+        elif known.outside is None:
             self._fail(uuid, wire.result_of(cause), cause)
+        elif str(known.outside.attempt) == attempt:  # else it is the end of an earlier trunk's try
+            known.outside.sip = event.get("variable_proto_specific_hangup_cause") or ""
+            if not self._may_go_on(known.outside, cause):
+                self._fail(uuid, wire.result_of(cause), cause)
 
     @staticmethod
-    def _may_go_on(known: _Leg, cause: str) -> bool:
-        """Whether a leg that failed so has another trunk to try."""
-        return known.outside is not None and bool(known.outside.trunks) and cause in wire.TRUNK_FAILED
+    def _may_go_on(out: _Outside, cause: str) -> bool:
+        """Whether a try that ended so was the trunk's fault, and there is another: the job's result, which comes
+        after the end of the leg, sends it there."""
+        return bool(out.trunks) and wire.trunk_failed(cause, out.sip)
 
     def _job_done(self, job: str, body: str) -> None:
         if job.startswith(_JOIN):
@@ -319,7 +325,7 @@ class Line:
             known.to.happened(LegAnswered(job) if known.screened else LegReady(job))
             return
         cause = body.removeprefix("-ERR").strip().partition(" ")[0][:40]
-        if known.outside is not None and self._may_go_on(known, cause):
+        if known.outside is not None and self._may_go_on(known.outside, cause):
             self._log.warning("a trunk did not take a call: trying the next", leg=job, cause=cause)
             self._next_trunk(job, known, known.outside, wire.result_of(cause), cause)
         else:

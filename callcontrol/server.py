@@ -19,7 +19,8 @@ import signal
 import socket as stdlib_socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import gevent
@@ -28,17 +29,18 @@ from gevent import socket
 from gevent.server import StreamServer
 
 from callcontrol import messages as m
-from callcontrol import wire
+from callcontrol import outcomes, wire
 from callcontrol.call import epilogue
 from callcontrol.directory import Announcer
 from callcontrol.esl import EslError, EslEvent
 from callcontrol.facts import FactFile, Shipper
 from callcontrol.lookups import Lookups
+from callcontrol.outcomes import Taken
 from callcontrol.published import Published
 from callcontrol.ringing import CONTEXT, RESUME_EXTENSION, Line
 from callcontrol.routing.model import Routing
 from callcontrol.session import Session
-from callcontrol.settings import Settings, admits
+from callcontrol.settings import Settings, SettingsError, admits, read_config
 from callcontrol.shared import Counts, Switches
 from callcontrol.speech import Sounds
 from callcontrol.state import State, StateError, decode
@@ -56,6 +58,8 @@ RECONCILE = 5.0
 DRAIN = 4.0
 #: Ends that this process wrote, remembered so that it does not write them twice while Redis is away.
 MOST_ENDS = 10_000
+#: How long calls have the process for themselves between two stretches of reading new routing, seconds.
+PAUSE = 0.002
 #: Recording needs so much free room in the spool, bytes.
 LEAST_ROOM = 50 * 2**20
 
@@ -77,8 +81,12 @@ class Controller:
         self.name = process_name()
         self._log: Any = structlog.get_logger("controller").bind(process=self.name)
         self._store = VersionStore(settings.state)
-        self.published = Published(self._store)
-        self._sounds = Sounds(settings.state)
+        self.published = Published(
+            self._store,
+            pause=self._let_calls_go_on,
+            apart=lambda work: gevent.get_hub().threadpool.apply(work),
+        )
+        self._sounds = Sounds(self.settings.state)
         self.facts = FactFile(settings.state / "facts", self.name)
         self.board = Switchboard(settings.redis, name=self.name)
         self.lookups = Lookups(settings.config)
@@ -94,17 +102,21 @@ class Controller:
         self._ends: dict[str, None] = {}
         self._n = 0
         self._suspects: dict[str, set[str]] = {}
+        self._ready = False
         self._draining = False
+        self._reloading = False
+        self._reload_wanted = False
         self._server: StreamServer | None = None
 
     # ------------------------------------------------------------------------------------------- running
 
-    def serve(self, listener: socket.socket) -> None:
-        """Accept calls until drained."""
-        self.published.load()
-        asked = {routing.company: asked_hosts(routing) for routing in self.published.routings}
-        for stranger in self.lookups.secrets.strangers(asked):
-            self._log.warning("a secret is not used", why=stranger)
+    def serve(self, listener: socket.socket, ready: Callable[[], object] = lambda: None) -> None:
+        """Accept calls until drained.  ``ready`` is called when the first may come."""
+        self._acknowledge(Taken(0))
+        self._take_up("")
+        self._warn_of_secrets()
+        self._ready = True
+        ready()
         self._shipper.start()
         self.switches.read()
         gevent.spawn(self.switches.run)
@@ -125,16 +137,76 @@ class Controller:
         Session(sock, address, self).run()
 
     def reload(self) -> None:
-        """Take up what was published; live calls stay on their version."""
-        gevent.get_hub().threadpool.apply(self.published.load)  # parsing must not hold the calls up
-        self._log.info("routing was read again", companies=len(self.published.companies))
-        self._directory.tell(*self._lines)
+        """Take up what was published, and cordboard.yaml; live calls stay on their version.
+
+        One that comes while another is under way begins when that is done.
+        """
+        self._reload_wanted = True
+        if self._reloading:
+            return
+        self._reloading = True
+        try:
+            while self._reload_wanted and not self._draining:
+                self._reload_wanted = False
+                self._take_up(self._read_config())
+                self._log.info("routing was read again", companies=len(self.published.companies))
+                self._directory.tell(*self._lines)
+        finally:
+            self._reloading = False
+
+    def _take_up(self, trouble: str) -> None:
+        """Load what is published and say so.  ``trouble``: what is wrong with cordboard.yaml."""
+        gc.disable()  # hundreds of thousands of objects come into being, and not one of them in a cycle
+        try:
+            taken = self.published.load()
+        finally:
+            gc.enable()
+        gc.freeze()  # routing and code live for long: the collector need not walk them at each round
+        self._acknowledge(replace(taken, trouble=trouble))
+
+    def _read_config(self) -> str:
+        """Read cordboard.yaml again; the last good reading holds if it is wrong.  What is wrong, or nothing."""
+        try:
+            config = read_config(self.settings.config_path)
+        except SettingsError as error:
+            self._log.error("cordboard.yaml cannot be used; what it said before holds", why=str(error))
+            return str(error)
+        if config.switches != self.settings.config.switches:
+            self._log.warning("other switches in cordboard.yaml: only new processes go to them (SIGUSR2)")
+        try:
+            self.lookups.configure(config)
+        except SettingsError as error:
+            self._log.error("the secrets cannot be used; what they said before holds", why=str(error))
+            return str(error)
+        self.settings = replace(self.settings, config=config)
+        for line in self._lines:
+            line.config = config
+        self._warn_of_secrets()
+        return ""
+
+    def _warn_of_secrets(self) -> None:
+        asked = {routing.company: asked_hosts(routing) for routing in self.published.routings}
+        for stranger in self.lookups.secrets.strangers(asked):
+            self._log.warning("a secret is not used", why=stranger)
+
+    def _acknowledge(self, taken: Taken) -> None:
+        if self._draining:
+            return
+        try:
+            outcomes.acknowledge(self.settings.state, self.name, taken)
+        except OSError as error:
+            self._log.error("nobody can be told what is loaded", error=str(error))
+
+    def _let_calls_go_on(self) -> None:
+        if self._ready:
+            gevent.sleep(PAUSE)
 
     def drain(self) -> None:
         """Hand every call to another controller and stop."""
         if self._draining:
             return
         self._draining = True
+        outcomes.forget(self.settings.state, self.name)
         self._log.info("draining", calls=len(self.sessions))
         if self._server is not None:
             self._server.close()
@@ -286,6 +358,7 @@ class Controller:
     def _reconcile_forever(self) -> None:
         while not self._draining:
             gevent.sleep(RECONCILE)
+            self.published.say_used()
             for line in self._lines:
                 try:
                     if self.board.lease(f"cordboard:reconciler:{line.name}", self.name, RECONCILE * 2):
@@ -365,8 +438,5 @@ def run_child(settings: Settings, beat: int | None) -> int:
     gevent.signal_handler(signal.SIGTERM, lambda: gevent.spawn(controller.drain))
     gevent.signal_handler(signal.SIGINT, lambda: gevent.spawn(controller.drain))
     gevent.signal_handler(signal.SIGHUP, lambda: gevent.spawn(controller.reload))
-    if beat is not None:
-        gevent.spawn(heartbeat, beat)
-    gc.freeze()  # routing and code live for ever: the collector need not walk them at each round
-    controller.serve(listener)
+    controller.serve(listener, lambda: beat is not None and gevent.spawn(heartbeat, beat))
     return 0

@@ -1,25 +1,31 @@
-"""``cordboard serve``: publish the directory, then supervise the controller processes.
+"""``cordboard serve``: have the directory published, then supervise the controller processes.
 
-The parent publishes and never has a call; the children have calls and never parse YAML.  Nothing here is
-imported by anything but ``cli.py``.
+The parent has no call and reads no routing: it runs the publisher, at the start and for each reload, and says what
+came of it.  The children have calls and never parse YAML.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import resource
+import signal
+import subprocess
 import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO, cast
 
 import structlog
 
+from callcontrol import outcomes
 from callcontrol.secrets import Secrets
-from callcontrol.settings import Settings, SettingsError
+from callcontrol.settings import Settings, SettingsError, keep_config
 from callcontrol.supervisor import heartbeat_fd, supervise
+from callcontrol.versions import VersionStore
+
+#: How long a publication may take, speech included, before it is given up; seconds.
+PATIENCE = 3600.0
 
 
 def _shown(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -71,20 +77,23 @@ def run(settings: Settings, child: int | None) -> int:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a call needs a descriptor, and so do silent peers
     _prepare(settings)
-    lock = (settings.state / "lock").open("w")  # held until we end: children inherit nothing of it
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise SettingsError(f"{settings.state} is in use by another cordboard; name another with --state") from None
-    if not _publish(settings):
-        return 3
-    command = [sys.argv[0], *sys.argv[1:]] if os.path.exists(sys.argv[0]) else ["cordboard", *sys.argv[1:]]
-    return supervise(
-        lambda index: [sys.executable, *command, "--child", str(index)],
-        settings.processes,
-        on_child_death=lambda name: _ship_dead(settings, name),
-        on_reload=lambda: _publish(settings),
-    )
+    # Whoever finds our name in the lock may ask for a reload at once: it waits until we can hear it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(outcomes.held(settings.state))
+        except BlockingIOError:
+            message = f"{settings.state} is in use by another cordboard; name another with --state"
+            raise SettingsError(message) from None
+        if not _publish(settings):
+            return 3
+        command = [sys.argv[0], *sys.argv[1:]] if os.path.exists(sys.argv[0]) else ["cordboard", *sys.argv[1:]]
+        return supervise(
+            lambda index: [sys.executable, *command, "--child", str(index)],
+            settings.processes,
+            on_child_death=lambda name: _bury(settings, name),
+            on_reload=lambda: _publish(settings),
+        )
 
 
 def _prepare(settings: Settings) -> None:
@@ -102,26 +111,65 @@ def _prepare(settings: Settings) -> None:
 
 
 def _publish(settings: Settings) -> bool:
-    """Publish the directory; say what is wrong.  False if no company can be served at all."""
-    from callcontrol.directory import live_extensions, write_directory
-    from callcontrol.published import publish
-    from callcontrol.versions import VersionStore
-
+    """Run the publisher and say what came of it.  False if no company can be served at all."""
     log: Any = structlog.get_logger("routing")
-    store = VersionStore(settings.state)
-    outcome = publish(settings.routing, store, settings.sounds)
-    write_directory(live_extensions(store), settings.config, settings.state, settings.domain)
-    for problem in outcome.problems:
+    log.info("publishing", directory=str(settings.routing))
+    began = outcomes.now()
+    with contextlib.suppress(OSError):  # who waits for the attempt will say that it never saw it
+        outcomes.write_attempt(settings.state, outcomes.Attempt(began))
+    keep_config(settings.config_path, settings.state)
+    failed = _run_publisher(settings)
+    with contextlib.suppress(OSError):
+        outcomes.write_attempt(settings.state, outcomes.Attempt(began, outcomes.now(), failed))
+    if failed:
+        log.error("nothing was published: what is live stays", why=failed)
+    outcome = outcomes.read_outcome(settings.state)
+    for problem in outcome.problems if outcome is not None and not failed else ():
         if problem.severity == "error":
             log.error("this file does not go live: its company keeps the version it has", problem=str(problem))
-    if not outcome.live:
+    live = outcome.live if outcome is not None else VersionStore(settings.state).live()
+    if not live:
         print(
             f"cordboard: {settings.routing}: no company to serve; try: cordboard check {settings.routing}",
             file=sys.stderr,
         )
         return False
-    log.info("companies are served", companies=len(outcome.live), problems=len(outcome.problems))
+    log.info("companies are served", companies=len(live))
     return True
+
+
+def _run_publisher(settings: Settings) -> str:
+    """Publish in a process of its own.  Why nothing was changed, or nothing."""
+    from callcontrol.publishing import command
+
+    line = command(
+        settings.routing, settings.sounds, settings.state, settings.config_path, settings.domain, os.getpid()
+    )
+    try:
+        done = subprocess.run(  # noqa: S603 - our own program
+            line,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            timeout=PATIENCE,
+            check=False,
+            process_group=0,  # Ctrl-C is for us
+        )
+    except subprocess.TimeoutExpired:
+        return f"the publisher was killed: it took more than {PATIENCE:.0f} s"
+    except OSError as error:
+        return f"the publisher cannot be run: {error.strerror or error}"
+    if done.returncode == 0:
+        return ""
+    how = f"signal {-done.returncode}" if done.returncode < 0 else f"code {done.returncode}"
+    return done.stdout.strip() or f"the publisher ended with {how}; its last words are in the log"
+
+
+def _bury(settings: Settings, name: str) -> None:
+    """What follows the death of a controller."""
+    outcomes.forget(settings.state, name)
+    _ship_dead(settings, name)
 
 
 def _ship_dead(settings: Settings, name: str) -> None:

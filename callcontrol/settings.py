@@ -7,6 +7,7 @@ that do.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import stat
@@ -21,12 +22,16 @@ import yaml
 
 from callcontrol import wire
 from callcontrol.routing.kinds import LANGUAGE, NAME, seconds_of
+from callcontrol.versions import write_whole
 
 #: What serves when nothing else is said: the controllers' end of the dialplan that we ship.
 LISTEN = "127.0.0.1:8084"
 REDIS = "redis://127.0.0.1:6379/0"
 PEERS = "127.0.0.0/8"
 DOMAIN = "cordboard.test"
+
+#: In STATE: the text of the last cordboard.yaml that could be used.
+_KEPT = "cordboard.yaml"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -269,10 +274,32 @@ class _Config(ma.Schema):
     secrets = ma.fields.String(load_default="secrets.yaml")
 
 
-def read_config(path: Path) -> Config:
-    """Read cordboard.yaml and the password files that it names.  Raises SettingsError."""
+def keep_config(path: Path, state: Path) -> None:
+    """Keep the text of a cordboard.yaml that can be used, so that a process that starts while it is wrong can start.
+
+    Passwords stay where they are.  What fails is not kept.
+    """
+    with contextlib.suppress(SettingsError, OSError, UnicodeDecodeError):
+        text = path.read_text(encoding="utf-8")
+        read_config(path, text)
+        write_whole(state / _KEPT, text.encode())
+
+
+def kept_config(path: Path, state: Path) -> Config:
+    """The last cordboard.yaml that could be used.  Raises SettingsError."""
     try:
-        loaded = yaml.load(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+        return read_config(path, (state / _KEPT).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{state / _KEPT}: {error}") from None
+
+
+def read_config(path: Path, text: str | None = None) -> Config:
+    """Read cordboard.yaml and the password files that it names.  Raises SettingsError.
+
+    ``text``: what stands in the file, if that is known.
+    """
+    try:
+        loaded = yaml.load(path.read_text(encoding="utf-8") if text is None else text, yaml.SafeLoader)
     except FileNotFoundError:
         raise SettingsError(
             f"{path}: there is no such file. It names your switches:\n"

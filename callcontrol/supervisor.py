@@ -127,7 +127,7 @@ def supervise(
 
     ``command_for_child(i)`` gives the command line of child ``i`` (from 0).  ``on_child_death(process_name)``
     is called after each death and ``on_reload()`` on SIGHUP, in a thread of their own, one call at a time, so
-    that they may take their time.
+    that they may take their time; deaths do not wait for a reload.
 
     * a dead child is started again at once; one that dies soon, again and again, after 0.1 … 5 s;
     * a child that has beaten and then is silent for a second is killed; the first beat may take 15 s;
@@ -205,7 +205,8 @@ class _Supervisor:
         self._selector = selectors.DefaultSelector()
         self._on_child_death = on_child_death
         self._on_reload = on_reload
-        self._errands = _Errands()
+        self._errands = _Errands("errands")
+        self._reloads = _Errands("reloads")
 
     def run(self) -> int:
         with self._signals() as signals:
@@ -217,11 +218,12 @@ class _Supervisor:
                 for child in list(self._children):
                     self._bury(child, child.process.wait())
                 self._errands.finish()
+                self._reloads.finish(0.0)  # what it runs dies with us
                 self._selector.close()
 
     def _loop(self, signals: int) -> int:
         self._selector.register(signals, selectors.EVENT_READ)
-        self._selector.register(self._errands.done, selectors.EVENT_READ)
+        self._selector.register(self._reloads.done, selectors.EVENT_READ)
         seen = time.monotonic()
         while True:
             self._start_what_is_due()
@@ -230,7 +232,7 @@ class _Supervisor:
                 if key.fd == signals:
                     for signum in _drain_pipe(signals):
                         self._on_signal(signum)
-                elif key.fd == self._errands.done:
+                elif key.fd == self._reloads.done:
                     _drain_pipe(key.fd)
                     self._pass_reload_on()
                 elif _drain_pipe(key.fd):
@@ -366,7 +368,7 @@ class _Supervisor:
                 _log().info("stopping", processes=len(self._children))
             self._stopping = True
         elif signum == signal.SIGHUP:
-            self._errands.reload(self._on_reload or (lambda: None))
+            self._reloads.reload(self._on_reload or (lambda: None))
         elif signum == signal.SIGUSR2:
             _log().info("rolling restart", processes=len(self._slots))
             self._rolling.to_do = [slot.index for slot in self._slots]
@@ -410,6 +412,7 @@ class _Supervisor:
         try:
             for heard in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
                 before[heard] = signal.signal(heard, lambda *_: None)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, before)  # one may have come before we could hear it
             yield reader
         finally:
             for heard_before, handler in before.items():
@@ -422,12 +425,12 @@ class _Supervisor:
 class _Errands:
     """Does the caller's slow things in one thread, so that a slow disk or Redis never stops the watching."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         self.done, self._tell = os.pipe()  # a byte here: something is done that was to be told
         os.set_blocking(self.done, False)
         self._queue: queue.SimpleQueue[tuple[str, Callable[[], object], bool] | None] = queue.SimpleQueue()
         self._reload_waits = False
-        self._thread = threading.Thread(target=self._work, name="errands", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
 
     def run(self, what: str, errand: Callable[[], object], *, tell: bool = False) -> None:
         """Do it when its turn comes; ``tell``: make ``done`` readable afterwards, unless it raised."""

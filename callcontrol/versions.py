@@ -1,11 +1,14 @@
 """The store of published routing: each accepted version of a company's file under its content hash.
 
-``<state>/versions/<company>/<version>`` holds the compiled bytes, ``<company>/current`` the name of the
-version that new calls get.  It knows nothing of what the bytes mean.  One process writes (the supervisor),
-many read; every change is one rename, so a reader sees the old or the new; a power cut leaves one of them.
+``<state>/versions/<company>/<version>`` holds the compiled bytes, ``<version>.<program>`` what a program made of
+them to read them faster, ``<company>/current`` the name of the version that was published last.  It knows nothing
+of what the bytes mean.  One process writes versions (the publisher), many read; every change is one rename, so a
+reader sees the old or the new; a power cut leaves one of them.
 
-The surprise: a version that is no longer current must stay, since calls that began with it are still walking
-it.  Its age therefore counts from when it stopped being current, not from when it was written.
+The surprise: a version that is no longer current must stay, since calls that began with it are still walking it.
+Its age therefore counts from when it stopped being current, or was last said to be used (:meth:`VersionStore.used`),
+not from when it was written.  A call in a talk is nobody's, so nobody says that its version is used: what is kept for
+the longest call besides cannot be missed by it.
 """
 
 from __future__ import annotations
@@ -23,7 +26,10 @@ import structlog
 
 _COMPANY = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _VERSION = re.compile(r"[0-9a-f]{16}")
+_DERIVED = re.compile(r"([0-9a-f]{16})\.([0-9a-f]{12})")
 _CURRENT = "current"
+#: Seconds between two sayings that a version is used.
+USED_EVERY = 600.0
 #: Begins the name of a file that is being written.
 _UNBORN = ".new-"
 
@@ -34,10 +40,11 @@ def version_of(data: bytes) -> str:
 
 
 class VersionStore:
-    """The versions under ``<state_dir>/versions``.  Writing raises the disk's OSError; reading never does."""
+    """The versions under ``<state>/versions``.  Writing raises the disk's OSError; reading never does."""
 
-    def __init__(self, state_dir: Path) -> None:
-        self._root = state_dir / "versions"
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self._root = state / "versions"
 
     # ------------------------------------------------------------------------------------------- writing
 
@@ -49,7 +56,11 @@ class VersionStore:
         if self.get(company, version) == data:
             os.utime(path)
             return
-        _write(path, data)
+        write_whole(path, data)
+
+    def derive(self, company: str, version: str, program: str, data: bytes) -> None:
+        """Keep what ``program`` made of a version.  Not made safe against power cuts: it can be made again."""
+        write_whole(self._path(company, version, program), data, durable=False)
 
     def publish(self, company: str, version: str) -> None:
         """Make a stored version the one that new calls get.  Raises ValueError if it is not stored whole."""
@@ -58,7 +69,8 @@ class VersionStore:
         old = self.current(company)
         if old != version:
             self._age_from_now(company, old)
-            _write(self._root / company / _CURRENT, version.encode())
+            # Not synced, a thousand times: controllers follow the one file that the publisher writes at its end.
+            write_whole(self._root / company / _CURRENT, version.encode(), durable=False)
 
     def withdraw(self, company: str) -> None:
         """No new calls for this company; its versions stay for the calls that have them."""
@@ -68,9 +80,19 @@ class VersionStore:
                 (self._root / company / _CURRENT).unlink()
                 _sync_directory(self._root / company)
 
-    def prune(self, live: Set[tuple[str, str]], older_than: float = 86_400) -> list[tuple[str, str]]:
-        """Remove versions that are neither current nor ``live`` (company, version), and stopped being current
-        more than ``older_than`` seconds ago.  Returns what it removed.
+    def used(self, company: str, version: str) -> None:
+        """A live call has this version: its age begins anew.  To be said again while that is so."""
+        with contextlib.suppress(ValueError, OSError):
+            path = self._path(company, version)
+            if time.time() - path.stat().st_mtime > USED_EVERY:
+                os.utime(path)
+
+    def prune(self, live: Set[tuple[str, str]], older_than: float = 86_400, program: str = "") -> list[tuple[str, str]]:
+        """Remove versions that are neither current nor ``live`` (company, version), and were neither current nor
+        used for more than ``older_than`` seconds.  Returns what it removed.
+
+        What was made of a version goes with it; what other programs than ``program`` made goes by its own age, since
+        such a program may still run.
         """
         removed = []
         before = time.time() - older_than
@@ -85,6 +107,10 @@ class VersionStore:
                     elif _VERSION.fullmatch(path.name) and (company, path.name) not in keep:
                         path.unlink()
                         removed.append((company, path.name))
+                    elif (derived := _DERIVED.fullmatch(path.name)) and (
+                        derived[2] != program or not path.with_name(derived[1]).exists()
+                    ):
+                        path.unlink()
         return removed
 
     # ------------------------------------------------------------------------------------------- reading
@@ -103,8 +129,15 @@ class VersionStore:
             return None
         return data
 
+    def derived(self, company: str, version: str, program: str) -> bytes | None:
+        """What ``program`` made of a version, as it was found; None if it is not there."""
+        try:
+            return self._path(company, version, program).read_bytes()
+        except (ValueError, OSError):
+            return None
+
     def current(self, company: str) -> str | None:
-        """The version that new calls get, or None."""
+        """The version that was published last, or None."""
         if not _COMPANY.fullmatch(company):
             return None
         try:
@@ -126,12 +159,15 @@ class VersionStore:
 
     # ---------------------------------------------------------------------------------------------------
 
-    def _path(self, company: str, version: str) -> Path:
+    def _path(self, company: str, version: str, program: str = "") -> Path:
         if not _COMPANY.fullmatch(company):
             raise ValueError(f"no company is named {company!r}")
         if not _VERSION.fullmatch(version):
             raise ValueError(f"no version is named {version!r}")
-        return self._root / company / version
+        name = f"{version}.{program}" if program else version
+        if program and not _DERIVED.fullmatch(name):
+            raise ValueError(f"no program is named {program!r}")
+        return self._root / company / name
 
     def _age_from_now(self, company: str, version: str | None) -> None:
         if version is not None:
@@ -139,20 +175,25 @@ class VersionStore:
                 os.utime(self._path(company, version))
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write a file so that at every moment, power cuts included, it is there whole or not at all."""
+def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a file so that at every moment it is there whole or not at all; ``durable``: power cuts included.
+
+    Raises OSError, and leaves nothing then.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unborn = path.with_name(f"{_UNBORN}{path.name}-{os.getpid()}")
     try:
         with unborn.open("wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         unborn.replace(path)
     except OSError:
         unborn.unlink(missing_ok=True)
         raise
-    _sync_directory(path.parent)
+    if durable:
+        _sync_directory(path.parent)
 
 
 def _sync_directory(path: Path) -> None:

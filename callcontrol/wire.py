@@ -251,7 +251,7 @@ _EXTENSION: Final = re.compile(r"[A-Za-z0-9_+*#][A-Za-z0-9_+*#-]{0,63}")
 _CONTEXT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _DIGITS: Final = re.compile(r"[0-9]{1,15}")
 _NUMBER: Final = re.compile(r"\+?[0-9]{2,20}")
-_SHOWN: Final = re.compile(r"\+?[0-9]{1,20}")
+_SHOWN: Final = re.compile(r"\+?[0-9]{1,20}|anonymous")
 #: Letters and digits of any script, so nothing that a dial string or a SIP header gives a meaning to.
 _CALLER_NAME: Final = re.compile(r"[^\W_](?:[^\W_]|[ .-]){0,39}")
 _GATEWAY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")

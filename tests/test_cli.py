@@ -25,7 +25,7 @@ def run(*arguments: str) -> tuple[int, str]:
 def test_help_names_every_command() -> None:
     code, text = run("--help")
     assert code == 0
-    assert all(word in text for word in ("check", "rehearse", "passwords", "serve"))
+    assert all(word in text for word in ("check", "rehearse", "passwords", "serve", "reload"))
 
 
 def test_serve_help_names_every_setting_and_its_variable() -> None:

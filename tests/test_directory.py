@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from callcontrol import directory as d
 from callcontrol import wire
 from callcontrol.cli import main
-from callcontrol.published import publish
+from callcontrol.publishing import publish
 from callcontrol.settings import Config, SettingsError
 from callcontrol.versions import VersionStore
 
@@ -281,9 +281,14 @@ class Operator:
 
     def publishes(self, domain: str = DOMAIN) -> bool:
         store = VersionStore(self.state)
-        publish(self.routing, store)
         config = Config((), passwords=self.file)
-        return d.write_directory(d.live_extensions(store), config, self.state, domain)
+        changed: list[bool] = []
+        publish(
+            self.routing,
+            store,
+            announce=lambda found: changed.append(d.write_directory(found, config, self.state, domain)),
+        )
+        return changed == [True]
 
     @property
     def directory(self) -> Path:

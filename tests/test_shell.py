@@ -456,7 +456,7 @@ class TestSounds:
     def test_speech_that_should_be_there_and_is_not_is_a_tone_and_a_fact(
         self, controller: Controller, made: Routing, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(controller, "routing_for", lambda called, taken: (made, "+74951234567"))
+        monkeypatch.setattr(controller, "routing_for", lambda called, taken, company: (made, "+74951234567"))
         facts: list[dict[str, Any]] = []
         monkeypatch.setattr(controller.facts, "write", facts.extend)
         near, far = socket.socketpair()

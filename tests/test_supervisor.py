@@ -22,8 +22,13 @@ from callcontrol import supervisor
 #: The supervisor's process: argv = directory, number of children, Timing as JSON.  Logs JSON lines to stdout,
 #: which its children share.
 PARENT = """
-    import json, os, pathlib, sys
+    import json, os, pathlib, signal, sys, time
     import structlog
+    if len(sys.argv) > 4:  # as serving does while it publishes for the first time
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        print("{\\"event\\": \\"deaf\\"}", flush=True)
+        while not (pathlib.Path(sys.argv[1]) / "published").exists():
+            time.sleep(0.01)
     structlog.configure(
         processors=[structlog.processors.add_log_level, structlog.processors.format_exc_info,
                     structlog.processors.JSONRenderer()],
@@ -32,6 +37,9 @@ PARENT = """
     directory = pathlib.Path(sys.argv[1])
     log = structlog.get_logger()
     def reload():
+        log.info("reload begins")
+        while (directory / "slow").exists():
+            time.sleep(0.01)
         if (directory / "bad").exists():
             raise ValueError("bad routing")
         log.info("reload")
@@ -91,12 +99,14 @@ CHILD = """
 class Supervised:
     """A running supervisor, and what it and its children said."""
 
-    def __init__(self, directory: Path, processes: int, **timing: float) -> None:
+    def __init__(self, directory: Path, processes: int, *, deaf: bool = False, **timing: float) -> None:
         (directory / "child.py").write_text(textwrap.dedent(CHILD))
         self.directory = directory
         command = [sys.executable, "-c", textwrap.dedent(PARENT), str(directory), str(processes)]
         self.process = subprocess.Popen(
-            [*command, json.dumps(timing)], stdout=subprocess.PIPE, stderr=(directory / "stderr").open("wb")
+            [*command, json.dumps(timing), *(["deaf"] if deaf else [])],
+            stdout=subprocess.PIPE,
+            stderr=(directory / "stderr").open("wb"),
         )
         self.seen: list[dict[str, Any]] = []
         self._lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
@@ -170,8 +180,8 @@ Run = Callable[..., Supervised]
 def run(tmp_path: Path) -> Iterator[Run]:
     started: list[Supervised] = []
 
-    def start(processes: int = 2, **timing: float) -> Supervised:
-        started.append(Supervised(tmp_path, processes, **timing))
+    def start(processes: int = 2, *, deaf: bool = False, **timing: float) -> Supervised:
+        started.append(Supervised(tmp_path, processes, deaf=deaf, **timing))
         return started[-1]
 
     yield start
@@ -352,6 +362,48 @@ def test_a_child_that_is_still_starting_hears_of_the_reload_when_it_is_ready(run
     it.wait_for("reload")
     (tmp_path / "gate").write_text("open")
     assert it.wait_for("child hup")["pid"] == waiting
+
+
+def test_a_death_does_not_wait_for_a_reload_nor_does_the_end(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "slow").touch()
+    it = run(1)
+    name = it.wait_for("child up")["name"]
+    [pid] = it.ready(1)
+    it.send(signal.SIGHUP)
+    it.wait_for("reload begins")
+    os.kill(pid, signal.SIGKILL)
+    assert it.wait_for("buried")["name"] == name
+    it.ready(1)
+    it.send(signal.SIGTERM)
+    assert it.end() == 0
+    assert "reload" not in it.events
+
+
+def test_reloads_that_come_while_one_runs_become_one_that_begins_after_it(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "slow").touch()
+    it = run(1)
+    it.ready(1)
+    it.send(signal.SIGHUP)
+    it.wait_for("reload begins")
+    for _ in range(3):
+        it.send(signal.SIGHUP)
+    it.send(signal.SIGUSR2)  # when this is heard, so are those
+    it.wait_for("rolling restart")
+    (tmp_path / "slow").unlink()
+    it.wait_for("reload")
+    it.wait_for("reload begins")
+    it.wait_for("reload")
+    it.send(signal.SIGTERM)
+    assert it.end() == 0
+    assert it.events.count("reload begins") == 2
+
+
+def test_a_reload_that_is_asked_for_before_it_can_be_heard_is_not_lost(run: Run, tmp_path: Path) -> None:
+    it = run(1, deaf=True)
+    it.wait_for("deaf")
+    it.send(signal.SIGHUP)
+    (tmp_path / "published").touch()
+    it.wait_for("reload")
 
 
 def test_a_rolling_restart_replaces_one_by_one_and_the_new_one_is_ready_first(run: Run) -> None:

@@ -161,6 +161,52 @@ def test_pruning_sweeps_up_what_a_killed_writer_left(store: VersionStore, tmp_pa
     assert store.current("acme") == version_of(OLD)
 
 
+PROGRAM = "0123456789ab"
+
+
+def test_what_a_program_made_of_a_version_is_kept_beside_it_and_goes_with_it(
+    store: VersionStore, tmp_path: Path
+) -> None:
+    old, new = publish(store, OLD), publish(store, NEW)
+    for version in (old, new):
+        assert store.derived("acme", version, PROGRAM) is None
+        store.derive("acme", version, PROGRAM, b"packed " + version.encode())
+        store.derive("acme", version, "0" * 12, b"of another program")
+    assert store.derived("acme", new, PROGRAM) == b"packed " + new.encode()
+    assert store.companies() == ["acme"]
+    assert store.prune(set(), program=PROGRAM) == []
+    assert store.derived("acme", old, "0" * 12) is not None  # such a program may still run
+    grow_old(tmp_path, 90_000)
+    assert store.prune(set(), program=PROGRAM) == [("acme", old)]
+    assert sorted(path.name for path in (tmp_path / "versions/acme").iterdir()) == sorted(
+        [new, f"{new}.{PROGRAM}", "current"]
+    )
+
+
+@pytest.mark.parametrize("program", ["../../../x", "0" * 11, "x" * 12, "current"])
+def test_a_program_that_is_none_never_becomes_a_path(store: VersionStore, program: str) -> None:
+    version = publish(store, OLD)
+    with pytest.raises(ValueError):
+        store.derive("acme", version, program, b"")
+    assert store.derived("acme", version, program) is None
+
+
+def test_a_version_that_is_used_grows_young_again_but_is_not_touched_all_the_time(
+    store: VersionStore, tmp_path: Path
+) -> None:
+    old = publish(store, OLD)
+    publish(store, NEW)
+    grow_old(tmp_path, 90_000)
+    store.used("acme", old)
+    assert store.prune(set()) == []
+    grow_old(tmp_path, 300)
+    before = (tmp_path / "versions/acme" / old).stat().st_mtime
+    store.used("acme", old)
+    assert (tmp_path / "versions/acme" / old).stat().st_mtime == before
+    store.used("acme", "0" * 16)
+    store.used("../x", old)
+
+
 def test_a_version_that_is_published_again_is_young_again(store: VersionStore, tmp_path: Path) -> None:
     old = publish(store, OLD)
     publish(store, NEW)

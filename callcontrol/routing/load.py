@@ -43,8 +43,8 @@ from callcontrol.routing.nodes import Mapping as MappingNode
 from callcontrol.steps import RESERVED_VERBS, VERBS
 from callcontrol.steps.base import COMMON_OPTIONS, OTHERWISE, THEN, Step
 
-#: The layout of a stored version.
-FORMAT = 1
+#: The layout of a stored version; 1 had no ``sounds`` and ``voices``.
+FORMAT = 2
 #: Years whose public holidays are frozen into a version.  Fixed, and not counted from today, so that the
 #: same file gives the same version on every machine and in every year.
 HOLIDAY_YEARS = range(2025, 2041)
@@ -123,15 +123,24 @@ def load_directory(path: Path | str, sounds: Path | str | None = None) -> list[L
     if the directory cannot be listed.
     """
     directory = Path(path)
+    folder = Path(sounds) if sounds is not None else directory / "sounds"
+    found = []
+    for file in company_files(directory):
+        raw = read_file(file)
+        found.append(raw if isinstance(raw, Loaded) else load_file(file, raw, sounds_in(folder / file.stem)))
+    return found
+
+
+def company_files(directory: Path) -> list[Path]:
+    """The files of a directory that are companies, or want to be, sorted.  Raises LoadError."""
     try:
-        files = sorted(file for file in directory.iterdir() if file.suffix in (".yaml", ".yml") and file.name[0] != ".")
+        return sorted(file for file in directory.iterdir() if file.suffix in (".yaml", ".yml") and file.name[0] != ".")
     except OSError as error:
         raise LoadError(f"the directory {directory} cannot be read: {error.strerror}") from None
-    folder = Path(sounds) if sounds is not None else directory / "sounds"
-    return [_load_file(file, folder) for file in files]
 
 
-def _load_file(file: Path, sounds: Path) -> Loaded:
+def read_file(file: Path) -> bytes | Loaded:
+    """A company's file as it is, or why it is none."""
     path, company = str(file), file.stem
     start = Place(path, 1, 1)
     found: list[Problem] = []
@@ -146,16 +155,21 @@ def _load_file(file: Path, sounds: Path) -> Loaded:
         if not file.is_file():  # a pipe would keep us waiting for ever
             return Loaded(path, company, None, [problem("E118", start, "is not a regular file")])
         with file.open("rb") as stream:
-            raw = stream.read(nodes.LARGEST_FILE + 1)
+            return stream.read(nodes.LARGEST_FILE + 1)
     except OSError as error:
         return Loaded(path, company, None, [problem("E118", start, f"cannot be read: {error.strerror}")])
-    text, found = nodes.decode(raw, path)
+
+
+def load_file(file: Path, raw: bytes, sounds: frozenset[str]) -> Loaded:
+    """Load what :func:`read_file` gave."""
+    text, found = nodes.decode(raw, str(file))
     if text is None:
-        return Loaded(path, company, None, found)
-    return load_text(text, path=path, company=company, sounds=_names_in(sounds / company))
+        return Loaded(str(file), file.stem, None, found)
+    return load_text(text, path=str(file), company=file.stem, sounds=sounds)
 
 
-def _names_in(folder: Path) -> frozenset[str]:
+def sounds_in(folder: Path) -> frozenset[str]:
+    """The names of a company's sound files."""
     try:
         return frozenset(file.name for file in folder.iterdir() if file.is_file())
     except OSError:
@@ -202,12 +216,19 @@ def _sorted(problems: Iterable[Problem]) -> list[Problem]:
 # ------------------------------------------------------------------------------------ stored versions
 
 
-def compiled(entry: Loaded) -> bytes:
-    """The canonical stored form of a file without errors; :attr:`Routing.version` is its hash.
+def compiled(
+    entry: Loaded, sounds: Mapping[str, str] | None = None, voices: Mapping[str, str] | None = None
+) -> tuple[Routing, bytes]:
+    """The routing of a file without errors with what was rendered for it, and its canonical stored form.
 
-    JSON of format, company, source text and the public holidays, so that a version means the same for ever.
+    JSON of format, company, source text, public holidays, sounds and voices, so that a version means the same for
+    ever; its hash is :attr:`Routing.version`.  Raises ValueError for a file with errors.
     """
-    return _stored(entry.company, entry.source, entry.days_off)
+    if entry.routing is None:
+        raise ValueError(f"{entry.path} has errors")
+    sounds, voices = dict(sounds or {}), dict(voices or {})
+    stored = _stored(entry.company, entry.source, entry.days_off, sounds, voices)
+    return replace(entry.routing, version=_version(stored), sounds=sounds, voices=voices), stored
 
 
 def load_compiled(stored: bytes) -> Routing:
@@ -217,25 +238,38 @@ def load_compiled(stored: bytes) -> Routing:
     """
     try:
         data = json.loads(stored)
-        if data["format"] != FORMAT:
+        if data["format"] not in (1, FORMAT):
             raise LoadError(f"the stored version has format {data['format']!r}; this program reads {FORMAT}")
+        sounds, voices = _words(data.get("sounds", {})), _words(data.get("voices", {}))
         days_off = tuple(dt.date.fromisoformat(day) for day in data["holidays"])
         company, source = str(data["company"]), str(data["source"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LoadError(f"the stored version cannot be read: {error!r}") from None
     draft, _ = _read(source, f"{company}.yaml", company, lambda country: days_off)
     errors = [found for found in draft.problems if found.severity == "error"]
     if draft.whole is None or errors:
         raise LoadError(f"the stored version cannot be read: {errors[0] if errors else 'it is empty'}")
-    return replace(draft.whole.routing, version=_version(stored))
+    return replace(draft.whole.routing, version=_version(stored), sounds=sounds, voices=voices)
 
 
-def _stored(company: str, source: str, days_off: Iterable[dt.date]) -> bytes:
+def _words(given: Any) -> dict[str, str]:
+    return {str(name): str(value) for name, value in given.items()}
+
+
+def _stored(
+    company: str,
+    source: str,
+    days_off: Iterable[dt.date],
+    sounds: Mapping[str, str] | None = None,
+    voices: Mapping[str, str] | None = None,
+) -> bytes:
     data = {
         "format": FORMAT,
         "company": company,
         "holidays": [day.isoformat() for day in days_off],
         "source": source,
+        "sounds": sounds or {},
+        "voices": voices or {},
     }
     # A lone surrogate (refused, but hashed before that is known) must not raise.
     return json.dumps(data, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode("utf-8", "surrogatepass")

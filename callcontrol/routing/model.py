@@ -236,9 +236,12 @@ class Rehearsal:
     place: Place = field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Routing:
-    """One company, whole and checked."""
+    """One company, whole and checked.
+
+    ``sounds`` and ``voices`` are what publishing made of its files and words: sound file → content, language → voice.
+    """
 
     company: str
     version: str  # content hash, hex

@@ -6,19 +6,20 @@ A program and not a part of the harness, which must not import the product.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
-from callcontrol.directory import live_extensions, write_directory
-from callcontrol.published import publish
+from callcontrol.directory import write_directory
+from callcontrol.publishing import publish
 from callcontrol.settings import read_config
 from callcontrol.versions import VersionStore
 
 
 def main(routing: str, config: str, state: str, domain: str) -> int:
-    """Whether anything changed, as an exit code: 0 or 1."""
-    store = VersionStore(Path(state))
-    publish(Path(routing), store)
-    return 0 if write_directory(live_extensions(store), read_config(Path(config)), Path(state), domain) else 1
+    """Publish; the exit code is 0."""
+    announce = partial(write_directory, config=read_config(Path(config)), state=Path(state), domain=domain)
+    publish(Path(routing), VersionStore(Path(state)), announce=announce)
+    return 0
 
 
 if __name__ == "__main__":
