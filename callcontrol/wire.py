@@ -427,17 +427,24 @@ class Screen:
     the first moment of the whisper on, and both are heard up to three times.
     """
 
-    whisper: str = ""
-    confirm: str = ""
+    whisper: str | SoundPath = ""
+    confirm: str | SoundPath = ""
 
     def __post_init__(self) -> None:
-        if not self.whisper and not self.confirm:
+        if not self._sounds:
             raise Refused("screen", "must have a whisper or a question")
+        for sound in self._sounds:
+            if "loops=-1" in _sound(sound) or sound.startswith("silence_stream://-1"):
+                raise Refused("screen", f"must have an end: {_shown(sound)}")
+
+    @property
+    def _sounds(self) -> list[str]:
+        return [str(sound) for sound in (self.whisper, self.confirm) if sound]
 
     @property
     def variables(self) -> dict[str, str]:
         """What the dialplan's ``cordboard_screen`` plays: pieces for one ``file_string``."""
-        pieces = [_sound(str(sound)).removeprefix("file_string://") for sound in (self.whisper, self.confirm) if sound]
+        pieces = [sound.removeprefix("file_string://") for sound in self._sounds]
         return {"cordboard_confirm" if self.confirm else "cordboard_whisper": "!".join(pieces)}
 
 

@@ -91,7 +91,9 @@ def said(trace: str) -> set[str]:
             f"'set:cordboard_ready=true,park' inline\nJob-UUID: {JOB}",
         ),
         (
-            wire.originate(LEG, PHONE, 15, {}, JOB, screen=wire.Screen("/s/who.wav"), shown="302", name="Anna P."),
+            wire.originate(
+                LEG, PHONE, 15, {}, JOB, screen=wire.Screen(SoundPath("/s/who.wav")), shown="302", name="Anna P."
+            ),
             f"bgapi originate {{origination_uuid={LEG},originate_timeout=15,ignore_early_media=true,"
             "origination_caller_id_number=302,origination_caller_id_name='Anna P.',cordboard_whisper=/s/who.wav}"
             f"user/301@acme.cordboard.test cordboard_screen XML cordboard_screen\nJob-UUID: {JOB}",
@@ -356,6 +358,14 @@ def test_a_name_that_is_shown_stays_one_quoted_word_of_letters_and_digits(text: 
 def test_a_screen_without_a_sound_is_refused() -> None:
     with pytest.raises(Refused):
         wire.Screen()
+
+
+@pytest.mark.parametrize("endless", [Tone.MUSIC, Tone.RINGBACK, wire.silence(-1)])
+def test_a_screen_that_would_never_end_is_refused(endless: str) -> None:
+    with pytest.raises(Refused, match="must have an end"):
+        wire.Screen(endless)
+    with pytest.raises(Refused, match="must have an end"):
+        wire.Screen("", endless)
 
 
 def test_what_a_number_itself_answers_never_leads_to_the_next_trunk() -> None:

@@ -20,6 +20,7 @@ from tests.switch.harness import (
     Event,
     Installation,
     Outside,
+    Phone,
     Press,
     Speak,
     Step,
@@ -192,18 +193,21 @@ def test_key_1_counts_at_any_moment_of_whisper_and_question(
     assert ends(watch, leg) == "LOSE_RACE"
 
 
-def test_the_event_tells_every_controller_and_carries_no_sound_any_more(
+def test_screening_outlives_the_controller_that_rang_and_every_other_hears_of_it(
     switch: Switch, watch: Watch, carrier: Callable[..., Outside], sounds: Path
 ) -> None:
-    other = switch.watch("CUSTOM", "cordboard::ready")
+    rings, other = switch.watch(), switch.watch("CUSTOM", "cordboard::ready")
     phone = carrier("phone_presses", [Press("1")], ring=100)
-    leg = ring(watch, f"cordboard_confirm={sounds}/who.wav")
+    leg = ring(rings, f"cordboard_confirm={sounds}/who.wav")
     plays(watch, "who.wav")
+    rings.close()
+    assert other.api(f"uuid_getvar {leg} cordboard_ready") == "_undef_"
     phone.step()
     for each in (watch, other):
         event = ready(each, leg)
         assert event["variable_cordboard_ready"] == "true"
         assert "variable_cordboard_confirm" not in event
+    assert other.api(f"uuid_getvar {leg} cordboard_ready") == "true"
     other.close()
 
 
@@ -281,6 +285,20 @@ def test_a_tone_stands_in_for_a_sound(watch: Watch, carrier: Callable[..., Outsi
     assert "file_string://tone_stream://%(120,80,400);%(120,300,400)!tone_stream://%(150,50,600)!tone" in played
     phone.step()
     ready(watch, leg)
+
+
+def test_a_phone_of_the_company_is_screened_and_shown_alike(switch: Switch, watch: Watch, sounds: Path) -> None:
+    phone = Phone(switch, "301", "phone_answers", ring=100)
+    leg = f"leg-{secrets.token_hex(4)}"
+    pairs = ["^^", f"origination_uuid={leg}", f"cordboard_call={CALL}", "park_timeout=3:LOSE_RACE"]
+    pairs += ["origination_caller_id_number=302", "origination_caller_id_name='Анна П.'"]
+    pairs.append(f"cordboard_whisper={sounds}/short.wav!tone_stream://%(120,80,400)")
+    watch.command(f"bgapi originate {{{'~'.join(pairs)}}}user/{phone.address} {SCREEN}\nJob-UUID: {leg}")
+    assert result(watch, leg) == f"+OK {leg}"
+    plays(watch, "tone_stream://%(120,80,400)")
+    assert ready(watch, leg)["variable_cordboard_company"] == "acme"
+    assert 'From: "Анна П." <sip:302@' in phone.said()
+    phone.stop()
 
 
 def test_a_phone_that_hangs_up_during_the_whisper_is_gone(
