@@ -227,8 +227,6 @@ def _judged(text: str, country: str) -> _Found | Refused:
     if home == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY:
         return _refused(number, "no country", *_NOWHERE.get(code, _ELSEWHERE))
     region, kind = phonenumbers.region_code_for_number(parsed) or home, phonenumbers.number_type(parsed)
-    if phonenumbers.is_valid_short_number(parsed):
-        return Refused("short", f"{number} is a short number in {region}: those are never dialled; write a whole one")
     if kind in _REFUSED_KINDS:
         return _refused(number, region, *_REFUSED_KINDS[kind])
     if kind not in _PLAIN:

@@ -513,6 +513,11 @@ def test_a_rule_that_is_never_followed_makes_no_circle() -> None:
     assert codes(PLAY, head=people(x301=all_three.replace("no_answer: voicemail, ", ""), x302="busy: 301")) == ["W508"]
 
 
+def test_a_circle_is_shown_where_its_first_rule_stands() -> None:
+    (found,) = placed(PLAY, head=people(x301="otherwise: 302, busy: 302", x302="unreachable: 301, busy: 301"))
+    assert found.startswith("7:39: W508 ")
+
+
 def test_who_forwards_to_themselves_is_told_so_and_no_more() -> None:
     assert codes(PLAY, head=people(x301="busy: 301", x302="busy: voicemail")) == ["E506"]
 

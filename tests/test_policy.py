@@ -460,6 +460,7 @@ def test_digits_of_other_scripts_are_no_digits(odd: int) -> None:
         ("+8613912345678", "national", "CN", "13912345678"),
         ("+4930123456", "national", "DE", "030123456"),
         ("+442071234567", "national", "BR", "+442071234567"),  # there it depends on whom one pays
+        ("+13101234", "national", "TT", "+13101234"),  # with a 1 before it, it is read as another
         ("112", "plus", None, "112"),
         ("112", "plain", None, "112"),
         ("112", "national", "RU", "112"),

@@ -314,6 +314,15 @@ def test_a_forgotten_leg_ends_by_itself_and_leaves_nothing_behind(board: Switchb
         pass
 
 
+def test_a_forgotten_leg_makes_room_beside_one_that_lives(board: Switchboard) -> None:
+    two = [("acme", 2)]
+    assert board.claim_out("leg-1", "switch1", two, 60) == Claimed(True)
+    assert board.claim_out("leg-2", "switch1", two, 0.05) == Claimed(True)
+    while board.claim_out("leg-3", "switch1", two, 60) != Claimed(True):
+        pass
+    assert counted(board, "acme") == ["leg-1", "leg-3"]
+
+
 def test_a_short_claim_does_not_shorten_a_long_one(board: Switchboard) -> None:
     board.claim_out("leg-1", "switch1", [("acme", 9)], 3600)
     board.claim_out("leg-2", "switch1", [("acme", 9)], 1)
