@@ -56,6 +56,8 @@ LONGEST_VALUE = 64
 MOST_AT_ONCE = 50
 #: Failures in a row, within so many seconds, that open a breaker, and for how long.
 FAILURES, WITHIN, OPEN = 5, 60.0, 30.0
+#: How long before its deadline a call is told what was waited for in vain, seconds; a step waits 0.5 at least.
+AHEAD = 0.05
 #: Addresses of one name that are tried, and names that are resolved at a time.
 MOST_TRIED = 3
 MOST_RESOLVING = 20
@@ -233,11 +235,11 @@ class Lookups:
         self._private: tuple[Network, ...] = config.private
 
     def start(self, company: str, command: m.Lookup, on_done: Callable[[m.LookedUp], None]) -> None:
-        """Look up in a greenlet of its own; ``on_done`` gets the answer."""
+        """Look up in a greenlet of its own; ``on_done`` gets the answer, with a reason before the call's time is up."""
         gevent.spawn(self._started, company, command, on_done)
 
     def _started(self, company: str, command: m.Lookup, on_done: Callable[[m.LookedUp], None]) -> None:
-        answer = self.get(company, command.url, command.wanted, command.seconds)
+        answer = self.get(company, command.url, command.wanted, command.seconds - AHEAD)
         on_done(replace(answer, id=command.id))
 
     def get(self, company: str, url: str, wanted: Sequence[str], seconds: float) -> m.LookedUp:
@@ -256,7 +258,7 @@ class Lookups:
         except Exception as error:  # without the values in it, which a traceback may otherwise be shown with
             text = "".join(traceback.format_exception(error)).rstrip()
             self._log.error("a lookup went wrong", company=company, host=host, error=text)
-            why = "a mistake of ours; the log has it"
+            why = "a mistake of ours: see the log"
         if outcome == "failed":
             self._log.info("a lookup failed", company=company, host=host, why=why)
         return m.LookedUp(0, outcome, values, why)

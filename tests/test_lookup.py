@@ -88,6 +88,12 @@ class TestOutcomes:
         assert book.told("lookup.done") == [told]
         assert book.told("step.left")[0]["why"] == "crm.test: status 500"
 
+    def test_what_was_found_is_told_once(self) -> None:
+        book = Playbook(FLOW)
+        book.happens(found(book, manager="301", tier="gold"), 0.25)
+        assert book.told("lookup.done") == [{"step": "main/who", "host": "crm.test", "outcome": "then", "ms": 250}]
+        assert book.told("step.left")[0]["why"] == "crm.test: manager = 301, tier = gold"
+
 
 class TestTakeover:
     def test_a_new_owner_asks_again_for_the_time_that_is_left(self) -> None:

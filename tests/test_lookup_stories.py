@@ -11,7 +11,7 @@ import pytest
 
 from freeswitch.simulator import Answers, Caller
 from scripts.rig import ROUTING, Rig
-from tests.service import Service, answer
+from tests.service import Service, answer, held
 
 pytestmark = pytest.mark.tcp
 HOTLINE = "+78005550101"
@@ -76,6 +76,14 @@ def test_and_goes_on_when_it_is_ill(rig: Rig, service: Service) -> None:
     told = rig.wait_fact(caller.uuid, "lookup.done")["data"]
     assert (told["step"], told["host"], told["outcome"]) == ("hotline/who", "localhost", "failed")
     assert told["why"] == "status 500"
+    caller.hangup()
+
+
+def test_or_does_not_answer_and_the_call_knows_what_was_waited_for(rig: Rig, service: Service) -> None:
+    service.what = held
+    caller = orders(rig)
+    told = rig.wait_fact(caller.uuid, "lookup.done")["data"]
+    assert (told["outcome"], told["why"]) == ("failed", "no answer within 1.95 s")
     caller.hangup()
 
 

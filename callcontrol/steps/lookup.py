@@ -88,7 +88,8 @@ class Lookup(Step):
         host = urlsplit(self.what).hostname or ""
         call.why(f"{host[:80]}: {why}")
         told = {"step": f"{self.flow}/{self.name}", "host": host[:80], "outcome": outcome}
-        yield Tell("lookup.done", {**told, "why": why, "ms": round((call.now - began) * 1000)})
+        reason = {} if outcome == THEN else {"why": why}
+        yield Tell("lookup.done", {**told, **reason, "ms": round((call.now - began) * 1000)})
         return outcome
 
     def _until(self, call: View, progress: Mapping[str, Any]) -> float:
