@@ -298,7 +298,12 @@ def test_what_many_routings_say_is_looked_for_once(
     render(one, tmp_path, tmp_path, {}, renderer)
     looked: list[str] = []
     has = SpeechStore.has
-    monkeypatch.setattr(SpeechStore, "has", lambda store, name: looked.append(name) or has(store, name))
+
+    def look(store: SpeechStore, name: str) -> bool:
+        looked.append(name)
+        return has(store, name)
+
+    monkeypatch.setattr(SpeechStore, "has", look)
     made = render(two, tmp_path, tmp_path, {}, renderer)
     assert looked == [hash_of(made.voices["en"], "en", "Bye.")]
 
