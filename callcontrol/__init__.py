@@ -17,6 +17,7 @@ take over      a call that comes to a controller with a checkpoint on it: after 
 checkpoint     the call's state, written on its channel as ``cordboard_state``
 epoch          how many times the call has been taken over, plus one
 fact           a small versioned record of something that happened
+voice          what speaks a language: espeak-ng or a program, by a setting; its id is part of a sound's name
 switch         a FreeSWITCH; in routing, ``switch`` is the operator's day/night switch (``*21``)
 =============  ========================================================================================
 

@@ -289,7 +289,8 @@ class VoiceDied(Exception):
 class Renderer:
     """The program of ``voice.py``: started when it is first asked, and anew after it died.  A context manager.
 
-    One for many routings saves starting it for each, and looking again for what they all say.
+    One for all routings of a publishing saves starting it for each, and looking again for what they all say; the
+    next publishing takes another, since files may have been pruned between.
     """
 
     def __init__(self) -> None:

@@ -291,6 +291,23 @@ def test_what_is_wanted_is_made_once_and_found_by_the_call(tmp_path: Path, count
     assert hashes(with_sounds(routing, first)) == {path.stem for path in tmp_path.glob("speech/??/*.wav")}
 
 
+def test_what_many_routings_say_is_looked_for_once(
+    tmp_path: Path, renderer: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = company("a: {play: Hi.}", name="one"), company("a: {play: Bye.}", name="two")
+    render(one, tmp_path, tmp_path, {}, renderer)
+    looked: list[str] = []
+    has = SpeechStore.has
+
+    def look(store: SpeechStore, name: str) -> bool:
+        looked.append(name)
+        return has(store, name)
+
+    monkeypatch.setattr(SpeechStore, "has", look)
+    made = render(two, tmp_path, tmp_path, {}, renderer)
+    assert looked == [hash_of(made.voices["en"], "en", "Bye.")]
+
+
 def test_words_stand_beside_a_file_for_people(tmp_path: Path, renderer: Renderer) -> None:
     made = render(company("a: {play: {ru: Привет.}}"), tmp_path, tmp_path, {}, renderer)
     name = hash_of(made.voices["ru"], "ru", "Привет.")
@@ -706,7 +723,7 @@ def test_what_is_published_again_is_young_again(tmp_path: Path, renderer: Render
     render(routing, tmp_path, tmp_path, {}, renderer)
     for path in tmp_path.glob("speech/??/*"):
         os.utime(path, (1, 1))
-    render(routing, tmp_path, tmp_path, {}, renderer)
+    render(routing, tmp_path, tmp_path, {})
     assert SpeechStore(tmp_path).prune(set()) == []
 
 
