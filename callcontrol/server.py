@@ -106,7 +106,6 @@ class Controller:
             self._log.warning("refused a connection that is no switch of ours", peer=address[0])
             sock.close()
             return
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         Session(sock, address, self).run()
 
     def reload(self) -> None:
