@@ -51,6 +51,10 @@ RECONCILE = 5.0
 DRAIN = 4.0
 #: Ends that this process wrote, remembered so that it does not write them twice while Redis is away.
 MOST_ENDS = 10_000
+#: With fewer live calls than this a full round of the garbage collector takes some milliseconds.
+FEW_CALLS = 200
+#: How often one is made then, seconds.
+COLLECT = 60.0
 #: Recording needs so much free room in the spool, bytes.
 LEAST_ROOM = 50 * 2**20
 
@@ -257,8 +261,12 @@ class Controller:
     # ----------------------------------------------------------------------------------- reconciliation
 
     def _reconcile_forever(self) -> None:
+        collect_at = time.monotonic() + COLLECT
         while not self._draining:
             gevent.sleep(RECONCILE)
+            if time.monotonic() >= collect_at and len(self.sessions) < FEW_CALLS:
+                collect_at = time.monotonic() + COLLECT
+                gc.collect()
             for line in self._lines:
                 try:
                     if self.board.lease(f"cordboard:reconciler:{line.name}", self.name, RECONCILE * 2):
@@ -338,5 +346,8 @@ def run_child(settings: Settings, beat: int | None) -> int:
     if beat is not None:
         gevent.spawn(heartbeat, beat)
     gc.freeze()  # routing and code live for ever: the collector need not walk them at each round
+    # A call leaves no cycles behind, and a full round over ten thousand that wait takes a second, in which none is
+    # served and the supervisor takes us for hung: the old are collected when few calls live (_reconcile_forever).
+    gc.set_threshold(700, 10, 1_000_000)
     controller.serve(listener)
     return 0
