@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo run reload check rehearse manual test-switch clean
+.PHONY: help setup test lint demo run reload check rehearse manual test-switch bench clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ manual: $(READY) ## Write routing/MANUAL.md, the manual of everything that can s
 test-switch: $(READY) ## Acceptance calls on a real FreeSWITCH: make test-switch FREESWITCH=/path/to/freeswitch
 	@test -z "$(FREESWITCH)" || test -x "$(FREESWITCH)" || { echo "$(FREESWITCH) is not a program that can be run"; exit 2; }
 	@CORDBOARD_TEST_FREESWITCH="$(FREESWITCH)" $(BIN)/python -m pytest -rs -m switch tests/switch
+
+bench: $(READY) ## Measure: CPU and delay of a call, memory, takeover (ONLY=part CALLS=n FREESWITCH=/path JSON=file)
+	@$(BIN)/python -m scripts.bench --only "$(ONLY)" $(if $(CALLS),--calls "$(CALLS)") --freeswitch "$(FREESWITCH)" --json "$(JSON)"
 
 clean: ## Remove the virtual environment and the caches (etc/, state/ and spool/ stay)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

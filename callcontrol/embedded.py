@@ -41,6 +41,13 @@ class EmbeddedRedis:
         """``redis://127.0.0.1:<port>/0``; the port is known after the first start."""
         return f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def pid(self) -> int:
+        """The running server's process.  Raises EmbeddedRedisError if it does not run."""
+        if self._process is None:
+            raise EmbeddedRedisError("this Redis does not run")
+        return self._process.pid
+
     def start(self, timeout: float = 10.0) -> Self:
         """Start, and return when it answers.  Raises EmbeddedRedisError."""
         self._directory.mkdir(parents=True, exist_ok=True)

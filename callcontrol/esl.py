@@ -123,6 +123,11 @@ def _text(value: bytes) -> str:
     """A header's value as text: unquoted, without control characters; what is no UTF-8 becomes U+FFFD."""
     if b"%" in value:
         value = unquote_to_bytes(value)
+    return _plain(value)
+
+
+def _plain(value: bytes) -> str:
+    """The same of a value that is not encoded."""
     text = value.decode("utf-8", "replace")
     # isprintable is true for nearly every value and costs a tenth of the substitution.
     return text if text.isprintable() else wire.CONTROL.sub("", text)
@@ -284,6 +289,11 @@ Message = EslEvent | Reply | Notice
 _LENGTH: Final = b"Content-Length: "
 _EVENT: Final = b"\nContent-Type: text/event-plain\n\n"
 _EVENT_SIZE: Final = len(_EVENT)
+#: How the answer to a command begins, and that to an API command: nearly all of them have no third header.
+_REPLY: Final = b"Content-Type: command/reply\nReply-Text: "
+_REPLY_SIZE: Final = len(_REPLY)
+_ANSWER: Final = b"Content-Type: api/response\nContent-Length: "
+_ANSWER_SIZE: Final = len(_ANSWER)
 
 
 class Parser:
@@ -338,6 +348,20 @@ class Parser:
                 head = b""
                 digits = data[position + 16 : stop]
                 start = stop + _EVENT_SIZE
+            elif data.startswith(_REPLY, position) and data.startswith(
+                b"\n\n", stop := data.find(b"\n", position + _REPLY_SIZE)
+            ):
+                if not self._check_header(stop - position):
+                    return
+                emit(Reply(data[position:stop], _plain(data[position + _REPLY_SIZE : stop])))
+                position = stop + 2
+                continue
+            elif data.startswith(_ANSWER, position) and data.startswith(
+                b"\n\n", stop := data.find(b"\n", position + _ANSWER_SIZE)
+            ):
+                head = data[position:stop]
+                digits = data[position + _ANSWER_SIZE : stop]
+                start = stop + 2
             else:
                 end = data.find(b"\n\n", position)
                 if end < 0:
@@ -381,13 +405,15 @@ class Parser:
         return False
 
     def _other(self, head: bytes, body: bytes) -> Message | None:
+        if head.startswith(_ANSWER):
+            return Reply(head, body.decode("utf-8", "replace").removesuffix("\n"))
         kind = _find(head, len(head), "Content-Type")
         if kind == b"command/reply":
             # Only the reply to connect is encoded, as its first header tells.
             value = _find(head, len(head), "Reply-Text") or b""
             if head.startswith(b"Event-Name: "):
                 return Reply(head, _text(value))
-            return Reply(head, wire.CONTROL.sub("", value.decode("utf-8", "replace")))
+            return Reply(head, _plain(value))
         if kind == b"api/response":
             return Reply(head, body.decode("utf-8", "replace").removesuffix("\n"))
         if kind == b"text/event-plain":

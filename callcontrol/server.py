@@ -60,6 +60,10 @@ DRAIN = 4.0
 MOST_ENDS = 10_000
 #: How long calls have the process for themselves between two stretches of reading new routing, seconds.
 PAUSE = 0.002
+#: With fewer live calls than this a full round of the garbage collector takes some milliseconds.
+FEW_CALLS = 200
+#: How often one is made then, seconds.
+COLLECT = 60.0
 #: Recording needs so much free room in the spool, bytes.
 LEAST_ROOM = 50 * 2**20
 
@@ -99,6 +103,7 @@ class Controller:
         ]
         self._directory = Announcer(settings.state, self.board, self.name)
         self._by_core: dict[str, Line] = {}
+        self._sounds_directory = str(settings.sounds)
         self._ends: dict[str, None] = {}
         self._n = 0
         self._suspects: dict[str, set[str]] = {}
@@ -133,7 +138,6 @@ class Controller:
             self._log.warning("refused a connection that is no switch of ours", peer=address[0])
             sock.close()
             return
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         Session(sock, address, self).run()
 
     def reload(self) -> None:
@@ -265,7 +269,8 @@ class Controller:
         if found:
             return wire.sounds(*map(wire.SoundPath, found))
         if isinstance(sound, m.SoundFile):
-            return str(wire.SoundPath(str(self.settings.sounds / routing.company / sound.name)))
+            # Joining paths costs more than all else that is done to play a sound.
+            return str(wire.SoundPath(f"{self._sounds_directory}/{routing.company}/{sound.name}"))
         if found is not None:
             return wire.silence(20)
         return None if routing.voices else wire.Tone.PROMPT
@@ -356,9 +361,13 @@ class Controller:
     # ----------------------------------------------------------------------------------- reconciliation
 
     def _reconcile_forever(self) -> None:
+        collect_at = time.monotonic() + COLLECT
         while not self._draining:
             gevent.sleep(RECONCILE)
             self.published.say_used()
+            if time.monotonic() >= collect_at and len(self.sessions) < FEW_CALLS:
+                collect_at = time.monotonic() + COLLECT
+                gc.collect()
             for line in self._lines:
                 try:
                     if self.board.lease(f"cordboard:reconciler:{line.name}", self.name, RECONCILE * 2):
@@ -438,5 +447,8 @@ def run_child(settings: Settings, beat: int | None) -> int:
     gevent.signal_handler(signal.SIGTERM, lambda: gevent.spawn(controller.drain))
     gevent.signal_handler(signal.SIGINT, lambda: gevent.spawn(controller.drain))
     gevent.signal_handler(signal.SIGHUP, lambda: gevent.spawn(controller.reload))
+    # A call leaves no cycles behind, and a full round over ten thousand that wait takes a second, in which none is
+    # served and the supervisor takes us for hung: the old are collected when few calls live (_reconcile_forever).
+    gc.set_threshold(700, 10, 1_000_000)
     controller.serve(listener, lambda: beat is not None and gevent.spawn(heartbeat, beat))
     return 0

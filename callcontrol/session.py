@@ -260,8 +260,9 @@ class Session:
             self._over()
 
     def _executed(self, event: EslEvent) -> None:
-        if event.get("Application") == "socket":  # the call leaves us: it is joined, or another has it
-            gevent.spawn_later(LEAVING, self._left)
+        if event.get("Application") == "socket":  # the call leaves us: it ended, is joined, or another has it
+            if not self.ended:
+                gevent.spawn_later(LEAVING, self._left)
             return
         sound = self._ours(event, "play")
         if sound:

@@ -571,8 +571,9 @@ class TestDirectory:
         operator.publishes()
         before = inodes(operator)
         operator.runs("--new", "acme", "301")
+        config = Config((), passwords=operator.file)
         monkeypatch.setattr(os, "replace", full)
-        assert not operator.publishes()
+        assert not d.write_directory({"acme": ["301"]}, config, operator.state, DOMAIN)
         assert inodes(operator) == before
         assert any("No space left" in str(line.get("error")) for line in logs)
 

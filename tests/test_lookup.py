@@ -19,7 +19,7 @@ from tests.playbook import HEAD, Playbook, routing
 FLOW = """\
 main:
   who: {lookup: "https://crm.test/by/{caller}", into: [manager, tier], then: good, not_found: none, failed: no}
-  good: {play: "Good {manager}", then: bye}
+  good: {play: "Good.", then: bye}
   none: {play: None., then: bye}
   no: {play: No., then: bye}
   bye: {hangup: normal}
@@ -34,7 +34,7 @@ def found(book: Playbook, **values: str) -> m.LookedUp:
 class TestOutcomes:
     def test_what_was_found_is_kept_and_the_call_goes_on(self) -> None:
         book = Playbook(FLOW).then(ASKED)
-        book.happens(found(book, manager="301", tier="gold"), 0.3).then("answer", "play Good 301")
+        book.happens(found(book, manager="301", tier="gold"), 0.3).then("answer", "play Good.")
         assert book.call.view.variables == {"brand": "Test", "manager": "301", "tier": "gold"}
 
     def test_each_other_outcome_has_its_edge(self) -> None:
@@ -69,7 +69,7 @@ class TestOutcomes:
         assert book.call.view.language == "en"
 
     def test_values_without_room_are_failed_and_none_is_kept(self) -> None:
-        flow = FLOW.replace("into: [manager, tier]", "into: [a, b, c]").replace("Good {manager}", "Good")
+        flow = FLOW.replace("into: [manager, tier]", "into: [a, b, c]").replace("Good.", "Good")
         book = Playbook(flow)
         book.lines.clear()
         book.happens(found(book, a="x" * 64, b="y" * 64, c="z" * 64)).then("answer", "play No.")
@@ -102,7 +102,7 @@ class TestTakeover:
 
     def test_but_for_half_a_second_at_least(self) -> None:
         later = Playbook(FLOW).then(ASKED).taken_over(after=30).then(ASKED.replace("2.0s", "0.5s"))
-        later.happens(found(later, manager="301", tier="x"), 0.4).then("answer", "play Good 301")
+        later.happens(found(later, manager="301", tier="x"), 0.4).then("answer", "play Good.")
 
     def test_and_never_for_longer_than_the_step_says(self) -> None:
         book = Playbook(FLOW)
