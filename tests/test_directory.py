@@ -573,7 +573,7 @@ class TestDirectory:
         operator.runs("--new", "acme", "301")
         config = Config((), passwords=operator.file)
         monkeypatch.setattr(os, "replace", full)
-        assert not d.write_directory({"acme": ["301"]}, config, operator.state, DOMAIN)
+        assert not d.write_directory({"acme": ["301"], "bolt": ["301"]}, config, operator.state, DOMAIN)
         assert inodes(operator) == before
         assert any("No space left" in str(line.get("error")) for line in logs)
 

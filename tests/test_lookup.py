@@ -176,7 +176,7 @@ flows:
     bye: {hangup: busy}
   other:
     again: {lookup: "https://crm.test/{tier}", into: [manager], then: "hangup", not_found: main/ask, failed: last}
-    last: {play: "{manager}", then: hangup}
+    last: {play: "Order {order}.", then: hangup}
 """
 CALL = 'call: {from: "+79031234567", to: "+74951234567", at: 2026-11-23 10:00, press: ["123"]}'
 WHO = 'who: {manager: "301", tier: gold}'
