@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callcontrol import messages as m
@@ -133,6 +133,7 @@ class TestAddress:
         assert url.isascii()
         assert url.isprintable()
 
+    @settings(deadline=None)
     @given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
     def test_a_value_in_a_query_adds_no_parameter(self, one: str, two: str) -> None:
         url = address("https://h.test?a={one}&b={two}", {"one": one, "two": two})

@@ -94,7 +94,16 @@ class TestRequest:
 
     @pytest.mark.parametrize(
         "url",
-        ["ftp://crm.test/", "crm.test", "http:///x", "http://crm.test:99999/", "http://a@crm.test/", "http://[x/", ""],
+        [
+            "ftp://crm.test/",
+            "crm.test",
+            "http:///x",
+            "http://crm.test:99999/",
+            "http://crm.test:0/",
+            "http://a@crm.test/",
+            "http://[x/",
+            "",
+        ],
     )
     def test_what_is_no_web_address_is_failed(self, bench: Bench, url: str) -> None:
         assert bench.get(url) == failed("not a web address")
@@ -393,7 +402,8 @@ def _is_client_of(descriptor: Path, *ports: int) -> bool:
     """Whether it is a connection of this process to one of these ports."""
     try:
         with socket.socket(fileno=socket.dup(int(descriptor.name))) as sock:
-            return sock.getpeername()[1] in ports
+            peer = sock.getpeername()
+            return isinstance(peer, tuple) and peer[1] in ports
     except OSError:
         return False
 
