@@ -228,6 +228,13 @@ class _Lookups(ma.Schema):
 
 
 class _Voice(ma.Schema):
+    """How a language is spoken.  Without an entry it is the voice of espeak-ng that has its name.
+
+    espeak: the name of another voice of espeak-ng, such as en-gb
+    speed: words a minute
+    command: a program of your own instead, as a list; it gets the text on its standard input and writes {file}
+    """
+
     espeak = ma.fields.String(validate=ma.validate.Regexp(r"^[a-z][a-z0-9-]{1,30}(\+[a-z0-9]{1,20})?\Z"))
     speed = ma.fields.Integer(strict=True, validate=ma.validate.Range(80, 300))
     command = ma.fields.List(ma.fields.String(validate=ma.validate.Length(1, 1000)), validate=ma.validate.Length(1, 50))
@@ -251,12 +258,14 @@ class _Config(ma.Schema):
       - {name: carrier-a, gateway: carrier-a, format: national, country: RU, max_calls: 30}
     limits: {longest_call: 4h}
     lookups: {private: [10.1.2.0/24]}
+    voices: {en: {espeak: en-gb, speed: 140}}
     ```
 
     switches: the switches that bring calls
     trunks: the ways out
     limits: what no company may exceed
     lookups: what lookups may ask
+    voices: by language, how speech is made
     passwords: the file of the telephones' passwords; beside this file
     secrets: the file of the headers that lookups send; beside this file
     """

@@ -99,7 +99,7 @@ def vip(stage: Stage) -> None:
 def menu(stage: Stage) -> None:
     stage.phones(p302=Answers(after=0.8, talk=1.5))
     caller = stage.call(SOMEBODY)
-    caller.wait("heard:tone", 10)
+    caller.wait("heard:speech", 10)
     caller.press("2")
     caller.wait("talking", 15)
     stage.ended(caller)
@@ -121,7 +121,7 @@ def wrong_keys(stage: Stage) -> None:
 def busy_then_next(stage: Stage) -> None:
     stage.phones(p302=Busy(), p303=Answers(after=1.2, talk=1.0))
     caller = stage.call(SOMEBODY)
-    caller.wait("heard:tone", 10)
+    caller.wait("heard:speech", 10)
     caller.press("2")
     caller.wait("talking", 15)
     stage.ended(caller)
@@ -132,7 +132,7 @@ def busy_then_next(stage: Stage) -> None:
 def extension(stage: Stage) -> None:
     stage.phones(p303=Answers(after=0.5, talk=1.0), p302=Unregistered())
     caller = stage.call(SOMEBODY)
-    caller.wait("heard:tone", 10)
+    caller.wait("heard:speech", 10)
     caller.press("303", gap=0.15)
     caller.wait("talking", 15)
     stage.ended(caller)
@@ -141,7 +141,7 @@ def extension(stage: Stage) -> None:
 
 def hangs_up_in_menu(stage: Stage) -> None:
     caller = stage.call(SOMEBODY)
-    caller.wait("heard:tone", 10)
+    caller.wait("heard:speech", 10)
     stage.switch.sleep(0.3)
     caller.hangup()
     stage.ended(caller)
@@ -167,13 +167,13 @@ def hostile_name(stage: Stage) -> None:
 def killed(stage: Stage) -> None:
     stage.phones(p302=Answers(after=0.4, talk=4.0), p303=Answers(after=0.4, talk=1.0))
     talker = stage.call(SOMEBODY)
-    talker.wait("heard:tone", 10)
+    talker.wait("heard:speech", 10)
     talker.press("2")
     talker.wait("talking", 15)
     with_whom = talker.talking_to
     stage.switch.phone("302", Answers(after=0.4, talk=1.0))
     waiting = stage.call("+79037654321")
-    waiting.wait("heard:tone", 10)
+    waiting.wait("heard:speech", 10)
     stage.told(waiting, "step.entered")
     heard = len(waiting.heard)
     owner = stage.rig.owner_of(waiting.uuid)

@@ -54,7 +54,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory, service: Service) -> Iterator[
 
 def orders(rig: Rig) -> Caller:
     caller = rig.switch.call("+79031234567", HOTLINE)
-    caller.wait("heard:tone", 10)
+    caller.wait("heard:speech", 10)
     caller.press("12345678", gap=0.1)
     return caller
 

@@ -271,7 +271,7 @@ class Served:
 
     def in_menu(self, from_: str = SOMEBODY) -> Caller:
         caller = self.rig.switch.call(from_, NUMBER)
-        caller.wait("heard:tone", 10)
+        caller.wait("heard:speech", 10)
         return caller
 
     def ended(self, caller: Caller) -> dict[str, object]:

@@ -45,7 +45,7 @@ def nobody_answers(rig: Rig) -> None:
 
 def in_menu(rig: Rig, from_: str = SOMEBODY, name: str = "") -> Caller:
     caller = rig.switch.call(from_, NUMBER, name=name)
-    caller.wait("heard:tone", 10)
+    caller.wait("heard:speech", 10)
     return caller
 
 
@@ -318,7 +318,7 @@ class TestBadInput:
         rig.until(lambda: len(rig.children()) == rig.processes, 20, "both controllers")
         callers = [rig.switch.call(f"+7903000{n:04d}", NUMBER) for n in range(50)]
         for caller in callers:
-            caller.wait("heard:tone", 20)
+            caller.wait("heard:speech", 20)
             rig.wait_fact(caller.uuid, "step.entered")
         victim = rig.owner_of(callers[0].uuid)
         owned = [caller for caller in callers if rig.owner_of(caller.uuid) == victim]
