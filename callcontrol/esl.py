@@ -39,6 +39,7 @@ Errors: is the connection gone, and may one go on?  :attr:`EslError.gone` answer
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -113,7 +114,8 @@ class Limits:
 #: For the connection to a switch that asked us for a password: ``show channels`` has 900 bytes a channel.
 SWITCH_LIMITS: Final = Limits(body=64 * 1024 * 1024)
 _RECEIVE: Final = 64 * 1024
-# A peer that always has more for us must not keep the process from its other calls.
+# A peer that always has more for us must not keep the process from its other calls: so many receives within one
+# round of the event loop.
 _TURNS: Final = 8
 
 # ------------------------------------------------------------------------------------------ messages
@@ -134,27 +136,30 @@ def _plain(value: bytes) -> str:
 
 
 # Header names are words of this program, so there are some dozens of them.
-_NEEDLES: Final[dict[str, tuple[bytes, bytes]]] = {}
+_NEEDLES: Final[dict[str, tuple[bytes, bytes, int]]] = {}
 
 
 def _find(block: bytes, end: int, header: str) -> bytes | None:
     """The first value of a header in ``block[:end]``, still encoded."""
-    needles = _NEEDLES.get(header)
-    if needles is None:
+    try:
+        first, later, size = _NEEDLES[header]
+    except KeyError:
         first = f"{header}: ".encode()
-        needles = first, b"\n" + first
+        later, size = b"\n" + first, len(first)
         if len(_NEEDLES) < 1024:
-            _NEEDLES[header] = needles
-    first, later = needles
+            _NEEDLES[header] = first, later, size
     if block.startswith(first):
-        start = len(first)
+        start = size
     else:
         start = block.find(later, 0, end)
         if start < 0:
             return None
-        start += len(later)
+        start += size + 1
     stop = block.find(b"\n", start, end)
     return block[start : stop if stop >= 0 else end]
+
+
+_NAMES: Final = {name.encode(): name for name in wire.EVENTS}
 
 
 class EslEvent:
@@ -172,11 +177,10 @@ class EslEvent:
 
     def _headers_end(self) -> int:
         raw = self._raw
-        if raw.endswith(b"\n\n") and raw.startswith(b"Event-Name: CHANNEL_"):
-            # Looking for the blank line in 6 kB costs more than all else that is done with an event.  Of a
-            # channel's events only HANGUP_COMPLETE can have a body, an XML document that ends otherwise.
-            end = len(raw) - 2
-        else:
+        end = len(raw) - 2
+        # Looking for the blank line in 6 kB costs more than all else that is done with an event.  Of a channel's
+        # events only HANGUP_COMPLETE can have a body, an XML document that ends otherwise.
+        if raw[end:] != b"\n\n" or raw[:20] != b"Event-Name: CHANNEL_":
             end = raw.find(b"\n\n")
             if end < 0:
                 end = len(raw)
@@ -189,14 +193,21 @@ class EslEvent:
         raw = self._raw
         if raw.startswith(b"Event-Name: "):  # always, from a switch
             stop = raw.find(b"\n", 12)
-            return _text(raw[12 : stop if stop >= 0 else len(raw)])
+            name = raw[12 : stop if stop >= 0 else len(raw)]
+            return _NAMES.get(name) or _text(name)
         return self.get("Event-Name") or ""
 
     def get(self, header: str, default: str | None = None) -> str | None:
         """The first value of a header (``Unique-ID``, ``variable_x``), unquoted, on one line."""
         end = self._end
         value = _find(self._raw, end if end >= 0 else self._headers_end(), header)
-        return default if value is None else _text(value)
+        if value is None:
+            return default
+        # As _text does: a call is asked some thirty headers, and a call of Python's costs as much as the search.
+        if b"%" in value:
+            value = unquote_to_bytes(value)
+        text = value.decode("utf-8", "replace")
+        return text if text.isprintable() else wire.CONTROL.sub("", text)
 
     @property
     def body(self) -> str:
@@ -234,18 +245,29 @@ class Reply:
     ``getvar`` for it.  ``command`` is what was asked, once the reply has been matched.
     """
 
-    __slots__ = ("_head", "command", "text")
+    __slots__ = ("_head", "_said", "command")
 
     command: wire.Command | None
 
-    def __init__(self, head: bytes, text: str) -> None:
+    def __init__(self, head: bytes, said: bytes | str) -> None:
         self._head = head
-        self.text = text
+        self._said = said  # the bytes until somebody asks: most are "+OK", which nobody reads
         self.command = None
 
     @property
+    def text(self) -> str:
+        said = self._said
+        if isinstance(said, bytes):
+            if self._head.startswith(_ANSWER):
+                said = said.decode("utf-8", "replace").removesuffix("\n")
+            else:
+                said = _plain(said)
+            self._said = said
+        return said
+
+    @property
     def ok(self) -> bool:
-        return not self.text.startswith("-")
+        return self._said[:1] == b"+" or not self.text.startswith("-")
 
     def get(self, header: str, default: str | None = None) -> str | None:
         """Another header of the reply, for instance ``Job-UUID``."""
@@ -286,14 +308,14 @@ Message = EslEvent | Reply | Notice
 
 # ------------------------------------------------------------------------------------------- framing
 
-_LENGTH: Final = b"Content-Length: "
-_EVENT: Final = b"\nContent-Type: text/event-plain\n\n"
-_EVENT_SIZE: Final = len(_EVENT)
-#: How the answer to a command begins, and that to an API command: nearly all of them have no third header.
-_REPLY: Final = b"Content-Type: command/reply\nReply-Text: "
-_REPLY_SIZE: Final = len(_REPLY)
-_ANSWER: Final = b"Content-Type: api/response\nContent-Length: "
-_ANSWER_SIZE: Final = len(_ANSWER)
+#: The header blocks of nearly all messages: an event, the answer to a command, the answer to an API command.
+_USUAL: Final = re.compile(
+    rb"Content-Length: ([0-9]{1,9})\nContent-Type: text/event-plain\n\n"
+    rb"|Content-Type: command/reply\nReply-Text: ([^\n]*)\n\n"
+    rb"|Content-Type: api/response\nContent-Length: ([0-9]{1,9})\n\n"
+)
+_EVENT, _REPLY = 1, 2
+_ANSWER: Final = b"Content-Type: api/response\n"
 
 
 class Parser:
@@ -342,27 +364,19 @@ class Parser:
                 # The switch ends some replies with a newline of their own.
                 position += 1
                 continue
-            # Nine of ten messages are events with exactly this header block.
-            stop = data.find(b"\n", position + 16)
-            if data.startswith(_EVENT, stop) and data.startswith(_LENGTH, position):
-                head = b""
-                digits = data[position + 16 : stop]
-                start = stop + _EVENT_SIZE
-            elif data.startswith(_REPLY, position) and data.startswith(
-                b"\n\n", stop := data.find(b"\n", position + _REPLY_SIZE)
-            ):
-                if not self._check_header(stop - position):
-                    return
-                emit(Reply(data[position:stop], _plain(data[position + _REPLY_SIZE : stop])))
-                position = stop + 2
-                continue
-            elif data.startswith(_ANSWER, position) and data.startswith(
-                b"\n\n", stop := data.find(b"\n", position + _ANSWER_SIZE)
-            ):
-                head = data[position:stop]
-                digits = data[position + _ANSWER_SIZE : stop]
-                start = stop + 2
+            usual = _USUAL.match(data, position)
+            if usual is not None:
+                kind = usual.lastindex or 0
+                start = usual.end()
+                if kind == _REPLY:
+                    if start - position > self._limits.header and not self._check_header(start - 2 - position):
+                        return
+                    emit(Reply(data[position : start - 2], usual[_REPLY]))
+                    position = start
+                    continue
+                length = int(usual[kind])
             else:
+                kind = 0
                 end = data.find(b"\n\n", position)
                 if end < 0:
                     if self._check_header(size - position - 1):
@@ -371,15 +385,11 @@ class Parser:
                     return
                 if not self._check_header(end - position):
                     return
-                head = data[position:end]
-                announced = _find(head, len(head), "Content-Length")
-                digits = b"0" if announced is None else announced
                 start = end + 2
-            # isdigit: int() alone would take a sign, spaces and underscores.
-            if not digits.isdigit() or len(digits) > 9:
-                self.error = Garbled(f"a Content-Length that is no number: {digits[:20]!r}")
-                return
-            length = int(digits)
+                announced = self._length(data[position:end])
+                if announced is None:
+                    return
+                length = announced
             if length > self._limits.body:
                 self.error = Garbled(f"a body of {length} bytes, more than {self._limits.body}")
                 return
@@ -388,14 +398,27 @@ class Parser:
                 self._wanted = stop - position
                 buffer += data[position:]
                 return
-            if not head:
+            if kind == _EVENT:
                 emit(EslEvent(data[start:stop]))
+            elif kind:
+                emit(Reply(data[position : start - 2], data[start:stop]))
             else:
-                message = self._other(head, data[start:stop])
+                message = self._other(data[position : start - 2], data[start:stop])
                 if message is None:
                     return
                 emit(message)
             position = stop
+
+    def _length(self, head: bytes) -> int | None:
+        """The size of the body that a header block announces, or None: nonsense."""
+        digits = _find(head, len(head), "Content-Length")
+        if digits is None:
+            return 0
+        # isdigit: int() alone would take a sign, spaces and underscores.
+        if not digits.isdigit() or len(digits) > 9:
+            self.error = Garbled(f"a Content-Length that is no number: {digits[:20]!r}")
+            return None
+        return int(digits)
 
     def _check_header(self, length: int) -> bool:
         if length <= self._limits.header:
@@ -405,8 +428,6 @@ class Parser:
         return False
 
     def _other(self, head: bytes, body: bytes) -> Message | None:
-        if head.startswith(_ANSWER):
-            return Reply(head, body.decode("utf-8", "replace").removesuffix("\n"))
         kind = _find(head, len(head), "Content-Type")
         if kind == b"command/reply":
             # Only the reply to connect is encoded, as its first header tells.
@@ -494,6 +515,8 @@ def _sweep() -> _Sweep:
 
 OnEvent = Callable[[EslEvent], object]
 OnReply = Callable[[Reply], object]
+#: A command without a reply yet: who wants it, within how many seconds, by when (monotonic).
+_Sent = tuple[wire.Command, OnReply | None, float, float]
 
 
 def _not_used(*_args: object, **_kwargs: object) -> NoReturn:
@@ -533,7 +556,7 @@ class _Connection(greenswitch.esl.ESLProtocol):  # type: ignore[misc]
         self._on_event = on_event
         self._parser = Parser(limits)
         self._inbox: deque[Message | Garbled] = deque()
-        self._commands_sent: deque[tuple[wire.Command, OnReply | None, float, float]] = deque()
+        self._commands_sent: deque[_Sent] = deque()
         self._waiters: set[AsyncResult[Reply]] = set()
         self._reader: object = None
         self._greeting: AsyncResult[bool] | None = None
@@ -545,6 +568,8 @@ class _Connection(greenswitch.esl.ESLProtocol):  # type: ignore[misc]
         # Whether we closed it ourselves and want to hear no more.
         self._deaf = False
         self._turns = 0
+        self._loop: Any = gevent.get_hub().loop
+        self._iteration = 0
         self._skipped = 0
         self._watched = False
         self.sock: Any = None
@@ -607,20 +632,18 @@ class _Connection(greenswitch.esl.ESLProtocol):  # type: ignore[misc]
         """``first``: the callback is for the first command, not the last."""
         if not commands:
             return
-        parts = []
         for command in commands:
-            if not isinstance(command, wire.Command):
+            if type(command) is not wire.Command:
                 raise TypeError(f"not a command of callcontrol.wire: {command!r}")
-            parts.append(command.text)
-        parts.append("")
         deadline = _now() + seconds
-        asked = 0 if first else len(commands) - 1
-        for index, command in enumerate(commands):
-            on_this = on_reply if index == asked else None
-            self._commands_sent.append((command, on_this, seconds, deadline))
+        sent: list[_Sent] = [(command, None, seconds, deadline) for command in commands]
+        if on_reply is not None:
+            asked = 0 if first else -1
+            sent[asked] = (commands[asked], on_reply, seconds, deadline)
+        self._commands_sent.extend(sent)
         if not self._watched:
             self._watch(deadline)
-        self._transmit("\n\n".join(parts).encode())
+        self._transmit(("\n\n".join([command.text for command in commands]) + "\n\n").encode())
 
     def _watch(self, deadline: float) -> None:
         self._watched = True
@@ -770,19 +793,23 @@ class _Connection(greenswitch.esl.ESLProtocol):  # type: ignore[misc]
             self._message_deadline = deadline = _now() + self.limits.message
             if not self._watched:
                 self._watch(deadline)
+        iteration = self._loop.iteration
+        if iteration != self._iteration:  # we had to wait for this: everybody else had a turn
+            self._iteration = iteration
+            self._turns = 0
         self._turns += 1
         if self._turns >= _TURNS:
             self._turns = 0
             gevent.sleep(0.001)  # not 0: fifty of those run before gevent looks at another socket or a timer
 
     def _handle(self, message: Message | Garbled) -> None:
-        if isinstance(message, EslEvent):
+        if isinstance(message, Reply):
+            self._replied(message)
+        elif isinstance(message, EslEvent):
             try:
                 self._on_event(message)
             except (Exception, gevent.Timeout):
                 _log.exception("the handler of an event failed", event_name=message.name)
-        elif isinstance(message, Reply):
-            self._replied(message)
         elif isinstance(message, Garbled):
             self._fail(Garbled, str(message))
         elif message.kind == "text/disconnect-notice":

@@ -50,8 +50,9 @@ ENDED_SECONDS = 172_800
 #: How long a claim keeps others from telling an end, seconds: time to write and ship it.
 CLAIM_SECONDS = 30
 
-# KEYS offsets, stream.  ARGV file, from, to, MAXLEN, seconds to remember ends, then in the file's order:
-#   F lines                             facts that change nothing here, as they stand in the file
+# KEYS offsets, stream.  ARGV file, from, to, MAXLEN, seconds to remember ends, and what is shipped as one text (each
+# argument of its own costs the sender as much as ten lines of it), a word a line, in the file's order:
+#   F count, then so many lines         facts that change nothing here, as they stand in the file
 #   S line call switch epoch live       a call is owned now
 #   E line call switch                  the end of a call
 #   O line call                         told on behalf of a call that nobody owned, before its end
@@ -60,32 +61,35 @@ _SHIP = """
 local at = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')
 if at ~= tonumber(ARGV[2]) then return {at, 0, 0} end
 local repeats, damaged = 0, 0
-local i = 6
+local words = {}
+for word in string.gmatch(ARGV[6], '([^\\n]*)\\n') do words[#words + 1] = word end
+local i = 1
 local function tell(line)
     redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'fact', line)
 end
-while i <= #ARGV do
-    local kind, line, call = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+while i <= #words do
+    local kind, line, call = words[i], words[i + 1], words[i + 2]
     if kind == 'F' then
-        for one in string.gmatch(line, '[^\\n]+') do
+        for j = i + 2, i + 1 + tonumber(line) do
+            local one = words[j]
             if string.byte(one) == 123 and string.byte(one, -1) == 125 then
                 tell(one)
-            else
+            elseif one ~= '' then
                 damaged = damaged + 1
             end
         end
-        i = i + 2
+        i = i + 2 + tonumber(line)
     else
         local ended = 'cordboard:ended:' .. call
         local teller = redis.call('GET', ended) or ''
         local told = string.sub(teller, 1, 1) == '+'
         if kind == 'S' then
             tell(line)
-            local live = 'cordboard:live:' .. ARGV[i + 3]
+            local live = 'cordboard:live:' .. words[i + 3]
             local known = redis.call('HGET', live, call)
             local epoch = known and tonumber(string.match(known, '"epoch":(%d+)')) or 0
-            if not told and epoch <= tonumber(ARGV[i + 4]) then
-                redis.call('HSET', live, call, ARGV[i + 5])
+            if not told and epoch <= tonumber(words[i + 4]) then
+                redis.call('HSET', live, call, words[i + 5])
             end
             i = i + 6
         elseif kind == 'E' then
@@ -95,7 +99,7 @@ while i <= #ARGV do
                 redis.call('SET', ended, '+' .. ARGV[1], 'EX', ARGV[5])
                 tell(line)
             end
-            redis.call('HDEL', 'cordboard:live:' .. ARGV[i + 3], call)
+            redis.call('HDEL', 'cordboard:live:' .. words[i + 3], call)
             i = i + 4
         else
             if told or (string.sub(teller, 1, 1) == '~' and teller ~= '~' .. ARGV[1]) then
@@ -276,7 +280,7 @@ class Switchboard:
         it has been: so a caller who does not know, or did not hear the answer, simply asks.  None: Redis is
         away, and may or may not have done it.
         """
-        arguments = [file, start, end, MOST_FACTS, ENDED_SECONDS, *_operations(lines)]
+        arguments = [file, start, end, MOST_FACTS, ENDED_SECONDS, b"".join(_operations(lines))]
         answer = self._do(self._ship, [OFFSETS, STREAM], arguments)
         if answer is None:
             return None
@@ -406,25 +410,28 @@ def _switched_on(entry: str) -> SwitchedOn:
         return SwitchedOn(entry, 0.0)
 
 
-_Arguments = list[bytes | str | int]
-
-
-def _operations(lines: bytes) -> _Arguments:
-    """Lines of a file as arguments of the shipping script.
+def _operations(lines: bytes) -> list[bytes]:
+    """Lines of a file as the shipping script wants them; each part ends its line.
 
     Most facts change nothing here and are neither split nor parsed: at 60 calls a second of twenty facts each
     that would cost as much as writing them.
     """
-    arguments: _Arguments = []
+    parts: list[bytes] = []
     done = 0
     for start, end in _notable(lines):
         if start > done:
-            arguments += ["F", lines[done:start]]
-        arguments += _operation(lines[start:end])
-        done = end
+            parts += _plain(lines[done:start])
+        parts += _operation(lines[start:end])
+        done = end + 1
     if done < len(lines):
-        arguments += ["F", lines[done:]]
-    return arguments
+        parts += _plain(lines[done:])
+    return parts
+
+
+def _plain(lines: bytes) -> tuple[bytes, bytes]:
+    """Facts that change nothing here."""
+    lines = lines if lines.endswith(b"\n") else lines + b"\n"
+    return b"F\n%d\n" % lines.count(b"\n"), lines
 
 
 def _notable(lines: bytes) -> list[tuple[int, int]]:
@@ -443,21 +450,24 @@ def _notable(lines: bytes) -> list[tuple[int, int]]:
     return sorted(found)
 
 
-def _operation(line: bytes) -> _Arguments:
+def _operation(line: bytes) -> tuple[bytes, ...]:
     """One line, parsed."""
     try:
         fact = json.loads(line)
         type_, call, n = fact["type"], fact["call"], int(fact["n"])
         epoch, switch = int(fact["epoch"]), str(fact["switch"])
-        call.encode(), switch.encode()  # half a character of two would stop the client
+        names = call.encode() + b"\n" + switch.encode()  # half a character of two cannot be said
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        return ["F", line]
+        return _plain(line)
+    if names.count(b"\n") > 1:
+        return _plain(line)
     if type_ in ("call.started", "call.taken_over"):
         live = {"company": fact.get("company"), "at": fact.get("at"), "epoch": epoch}
-        return ["S", line, call, switch, epoch, json.dumps(live, separators=(",", ":"))]
+        known = json.dumps(live, separators=(",", ":")).encode()
+        return (b"S\n%b\n%b\n%d\n%b\n" % (line, names, epoch, known),)
     if type_ == "call.ended":
-        return ["E", line, call, switch]
-    return ["O", line, call] if n < 0 else ["F", line]
+        return (b"E\n%b\n%b\n" % (line, names),)
+    return (b"O\n%b\n%b\n" % (line, call.encode()),) if n < 0 else _plain(line)
 
 
 def _log() -> Any:

@@ -75,6 +75,7 @@ class Rig:
         self.set_clock(clock)
         password = secrets.token_hex(12)
         self.switch = Switch([("127.0.0.1", self.port)], password=password, sounds=sounds)
+        self.switch.gateway("carrier-a")
         self.switch.directory = directory / "state" / "directory"
         self._switch_began = time.time() - self.switch.clock()
         self._password = password

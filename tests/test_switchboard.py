@@ -224,6 +224,13 @@ def test_the_lines_arrive_as_they_were_written(board: Switchboard) -> None:
     assert [fields[b"fact"] for _, fields in board._redis.xrange(STREAM)] == lines
 
 
+def test_a_name_of_several_lines_is_no_word_of_the_script(board: Switchboard, one: Writer) -> None:
+    forged = "x\nswitch1\nE\n{}\ncall-0001"
+    one.ship(fact("call.started", 1), fact("call.ended", 1, call=forged), fact("call.ended", 2, switch="a\nb"))
+    assert told(board) == [("call.started", 1), ("call.ended", 1), ("call.ended", 2)]
+    assert list(board.live_calls("switch1")) == ["call-0001"]
+
+
 # ---------------------------------------------------------------------------------------------------- leases
 
 

@@ -57,9 +57,10 @@ class _Call:
 
     def hears(self, sound: Sound) -> None:
         self.heard = time.monotonic()
-        if sound.label.endswith("/ask.wav"):
+        name = sound.words or sound.label.rpartition("/")[2]
+        if name == "ask.wav":
             self._load.switch.later(PRESS_AFTER, self._press)
-        elif sound.label.endswith("/long.wav"):
+        elif name == "long.wav":
             self._load.heard()
 
     def _press(self) -> None:
