@@ -296,13 +296,15 @@ class TestBadInput:
         ]
         sound = words.with_suffix(".wav")
         caller = in_menu(rig)
-        hidden = tmp_path / "hidden.wav"
-        sound.rename(hidden)
+        own = ROUTING / "sounds/acme/greet-ru.wav"  # what is tried when the converted file is gone
+        for file in (sound, own):
+            file.rename(tmp_path / file.name)
         try:
             caller.press("9")
             missing = rig.wait_fact(caller.uuid, "sound.missing", 15)
         finally:
-            hidden.rename(sound)
+            for file in (sound, own):
+                (tmp_path / file.name).rename(file)
         assert missing["data"]["sound"] == "greet-ru.wav"
         caller.press("2")
         rig.wait_fact(caller.uuid, "leg.rung", 15)

@@ -39,7 +39,8 @@ class Sound(NamedTuple):
 def find_sounds(spec: str, lengths: Mapping[str, float]) -> list[Sound] | None:
     """The sounds behind a `playback` argument, or None where FreeSWITCH would say FILE NOT FOUND.
 
-    `lengths` gives seconds by whole path or by file name, for sounds that exist only in a story.
+    `lengths` gives seconds by whole path, by file name, or by the words beside a file: for sounds that exist only in
+    a story, or last longer there.
     """
     if spec.startswith("file_string://"):
         parts = [find_sounds(part, lengths) for part in spec.removeprefix("file_string://").split("!")]
@@ -56,12 +57,13 @@ def find_sounds(spec: str, lengths: Mapping[str, float]) -> list[Sound] | None:
     if spec.startswith("local_stream://"):
         return [Sound(spec, None)]
     path = spec.partition("@@")[0]
-    for name in (path, path.rsplit("/", 1)[-1]):
+    words = _words(path)
+    for name in (path, path.rsplit("/", 1)[-1], words[0]):
         if name in lengths:
-            return [Sound(path, lengths[name])]
+            return [Sound(path, lengths[name], *words)]
     try:
         with wave.open(path, "rb") as sound:
-            return [Sound(path, sound.getnframes() / sound.getframerate(), *_words(path))]
+            return [Sound(path, sound.getnframes() / sound.getframerate(), *words)]
     except OSError:
         return None
     except (wave.Error, EOFError):
