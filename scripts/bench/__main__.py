@@ -101,14 +101,17 @@ def _announce(names: Sequence[str], sizes: Sizes, freeswitch: str) -> None:
 
 
 def _make_sounds(directory: Path) -> None:
-    """Silence of the right lengths.  The stand-in knows ``long.wav`` as longer than it is."""
+    """Silence of the right lengths, no two alike: one that is would be known by the other's name.
+
+    The stand-in knows ``long.wav`` as longer than it is.
+    """
     directory.mkdir(parents=True)
     for name, seconds in SOUNDS.items():
         with wave.open(str(directory / name), "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
             file.setframerate(8000)
-            file.writeframes(bytes(2 * int(8000 * min(seconds, 2.0))))
+            file.writeframes(bytes(2 * int(8000 * min(seconds, 3.0))))
 
 
 def _say(text: str) -> None:
