@@ -509,12 +509,27 @@ def dialplan(ports: list[int]) -> Callable[[Channel], list[Action] | None]:
     return lambda channel: extensions.get(channel.profile.destination)
 
 
+#: A story that lives in 40 ms, which a busy machine may let pass: what must be possible is that it goes so.
+TRIES = {"break_before_the_next_playback_has_begun_misses_it": 4}
+
 STORIES = sorted(path.stem for path in TRACES.glob("*.jsonl"))
 
 
 @pytest.mark.tcp
 @pytest.mark.parametrize("name", [story for story in STORIES if story not in NOT_MODELLED])
 def test_the_stand_in_says_what_the_real_switch_said(name: str, tmp_path: Path) -> None:
+    for left in reversed(range(TRIES.get(name, 1))):
+        try:
+            says_the_same(name, tmp_path)
+        except AssertionError:
+            if not left:
+                raise
+        else:
+            return
+
+
+def says_the_same(name: str, tmp_path: Path) -> None:
+    """Play the controller's part of a transcript to the stand-in, and compare what it says.  Raises AssertionError."""
     story = read(name)
     controller = Controller(story, tmp_path)
     ours_shipped = story.begin.get("Caller-Context") == "cordboard" or "auth secret" in str(story.steps)

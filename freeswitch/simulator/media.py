@@ -57,13 +57,13 @@ def find_sounds(spec: str, lengths: Mapping[str, float]) -> list[Sound] | None:
     if spec.startswith("local_stream://"):
         return [Sound(spec, None)]
     path = spec.partition("@@")[0]
-    words = _words(path)
-    for name in (path, path.rsplit("/", 1)[-1], words[0]):
+    said = _words(path)
+    for name in (path, path.rsplit("/", 1)[-1], said[0]):
         if name in lengths:
-            return [Sound(path, lengths[name], *words)]
+            return [Sound(path, lengths[name], *said)]
     try:
         with wave.open(path, "rb") as sound:
-            return [Sound(path, sound.getnframes() / sound.getframerate(), *words)]
+            return [Sound(path, sound.getnframes() / sound.getframerate(), *said)]
     except OSError:
         return None
     except (wave.Error, EOFError):

@@ -49,8 +49,8 @@ GATEWAYS = ("carrier-a", "carrier-b", "nowhere")
 DOMAIN = "cordboard.test"
 COMPANY = f"acme.{DOMAIN}"
 CORDBOARD = str(Path(sys.executable).parent / "cordboard")
-#: The sounds of the companies in company/, seconds each.
-SOUNDS = {"greet": 4.0, "leave": 0.5, "thanks": 0.5, "bye": 0.5}
+#: The sounds of the companies in company/, seconds each; no two alike, or one would be known by the other's name.
+SOUNDS = {"greet": 4.0, "leave": 0.5, "thanks": 0.6, "bye": 0.7}
 
 #: Seconds that any single expected thing may take.
 PATIENCE = 15.0
@@ -328,7 +328,7 @@ class Switch:
                 preexec_fn=die_with_parent,
             )
         if variables is not None:
-            until("the switch is ready", self._ready, 60.0)
+            until("the switch is ready", self._ready, 120.0)  # the first makes certificates
 
     def stop(self) -> None:
         """End it at once (an orderly end takes five seconds, and nothing here is kept), and its telephones."""

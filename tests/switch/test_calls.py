@@ -83,6 +83,14 @@ def phone(switch: Switch) -> Iterator[Callable[..., Phone]]:
         each.put_away()
 
 
+def name_of(sound: str) -> str:
+    """A sound by the name that the company gives it: the file played is named by its content, the name is beside it."""
+    try:
+        return Path(sound).with_suffix(".txt").read_text(encoding="utf-8").partition("\n")[2].strip()
+    except OSError:
+        return sound.rpartition("/")[2]
+
+
 def plays(name: str, watch: Watch, after: int = 0) -> Event:
     """The event with which a sound begins, the ``after``-th of its name (0: the first)."""
 
@@ -90,7 +98,7 @@ def plays(name: str, watch: Watch, after: int = 0) -> Event:
         return (
             event.name == "CHANNEL_EXECUTE"
             and event["Application"] == "playback"
-            and event["Application-Data"].endswith(f"/{name}.wav")
+            and name_of(event["Application-Data"]) == f"{name}.wav"
         )
 
     return watch.wait(f"{name}.wav begins", lambda event: matches(event) and watch.events.index(event) >= after)
