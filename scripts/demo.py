@@ -27,7 +27,6 @@ HOTLINE = "+78005550101"
 SOMEBODY = "+79031234567"
 #: Tones in a caller's words.
 SOUNDS = {
-    Tone.PROMPT.value: "a tone that stands for the words",
     Tone.RINGBACK.value: "the ringing tone",
     Tone.RECORD_BEEP.value: "the beep",
     Tone.APOLOGY.value: "the apology",
@@ -35,6 +34,9 @@ SOUNDS = {
 #: Results of a leg in a person's words, where the word alone says too little.
 RESULTS = {"lost": "stops ringing, another was faster", "unreachable": "cannot be reached"}
 VIP = "+79160000001"
+#: Anna's mobile, and Chiara's second telephone.
+MOBILE = "+79161112233"
+ITALY = "+390612345678"
 
 
 class Wrong(Exception):
@@ -70,10 +72,18 @@ class Stage:
         self.callers.append(caller)
         return caller
 
+    def dials(self, extension: str, to: str) -> Caller:
+        """A telephone of the company calls; it is known by its password, not by the number that it says."""
+        caller = self.switch.call(extension, to, company="acme", extension=extension)
+        self.callers.append(caller)
+        return caller
+
     def phones(self, **behaviours: Any) -> None:
         """``p302=Busy()``; everybody who is not named does not answer."""
         for extension in ("301", "302", "303"):
             self.switch.phone(extension, behaviours.get(f"p{extension}", NeverAnswers()))
+        self.switch.outside(MOBILE, behaviours.get("mobile", NeverAnswers()))
+        self.switch.outside(ITALY, NeverAnswers())
 
     def told(self, caller: Caller, kind: str) -> dict[str, Any]:
         return dict(self.rig.wait_fact(caller.uuid, kind, 15)["data"])
@@ -137,6 +147,79 @@ def extension(stage: Stage) -> None:
     caller.wait("talking", 15)
     stage.ended(caller)
     expect(stage.told(caller, "talk.started")["with"] == "303", "303 was dialled and answers")
+
+
+def to_the_mobile(stage: Stage) -> None:
+    stage.phones(p301=Unregistered(), mobile=Answers(after=1.0, presses="1", waits=2.0, talk=1.5))
+    caller = stage.call(SOMEBODY)
+    caller.wait("heard:speech", 10)
+    caller.press("301", gap=0.15)
+    caller.wait("talking", 20)
+    stage.ended(caller)
+    expect(stage.told(caller, "call.forwarded")["to"] == "mobile", "Anna's calls go to her mobile")
+    expect(stage.told(caller, "talk.ended")["with"] == MOBILE, "she takes the call there, by pressing 1")
+
+
+def mailbox(stage: Stage) -> None:
+    stage.phones(p302=Busy())
+    caller = stage.call(SOMEBODY)
+    caller.wait("heard:speech", 10)
+    caller.press("302", gap=0.15)
+    caller.wait(lambda c: bool(c.recordings), 20)
+    stage.switch.sleep(1.5)
+    caller.press("#")
+    stage.ended(caller)
+    expect(stage.told(caller, "message.recorded")["for"] == ["302"], "the message is for Boris")
+
+
+def colleague(stage: Stage) -> None:
+    stage.phones(p303=Answers(after=0.8, talk=1.5))
+    caller = stage.dials("302", "303")
+    caller.wait("talking", 15)
+    stage.ended(caller)
+    expect(stage.told(caller, "call.started") == {"from": "302", "to": "303"}, "Boris calls Chiara")
+
+
+def out(stage: Stage) -> None:
+    stage.phones(mobile=Answers(after=0.8, talk=1.5))
+    caller = stage.dials("302", "89161112233")
+    caller.wait("talking", 15)
+    stage.ended(caller)
+    rings = [entry for entry in stage.switch.outside(MOBILE).history if entry.what == "rings"]
+    expect(rings[-1].detail == NUMBER, "the company's number is shown")
+
+
+def refused(stage: Stage) -> None:
+    stage.phones()
+    caller = stage.dials("302", "+12644971234")
+    stage.ended(caller)
+    expect("AI" in stage.told(caller, "call.refused")["why"], "Anguilla is not allowed")
+    expect(not stage.rig.facts(caller.uuid, "leg.rung"), "nothing leaves the switch")
+
+
+def by_hand(stage: Stage) -> None:
+    stage.phones()
+    for on in (True, False):
+        boris = stage.dials("302", "*21")
+        stage.ended(boris)
+        expect(stage.told(boris, "switch.set")["on"] is on, "the switch is turned over")
+        stage.switch.sleep(1.2)  # every controller looks once a second
+        caller = stage.call(SOMEBODY)
+        caller.wait("heard:night.wav" if on else "heard:speech", 10)
+        caller.hangup()
+        stage.ended(caller)
+
+
+def no_crm(stage: Stage) -> None:
+    stage.phones()
+    caller = stage.call(SOMEBODY, HOTLINE)
+    caller.wait("heard:speech", 10)
+    caller.press("12345678", gap=0.1)
+    stage.told(caller, "lookup.done")
+    caller.wait(lambda c: bool(c.recordings), 20)
+    caller.hangup()
+    stage.ended(caller)
+    expect("vip" in stage.path(caller), "the fallback is taken")
 
 
 def hangs_up_in_menu(stage: Stage) -> None:
@@ -224,6 +307,13 @@ DAY = [
     Story("Wrong keys end at Anna", wrong_keys),
     Story("One is busy, the next answers", busy_then_next),
     Story("An extension is dialled in the menu", extension),
+    Story("Anna's desk is empty: her mobile, and it must press 1", to_the_mobile),
+    Story("Boris is busy: his voicemail", mailbox),
+    Story("Boris calls Chiara from his desk", colleague),
+    Story("Boris calls a mobile: out by the carrier, with the company's number", out),
+    Story("Boris calls the Caribbean: refused, and told why", refused),
+    Story("*21 from a telephone: night at noon, and day again", by_hand),
+    Story("The CRM cannot be reached", no_crm),
     Story("A caller hangs up in the middle of the menu", hangs_up_in_menu),
     Story("A number that nobody owns", unknown_number),
     Story("A hostile caller name", hostile_name),
@@ -237,7 +327,8 @@ def main() -> int:
     keep = os.environ.get("KEEP", "") not in ("", "0")
     began = time.monotonic()
     directory = Path(tempfile.mkdtemp(prefix="cordboard-demo-"))
-    print("Cordboard demo: the real server, a stand-in switch, Redis; all on loopback.\n")
+    print("Cordboard demo: the real server, a stand-in switch, Redis; all on loopback.")
+    print("First everything that the example company says is spoken into files: some ten seconds.\n", flush=True)
     rig = Rig(directory)
     try:
         rig.start()
@@ -317,6 +408,12 @@ def of_fact(fact: dict[str, Any]) -> str:
         "call.taken_over": lambda: f"{'back from the talk' if data['after'] == 'talk' else 'taken over'} at {where}",
         "leg.rung": lambda: f"{data['address']} rings",
         "leg.result": lambda: f"{data['address']}: {RESULTS.get(data['result'], data['result'].replace('_', ' '))}",
+        "call.forwarded": lambda: f"{data['person']} forwards to {data['to']} ({data['rule'].replace('_', ' ')})",
+        "call.refused": lambda: f"refused: {data['why']}",
+        "switch.set": lambda: f"{data['switch']} is {'on' if data['on'] else 'off'} now, by {data['by']}",
+        "lookup.done": lambda: (
+            f"the lookup at {data['host']}: {data['outcome'].replace('_', ' ')}, {data.get('why', '')}"
+        ),
         "talk.ended": lambda: f"the talk with {data['with']} is over after {data['seconds']} s",
         "message.recorded": lambda: f"a message of {data['seconds'] or 0:.1f} s for {' and '.join(data['for'])}",
         "call.ended": lambda: f"the end: {data['cause']} by {data['by']}",

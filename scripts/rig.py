@@ -30,6 +30,8 @@ from freeswitch.simulator import Switch
 
 ROOT = Path(__file__).parent.parent
 ROUTING = ROOT / "routing"
+#: How long a first start may take: it renders all that the company says, on a busy machine perhaps.
+STARTING = 120
 #: The way out of the example company, as the stand-in switch knows it.
 TRUNKS = "trunks:\n  - {name: carrier-a, gateway: carrier-a}\n"
 
@@ -132,9 +134,13 @@ class Rig:
         with self.log_path.open("ab") as log:
             self._server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         if not self.log_path.is_file() and self.log_path.exists():  # a device: nothing can be read from it
-            self.until(lambda: len(self.children()) >= self.processes and self._accepts(), 20, "the server to start")
+            self.until(
+                lambda: len(self.children()) >= self.processes and self._accepts(), STARTING, "the server to start"
+            )
             return
-        self.until(lambda: self.log()[seen:].count("ready for calls") >= self.processes, 20, "the server to start")
+        self.until(
+            lambda: self.log()[seen:].count("ready for calls") >= self.processes, STARTING, "the server to start"
+        )
         self.until(
             lambda: self.log()[seen:].count("connected to the switch") >= self.processes,
             10,
