@@ -121,7 +121,10 @@ class Profile:
     @property
     def who(self) -> str:
         """The number of who is at the far end, whatever joining made of the caller ID."""
-        return self.original_number or self.number if self.direction == "inbound" else self.destination
+        if self.direction == "inbound":
+            return self.original_number or self.number
+        # A leg that was screened has been sent on to extensions of ours since it was dialled.
+        return self.number if self.destination.startswith("cordboard_") else self.destination
 
     def flipped(self) -> Profile:
         """As FreeSWITCH turns a dialled leg round once it is on its own: the dialled one becomes the caller."""
