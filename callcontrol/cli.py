@@ -49,8 +49,9 @@ def check(directory: Path) -> None:
     Prints one line per problem; nothing means that all is well. Warnings do not change the exit code.
     """
     from callcontrol.routing.load import check_directory
+    from callcontrol.speech import unplayable
 
-    problems = check_directory(directory)
+    problems = check_directory(directory, listen=unplayable)
     for problem in problems:
         click.echo(str(problem))
     errors = sum(problem.severity == "error" for problem in problems)

@@ -308,7 +308,7 @@ def renew_password(path: Path, company: str, extension: str, say: Callable[[str]
 
 
 _UNKNOWN = "{} {}: has no password; make one with: cordboard passwords DIRECTORY"
-_PUBLISH = "The switch learns of it when routing is published: when cordboard serve starts, or at SIGHUP."
+_PUBLISH = "The switch learns of it when routing is published: when cordboard serve starts, or by cordboard reload."
 
 
 # ------------------------------------------------------------------------------------------- the directory

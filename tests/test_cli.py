@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,6 +21,15 @@ CORDBOARD = str(Path(sys.executable).parent / "cordboard")
 def run(*arguments: str) -> tuple[int, str]:
     result = CliRunner().invoke(main, arguments)
     return result.exit_code, result.output
+
+
+def test_check_listens_to_the_sound_files(tmp_path: Path) -> None:
+    shutil.copytree(ROUTING, tmp_path / "routing")
+    (tmp_path / "routing/sounds/acme/night.wav").write_bytes(b"RIFF, but no sound")
+    code, text = run("check", str(tmp_path / "routing"))
+    assert code == 1
+    assert "E215" in text
+    assert "night.wav" in text
 
 
 def test_help_names_every_command() -> None:

@@ -194,10 +194,17 @@ def check_loaded(loaded: Iterable[Loaded]) -> list[Problem]:
     return _sorted(problems)
 
 
-def check_directory(path: Path | str, sounds: Path | str | None = None) -> list[Problem]:
+#: Looks into the companies' sound files: (what was loaded, the directory of sounds) → what is wrong with them.
+Listen = Callable[[Iterable[Routing], Path], list[Problem]]
+
+
+def check_directory(
+    path: Path | str, sounds: Path | str | None = None, *, listen: Listen = lambda *_: []
+) -> list[Problem]:
     """All problems of a directory, sorted; what ``cordboard check`` prints.
 
-    A directory that cannot be read, or holds no company, is a problem as well.
+    A directory that cannot be read, or holds no company, is a problem as well.  ``listen`` finds sound files that
+    cannot be played; by default only their names are looked at.
     """
     start = Place(str(path), 1, 1)
     try:
@@ -206,7 +213,9 @@ def check_directory(path: Path | str, sounds: Path | str | None = None) -> list[
         return [problem("E118", start, str(error))]
     if not loaded:
         return [problem("E118", start, "there is no company here: no file that ends in .yaml")]
-    return check_loaded(loaded)
+    whole = (entry.routing for entry in loaded if entry.routing is not None)
+    heard = listen(whole, Path(sounds) if sounds is not None else Path(path) / "sounds")
+    return _sorted([*check_loaded(loaded), *heard])
 
 
 def _sorted(problems: Iterable[Problem]) -> list[Problem]:
