@@ -161,6 +161,8 @@ class Line:
     def _next_trunk(self, leg: str, known: _Leg, out: _Outside, result: str, cause: str) -> None:
         """Send the leg through the next trunk that has room; else it has failed with ``result``."""
         self._release(leg, out)
+        if self._legs.get(leg) is not known:  # cancelled meanwhile
+            return
         left = out.until - time.monotonic()
         while out.trunks and left >= 1.0:
             trunk = out.trunks.pop(0)
@@ -174,6 +176,9 @@ class Line:
                 result, cause = "refused", "MAX_CALLS"
                 continue
             out.counted = bool(caps)
+            if self._legs.get(leg) is not known:
+                self._release(leg, out)
+                return
             written = policy.written(address, trunk.format, trunk.country) if address.startswith("+") else address
             endpoint = wire.GatewayEndpoint(trunk.gateway, written)
             self._originate(known, out.company, out.command, out.screen, endpoint, left, trunk)
@@ -327,7 +332,8 @@ class Line:
         cause = body.removeprefix("-ERR").strip().partition(" ")[0][:40]
         if known.outside is not None and self._may_go_on(known.outside, cause):
             self._log.warning("a trunk did not take a call: trying the next", leg=job, cause=cause)
-            self._next_trunk(job, known, known.outside, wire.result_of(cause), cause)
+            # Apart: it may wait for Redis, and here everybody waits for the switch's next word.
+            gevent.spawn(self._next_trunk, job, known, known.outside, wire.result_of(cause), cause)
         else:
             self._fail(job, wire.result_of(cause), cause)
 

@@ -64,7 +64,7 @@ class Counts:
         self._log: Any = structlog.get_logger("counts")
 
     def claim(self, leg: str, attempt: int, switch: str, caps: tuple[tuple[str, int], ...], seconds: float) -> bool:
-        """See :class:`callcontrol.ringing.Counts`.  While Redis is away, a share of each cap."""
+        """See :class:`callcontrol.ringing.Counts`.  While Redis is away, a share of each cap.  May wait for Redis."""
         member = _member(leg, attempt)
         claimed = self._board.claim_out(member, switch, caps, seconds)
         if claimed is None:
@@ -78,10 +78,10 @@ class Counts:
         return not full
 
     def release(self, leg: str, attempt: int, switch: str) -> None:
-        """See :class:`callcontrol.ringing.Counts`."""
+        """See :class:`callcontrol.ringing.Counts`.  Returns at once: who says so must not wait for Redis."""
         member = _member(leg, attempt)
         self._own.pop(member, None)
-        self._board.release_out(member, switch)
+        gevent.spawn(self._board.release_out, member, switch)
 
     def reconcile(self, switch: str, alive: frozenset[str]) -> int:
         """Forget what is counted for legs of this switch that are not ``alive``; how many there were."""

@@ -104,6 +104,7 @@ class Rung:
     def says(self, told: Any) -> list[str]:
         self.inbound.sent.clear()
         self.line._on_event(told)
+        gevent.sleep(0)  # what goes on apart
         return self.inbound.sent
 
 
@@ -259,6 +260,15 @@ class TestTrunks:
         rung = Rung()
         rung.counts.counted[LEG, 1] = ("acme",)
         rung.line._on_event(late_end({"Unique_ID": LEG, "variable_cordboard_out": "1"}))
+        assert rung.counts.counted == {}
+
+    def test_a_leg_that_is_cancelled_as_its_trunk_fails_is_not_rung_again(self) -> None:
+        rung = ring(outside("one", "two"))
+        rung.inbound.sent.clear()
+        rung.line._on_event(event("BACKGROUND_JOB", "-ERR GATEWAY_DOWN", Job_UUID=LEG))
+        rung.line.cancel(LEG)
+        gevent.sleep(0)
+        assert not any("originate" in text for text in rung.inbound.sent)
         assert rung.counts.counted == {}
 
     def test_the_longest_call_is_told_to_the_switch(self) -> None:
