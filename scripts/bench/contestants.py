@@ -65,8 +65,9 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """``name`` for the table; the rest says how to start it and by what it shows that it is ready."""
+    """``letter`` and ``name`` for the table; the rest says how to start it and by what it shows that it is ready."""
 
+    letter: str
     name: str
     command: Callable[[Place], Sequence[str]]
     ready: tuple[str, ...] = ("ready",)
@@ -122,6 +123,7 @@ def floor(*, few: bool) -> Contestant:
 def plain() -> Contestant:
     """greenswitch with its own server."""
     return Contestant(
+        "b",
         "greenswitch 0.0.19, its own server",
         lambda at: _script("plain", at),
     )
@@ -134,6 +136,7 @@ def _script(name: str, place: Place, *more: str) -> list[str]:
 def cordboard(processes: int = 1) -> Contestant:
     """``cordboard serve``, with checkpoints and facts as always."""
     return Contestant(
+        "c" if processes == 1 else f"c{processes}",
         f"Cordboard, {processes} process{'es' if processes > 1 else ''}",
         lambda at: [str(Path(sys.executable).parent / "cordboard"), "serve"],
         ready=("ready for calls", "connected to the switch"),

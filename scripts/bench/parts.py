@@ -111,7 +111,7 @@ def side_by_side(bench: Bench) -> list[Row]:
                 else:
                     with bench.serving(contestant) as (switch, running):
                         found.append(_slot(bench, switch, running))
-    return [_slots(contestant.name, found) for contestant, found in zip(contestants, slots, strict=True)]
+    return [_slots(contestant, found) for contestant, found in zip(contestants, slots, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +131,12 @@ def _slot(bench: Bench, switch: StandIn | RealSwitch, running: Running) -> _Slot
     return _Slot(outcome, running.cpu() - cpu, bench.redis_cpu() - redis)
 
 
-def _slots(name: str, slots: list[_Slot]) -> Row:
+def _slots(contestant: Contestant, slots: list[_Slot]) -> Row:
     every = Outcome.together(slot.outcome for slot in slots)
     per_round = [1000 * slot.cpu / slot.outcome.placed for slot in slots]
     return {
-        "contestant": name,
+        "letter": contestant.letter,
+        "contestant": contestant.name,
         "calls": every.placed,
         "cpu_ms_per_call": 1000 * sum(slot.cpu for slot in slots) / every.placed,
         "cpu_ms_by_round": per_round,
