@@ -114,10 +114,8 @@ class Contestant:
 def floor(*, few: bool) -> Contestant:
     """The bare loop."""
     name = "gevent, framing only" + (", fewer events" if few else "")
-    script = ("scripts.bench.floor", "few" if few else "all")
-    return Contestant(
-        name, lambda at: [sys.executable, "-m", script[0], str(at.port), script[1], str(at.sounds / "bench")]
-    )
+    events = "few" if few else "all"
+    return Contestant("a'" if few else "a", name, lambda at: _script("floor", at, events))
 
 
 def plain() -> Contestant:
