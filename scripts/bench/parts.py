@@ -7,6 +7,7 @@ that warm one up are not counted.  No figure is judged here.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -166,10 +167,9 @@ def parked(bench: Bench) -> list[Row]:
         switch.stream(SHORT, sizes.warm_up, 20)
         time.sleep(sizes.settle)
         empty = memory(running.controllers)
-        outcome = switch.calls(SHORT, sizes.probes, 5.0)
-        rows.append(
-            {"parked": 0, "pss_kb": 0.0, "rss_kb": 0.0, **_delays(outcome, "median", "p95", "last"), "note": ""}
-        )
+        probes = switch.calls(SHORT, sizes.probes, 5.0)
+        nobody = {"parked": 0, "pss_kb": math.nan, "rss_kb": math.nan, "note": ""}
+        rows.append({**nobody, **_delays(probes, "median", "p95", "last")})
         there = 0
         for count in sizes.parked:
             wanted = min(count, room)
