@@ -19,9 +19,10 @@ import signal
 import socket as stdlib_socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import gevent
 import structlog
@@ -52,6 +53,8 @@ from callcontrol.view import leg_id
 
 #: How long the owner of a call that was not talking has to write its end before another does, seconds.
 GRACE = 3.0
+#: How often the ends that were heard so long ago are looked at, all at once, seconds.
+LOOK = 0.5
 #: How often one process compares what should live with what does, seconds.
 RECONCILE = 5.0
 #: How long a drain waits for recordings of callers who have left, seconds.
@@ -74,6 +77,16 @@ _TONES = {
     "record_beep": wire.Tone.RECORD_BEEP,
     "missing": wire.Tone.MISSING,
 }
+
+
+class _Heard(NamedTuple):
+    """The end of a call that somebody else may own."""
+
+    due: float  # monotonic: when it is to be looked at
+    line: Line
+    call: str
+    end: Mapping[str, Any]
+    at: float  # the calls' time
 
 
 class Controller:
@@ -105,6 +118,7 @@ class Controller:
         self._by_core: dict[str, Line] = {}
         self._sounds_directory = str(settings.sounds)
         self._ends: dict[str, None] = {}
+        self._heard: deque[_Heard] = deque()
         self._n = 0
         self._suspects: dict[str, set[str]] = {}
         self._ready = False
@@ -128,6 +142,7 @@ class Controller:
         for line in self._lines:
             line.start()
         gevent.spawn(self._reconcile_forever)
+        gevent.spawn(self._settle_forever)
         self._server = StreamServer(listener, self._accepted)
         host, port = listener.getsockname()[:2]
         self._log.info("ready for calls", host=host, port=port, companies=len(self.published.companies))
@@ -330,7 +345,34 @@ class Controller:
             "cause": (event.get("Hangup-Cause") or "UNKNOWN")[:60],
             "answered": (event.get("Caller-Channel-Answered-Time") or "0") != "0",
         }
-        gevent.spawn_later(0.0 if talking else GRACE, self._write_end, line, call, end, self._now())
+        if talking:
+            gevent.spawn(self._write_end, line, call, end, self._now())
+        else:
+            self._heard.append(_Heard(time.monotonic() + GRACE, line, call, end, self._now()))
+
+    def _settle_forever(self) -> None:
+        while not self._draining:
+            gevent.sleep(LOOK)
+            try:
+                self.settle(time.monotonic())
+            except Exception:
+                self._log.exception("the ends of calls could not be looked at")
+
+    def settle(self, now: float) -> None:
+        """Write the ends that their owners have had the time to write and have not.
+
+        Every process hears every end: to claim each by itself would cost a process as much as a third of a call,
+        for the calls of all the others.
+        """
+        due = []
+        while self._heard and self._heard[0].due <= now:
+            heard = self._heard.popleft()
+            if heard.call not in self._ends and heard.call not in self.sessions:
+                due.append(heard)
+        told = self.board.told([heard.call for heard in due])
+        for heard in due:
+            if heard.call not in told:  # each on its own: Redis may be slow to answer
+                gevent.spawn(self._write_end, heard.line, heard.call, heard.end, heard.at)
 
     def _write_end(self, line: Line, call: str, end: Mapping[str, Any], now: float) -> None:
         """Write the end of a call that nobody owned, unless somebody else has."""

@@ -315,6 +315,13 @@ class Switchboard:
         answer = self._do(self._claim, [f"cordboard:ended:{call}"], [claim, CLAIM_SECONDS])
         return None if answer is None else bool(answer)
 
+    def told(self, calls: Sequence[str]) -> set[str]:
+        """Those of ``calls`` whose end is in the stream; none while Redis is away."""
+        if not calls:
+            return set()
+        answer = self._do(self._redis.mget, [f"cordboard:ended:{call}" for call in calls]) or []
+        return {call for call, teller in zip(calls, answer, strict=False) if (teller or b"").startswith(b"+")}
+
     def lease(self, name: str, owner: str, seconds: float) -> bool:
         """Whether ``owner`` holds the lease ``name`` from now for ``seconds``: taken, or renewed.
 

@@ -406,6 +406,57 @@ class TestPhonesDirectory:
         assert told == ["switch1"]
 
 
+class TestEndsHeard:
+    """The end of a call that was not talking: its owner writes it, or whoever finds that nobody has."""
+
+    LATER = float("inf")
+
+    @pytest.fixture
+    def written(self, controller: Controller, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+        records: list[dict[str, Any]] = []
+        monkeypatch.setattr(controller.facts, "write", records.extend)
+        return records
+
+    def hears(self, controller: Controller, monkeypatch: pytest.MonkeyPatch, told: set[str]) -> None:
+        board = SimpleNamespace(told=lambda calls: told, claim_end=lambda call, identity: True)
+        monkeypatch.setattr(controller, "board", board)
+        line = FakeLine("switch1", [])
+        controller._ended_somewhere(cast(Any, line), event("CHANNEL_HANGUP_COMPLETE", Unique_ID=CALL))
+
+    def settles(self, controller: Controller, now: float) -> None:
+        controller.settle(now)
+        gevent.sleep(0)
+
+    def test_is_written_when_nobody_else_has(
+        self, controller: Controller, written: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.hears(controller, monkeypatch, set())
+        self.settles(controller, self.LATER)
+        assert [(fact["type"], fact["call"]) for fact in written] == [("call.ended", CALL)]
+
+    def test_is_left_to_its_owner_for_a_while(
+        self, controller: Controller, written: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.hears(controller, monkeypatch, set())
+        self.settles(controller, 0.0)
+        assert written == []
+
+    def test_is_not_written_when_it_is_in_the_stream(
+        self, controller: Controller, written: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.hears(controller, monkeypatch, {CALL})
+        self.settles(controller, self.LATER)
+        assert written == []
+
+    def test_is_not_written_twice(
+        self, controller: Controller, written: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for _ in range(2):
+            self.hears(controller, monkeypatch, set())
+            self.settles(controller, self.LATER)
+        assert len(written) == 1
+
+
 def test_a_session_whose_connection_breaks_as_it_begins_is_forgotten(controller: Controller) -> None:
     near, far = socket.socketpair()
     reply = "Content-Type: command/reply\nReply-Text: +OK\nEvent-Name: CHANNEL_DATA\n"

@@ -165,6 +165,13 @@ def test_an_end_that_was_told_cannot_be_claimed(board: Switchboard, one: Writer)
     assert board.claim_end("call-0001", "1:-1") is False
 
 
+def test_which_ends_were_told_is_asked_for_many_at_once(board: Switchboard, one: Writer) -> None:
+    one.ship(fact("call.ended", 9), fact("call.started", 1, call="call-0002"))
+    board.claim_end("call-0003", "1:1")
+    assert board.told(["call-0001", "call-0002", "call-0003"]) == {"call-0001"}
+    assert board.told([]) == set()
+
+
 def test_a_claim_is_short_and_an_end_is_long(board: Switchboard, one: Writer) -> None:
     board.claim_end("call-0001", "1:-1")
     assert 0 < board._redis.ttl("cordboard:ended:call-0001") <= CLAIM_SECONDS

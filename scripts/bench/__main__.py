@@ -96,8 +96,8 @@ def _announce(names: Sequence[str], sizes: Sizes, freeswitch: str) -> None:
     for name in names:
         with_ = " with the real switch" if freeswitch and name == "calls" else ""
         _say(f"  {name:9} {PARTS[name].title}{with_}: {PARTS[name].seconds(sizes):.0f} s")
-    if machine.load() > 0.5:
-        _say(f"this machine is busy (load {machine.load():.1f}): the figures will be worse than they are")
+    if machine.load() > 1.0:
+        _say(f"this machine is busy (load {machine.load():.1f}): its figures will be worse than those of an idle one")
 
 
 def _make_sounds(directory: Path) -> None:

@@ -65,8 +65,9 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """``name`` for the table; the rest says how to start it and by what it shows that it is ready."""
+    """``letter`` and ``name`` for the table; the rest says how to start it and by what it shows that it is ready."""
 
+    letter: str
     name: str
     command: Callable[[Place], Sequence[str]]
     ready: tuple[str, ...] = ("ready",)
@@ -113,15 +114,14 @@ class Contestant:
 def floor(*, few: bool) -> Contestant:
     """The bare loop."""
     name = "gevent, framing only" + (", fewer events" if few else "")
-    script = ("scripts.bench.floor", "few" if few else "all")
-    return Contestant(
-        name, lambda at: [sys.executable, "-m", script[0], str(at.port), script[1], str(at.sounds / "bench")]
-    )
+    events = "few" if few else "all"
+    return Contestant("a'" if few else "a", name, lambda at: _script("floor", at, events))
 
 
 def plain() -> Contestant:
     """greenswitch with its own server."""
     return Contestant(
+        "b",
         "greenswitch 0.0.19, its own server",
         lambda at: _script("plain", at),
     )
@@ -134,6 +134,7 @@ def _script(name: str, place: Place, *more: str) -> list[str]:
 def cordboard(processes: int = 1) -> Contestant:
     """``cordboard serve``, with checkpoints and facts as always."""
     return Contestant(
+        "c" if processes == 1 else f"c{processes}",
         f"Cordboard, {processes} process{'es' if processes > 1 else ''}",
         lambda at: [str(Path(sys.executable).parent / "cordboard"), "serve"],
         ready=("ready for calls", "connected to the switch"),

@@ -7,6 +7,7 @@ that warm one up are not counted.  No figure is judged here.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -111,7 +112,7 @@ def side_by_side(bench: Bench) -> list[Row]:
                 else:
                     with bench.serving(contestant) as (switch, running):
                         found.append(_slot(bench, switch, running))
-    return [_slots(contestant.name, found) for contestant, found in zip(contestants, slots, strict=True)]
+    return [_slots(contestant, found) for contestant, found in zip(contestants, slots, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +132,12 @@ def _slot(bench: Bench, switch: StandIn | RealSwitch, running: Running) -> _Slot
     return _Slot(outcome, running.cpu() - cpu, bench.redis_cpu() - redis)
 
 
-def _slots(name: str, slots: list[_Slot]) -> Row:
+def _slots(contestant: Contestant, slots: list[_Slot]) -> Row:
     every = Outcome.together(slot.outcome for slot in slots)
     per_round = [1000 * slot.cpu / slot.outcome.placed for slot in slots]
     return {
-        "contestant": name,
+        "letter": contestant.letter,
+        "contestant": contestant.name,
         "calls": every.placed,
         "cpu_ms_per_call": 1000 * sum(slot.cpu for slot in slots) / every.placed,
         "cpu_ms_by_round": per_round,
@@ -165,10 +167,9 @@ def parked(bench: Bench) -> list[Row]:
         switch.stream(SHORT, sizes.warm_up, 20)
         time.sleep(sizes.settle)
         empty = memory(running.controllers)
-        outcome = switch.calls(SHORT, sizes.probes, 5.0)
-        rows.append(
-            {"parked": 0, "pss_kb": 0.0, "rss_kb": 0.0, **_delays(outcome, "median", "p95", "last"), "note": ""}
-        )
+        probes = switch.calls(SHORT, sizes.probes, 5.0)
+        nobody = {"parked": 0, "pss_kb": math.nan, "rss_kb": math.nan, "note": ""}
+        rows.append({**nobody, **_delays(probes, "median", "p95", "last")})
         there = 0
         for count in sizes.parked:
             wanted = min(count, room)

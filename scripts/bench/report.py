@@ -50,12 +50,11 @@ _COLUMNS: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ),
 }
 _GOALS = {
-    "calls": "Cordboard at most twice (a) and clearly under greenswitch; set-up within 5 ms of (a)",
+    "calls": "(c) at most twice (a) and clearly under (b); set-up within 5 ms of (a)",
     "parked": "under 100 kB a call",
     "takeover": "p99 under 300 ms for 50 calls",
     "growth": "no growth from 10 % on",
 }
-_LETTERS = "abcdefgh"
 
 
 @dataclass(slots=True)
@@ -94,10 +93,10 @@ def _lettered(rows: Sequence[Row]) -> list[Row]:
     return [
         {
             **row,
-            "contestant": f"({letter}) {row['contestant']}",
+            "contestant": f"({row['letter']}) {row['contestant']}",
             "of_floor": row["cpu_ms_per_call"] / floor if floor else math.nan,
         }
-        for letter, row in zip(_LETTERS, rows, strict=False)
+        for row in rows
     ]
 
 
