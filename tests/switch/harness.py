@@ -45,7 +45,8 @@ CARRIER = "127.0.0.1"
 PHONES = "127.0.0.2"
 #: Where the gateways of :class:`Switch` lead: carriers that take our calls, and so the outside phones.
 OUTSIDE = "127.0.0.3"
-GATEWAYS = ("carrier-a", "carrier-b", "nowhere")
+#: The gateways, and how the trunks of the same names want numbers.
+GATEWAYS = {"carrier-a": "format: plus", "carrier-b": "format: national, country: RU", "nowhere": "format: plus"}
 DOMAIN = "cordboard.test"
 COMPANY = f"acme.{DOMAIN}"
 CORDBOARD = str(Path(sys.executable).parent / "cordboard")
@@ -289,9 +290,11 @@ class Switch:
         for name, seconds in SOUNDS.items():
             sound(self.routing / "sounds" / "acme" / f"{name}.wav", seconds)
         self.home.mkdir()
+        trunks = [f"  - {{name: {name}, gateway: {name}, {numbers}}}\n" for name, numbers in GATEWAYS.items()]
         (self.home / "cordboard.yaml").write_text(
             "switches:\n"
             f"  - {{name: switch1, host: {CARRIER}, port: {self.esl_port}, password_file: {self.password_file}}}\n"
+            f"trunks:\n{''.join(trunks)}"
         )
         self.make_passwords()
         self.publish()
