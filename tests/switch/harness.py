@@ -45,7 +45,8 @@ CARRIER = "127.0.0.1"
 PHONES = "127.0.0.2"
 #: Where the gateways of :class:`Switch` lead: carriers that take our calls, and so the outside phones.
 OUTSIDE = "127.0.0.3"
-GATEWAYS = ("carrier-a", "carrier-b", "nowhere")
+#: The gateways, and how the trunks of the same names want numbers.
+GATEWAYS = {"carrier-a": "format: plus", "carrier-b": "format: national, country: RU", "nowhere": "format: plus"}
 DOMAIN = "cordboard.test"
 COMPANY = f"acme.{DOMAIN}"
 CORDBOARD = str(Path(sys.executable).parent / "cordboard")
@@ -289,9 +290,11 @@ class Switch:
         for name, seconds in SOUNDS.items():
             sound(self.routing / "sounds" / "acme" / f"{name}.wav", seconds)
         self.home.mkdir()
+        trunks = [f"  - {{name: {name}, gateway: {name}, {numbers}}}\n" for name, numbers in GATEWAYS.items()]
         (self.home / "cordboard.yaml").write_text(
             "switches:\n"
             f"  - {{name: switch1, host: {CARRIER}, port: {self.esl_port}, password_file: {self.password_file}}}\n"
+            f"trunks:\n{''.join(trunks)}"
         )
         self.make_passwords()
         self.publish()
@@ -588,6 +591,7 @@ class Outside(Sipp):
     ) -> None:
         port = switch.gateways[gateway]
         self._told = 0
+        self._steps: dict[str, int] = {}
         self._address = (OUTSIDE, port)
         directory = switch.directory / f"outside-{gateway}-{secrets.token_hex(4)}"
         plays = _steps(directory.with_name(directory.name + "-rtp"), steps)
@@ -601,9 +605,16 @@ class Outside(Sipp):
         return list({_header(text, "Call-ID"): text for text in found}.values())
 
     def step(self) -> None:
-        """Do the next step, or hang up after the last; returns when it begins: a key may end the call at once."""
+        """Do the next step, or hang up after the last; returns when it begins: a key may end the call at once.
+
+        Waits for the end of the step before it, which the telephone would not leave for us.
+        """
+        call = _header(self.invites[-1], "Call-ID")
+        done, log = self._steps.get(call, 0), self.directory / "log"
+        until("the step before is done", lambda: not done or f"step {done} is done in {call}" in log.read_text())
+        self._steps[call] = done + 1
         self._told += 1
-        _tell(self._address, _header(self.invites[-1], "Call-ID"), self._told, self.said)
+        _tell(self._address, call, self._told, self.said)
 
 
 def _header(message: str, name: str) -> str:

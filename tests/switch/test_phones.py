@@ -311,6 +311,6 @@ def test_nobody_else_can_read_what_phones_are_let_in_by(switch: Switch, serve: S
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     files = [*folder.iterdir(), switch.home / "passwords.yaml"]
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
-    assert sorted(file.name for file in folder.iterdir()) == ["0-version.xml", "acme.xml", "bolt.xml"]
+    assert sorted(file.name for file in folder.iterdir()) == ["0-version.xml", "acme.xml", "bolt.xml", "crane.xml"]
     log = serve.log() + (switch.directory / "output").read_text()
     assert not [1 for company, extension in EXTENSIONS if switch.password_of(extension, company) in log]
