@@ -125,7 +125,8 @@ def _out(
         return Barred(phone, result, found.reason, found.why)
     most = ((routing.company, routing.outbound.get("max_calls")), *caps)
     own = call.called if call.called in routing.numbers else next(iter(routing.numbers), "")
-    shown = shown if shown.startswith("+") else found.caller_id or own
+    if policy.e164(shown, "") != shown:  # a caller's number may be any digits behind a plus, or more than that
+        shown = found.caller_id or own
     return Way(
         Phone(phone.person, found.number, outside=True),
         whisper,
