@@ -45,3 +45,18 @@ def test_a_caller_with_a_number_is_shown() -> None:
         .shown
         == "+393331234567"
     )
+
+
+def test_the_number_that_a_caller_says_to_call_from_is_not_dialled() -> None:
+    """Whoever sends a number of their choice had the company call it, and talked with it at its expense."""
+    flow = 'main:\n  it: {dial: "{caller}", otherwise: no}\n  no: {hangup: busy}'
+    Playbook(routing(flow, HEAD), caller="+79991234567").then("hangup busy")
+    Playbook(routing(flow, HEAD), caller="301").then(
+        "ringback", "ring 301 30s", f"ring {MOBILE} 30s (A call for you. To take it, press 1.)"
+    )
+
+
+def test_nor_the_number_that_they_called() -> None:
+    """It is the company's own, and came in again through the trunk, without end."""
+    flow = 'main:\n  it: {dial: "{called}", otherwise: no}\n  no: {hangup: busy}'
+    Playbook(routing(flow, HEAD)).then("hangup busy")
