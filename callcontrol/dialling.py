@@ -18,6 +18,8 @@ from callcontrol.view import View
 
 #: Refusals that say nothing of the number itself: there is no way to it, or it is none.
 _NO_WAY = frozenset({"no_trunk", "not_a_number", "no_such_number"})
+#: What a caller says of themselves, and dials: as good as typed.
+_SAID = frozenset({"caller", "called"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +98,12 @@ def number(
 
 
 def target(call: View, wanted: Target, *, confirm: bool, whisper: Prompt | None = None) -> Way | Barred:
-    """A number in a flow, or a variable that holds no person: a number only if no caller typed it."""
+    """A number in a flow, or a variable that holds no person: a number only if no caller chose it."""
     dialled = wanted.number
     if dialled is None:
         name = wanted.variable or ""
         dialled = call.get(name).strip()
-        if name in typed_by_callers(call.routing):
+        if name in _SAID or name in typed_by_callers(call.routing):
             phone = Phone("", dialled[:32], outside=True)
             return Barred(phone, "unreachable", "not_an_extension", "a caller may dial extensions only")
     return number(call, dialled, confirm=confirm, whisper=whisper)
@@ -125,7 +127,8 @@ def _out(
         return Barred(phone, result, found.reason, found.why)
     most = ((routing.company, routing.outbound.get("max_calls")), *caps)
     own = call.called if call.called in routing.numbers else next(iter(routing.numbers), "")
-    shown = shown if shown.startswith("+") else found.caller_id or own
+    if policy.e164(shown, "") != shown:  # a caller's number may be any digits behind a plus, or more than that
+        shown = found.caller_id or own
     return Way(
         Phone(phone.person, found.number, outside=True),
         whisper,

@@ -197,6 +197,7 @@ _ELSEWHERE = ("nongeographic", "a number of no country")
 _DEARER = (
     (re.compile(r"\+7954"), ("satellite", "a satellite telephone")),
     (re.compile(r"\+6114[57]"), ("satellite", "a satellite telephone")),
+    (re.compile(r"\+1600"), ("satellite", "in a range of satellite telephones and of others that callers pay for")),
     (re.compile(r"\+7[89]40"), ("premium", "in a range that carriers charge as a call abroad")),
     (re.compile(r"\+1[2-9][0-9]{2}976"), ("premium", "a premium rate number (exchange 976)")),
 )

@@ -66,6 +66,8 @@ class Counts:
     def claim(self, leg: str, attempt: int, switch: str, caps: tuple[tuple[str, int], ...], seconds: float) -> bool:
         """See :class:`callcontrol.ringing.Counts`.  While Redis is away, a share of each cap.  May wait for Redis."""
         member = _member(leg, attempt)
+        if attempt > 1:  # the try before is over, and its place may be the last one; its release may be on its way
+            self._board.release_out(_member(leg, attempt - 1), switch)
         claimed = self._board.claim_out(member, switch, caps, seconds)
         if claimed is None:
             full = next((name for name, most in caps if self._ours(name) >= most // self._processes), "")

@@ -126,6 +126,7 @@ def verdict(country: str, dialled: str, *allow: str) -> str:
         ("GB", "+88213 123 456", "satellite"),
         ("RU", "8 954 112 34 56", "satellite"),  # inside of a country
         ("AU", "0147 101 234", "satellite"),
+        ("CA", "600 200 1234", "satellite"),
         ("GB", "+88351 0000 123456", "nongeographic"),
         ("GB", "+878 10 1234567890", "personal"),
         ("GB", "+979 123 456 789", "premium"),

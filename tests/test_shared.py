@@ -56,9 +56,17 @@ class TestCounts:
         counts = Counts(board, 1)
         assert counts.claim(LEG, 1, "switch1", (("acme", 2),), 60)
         assert counts.claim(LEG, 2, "switch1", (("acme", 2),), 60)
-        counts.release(LEG, 1, "switch1")
+        counts.release(LEG, 1, "switch1")  # heard late, and once more
         gevent.sleep(0.05)
         assert set(board.legs_out("switch1") or {}) == {f"{LEG}.2"}
+
+    def test_the_next_try_of_a_leg_may_have_the_last_place_which_the_one_before_had(self, board: Switchboard) -> None:
+        """A gateway that is down makes no channel whose end could be heard: the next trunk was refused."""
+        counts = Counts(board, 1)
+        assert counts.claim(LEG, 1, "switch1", (("acme", 1),), 60)
+        counts.release(LEG, 1, "switch1")
+        assert counts.claim(LEG, 2, "switch1", (("acme", 1),), 60)
+        assert not counts.claim(OTHER, 1, "switch1", (("acme", 1),), 60)
 
     def test_what_is_no_more_is_forgotten(self, board: Switchboard, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("callcontrol.shared.SETTLED", 0.0)
