@@ -230,6 +230,15 @@ class TestOutside:
         book = dials("301", f'name: A, phones: ["{MOBILE}"]{show}')
         assert (book.rung["301"].shown, book.rung[MOBILE].shown) == (inside, outside)
 
+    @pytest.mark.parametrize("caller", ["+123", "+12*#", "+0000000000", "+9991234567", "+79031234567890123"])
+    def test_a_caller_whose_number_is_none_is_not_shown_outside(self, caller: str) -> None:
+        head = dials("301", f'name: A, phones: ["{MOBILE}"], show: caller').routing
+        assert Playbook(head, caller=caller).rung[MOBILE].shown == "+74951234567"
+
+    def test_a_colleague_who_wants_to_see_the_company_does_not_see_the_own_extension(self) -> None:
+        built = dials("302", "name: A", "name: B, show: company").routing
+        assert Playbook(built, called="302", extension="301").rung["302"].shown == "+74951234567"
+
 
 class TestWhispers:
     def test_the_person_called_hears_it_before_the_caller_is_there(self) -> None:
