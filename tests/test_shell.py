@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import gevent
+import gevent.event
 import pytest
 from gevent import socket
 
@@ -64,8 +65,11 @@ class FakeCounts:
     def __init__(self) -> None:
         self.full: set[str] = set()
         self.counted: dict[tuple[str, int], tuple[str, ...]] = {}
+        self.answers = gevent.event.Event()
+        self.answers.set()
 
     def claim(self, leg: str, attempt: int, switch: str, caps: tuple[tuple[str, int], ...], seconds: float) -> bool:
+        assert self.answers.wait(1), "somebody waits for Redis who must not"
         names = tuple(name for name, _ in caps)
         if self.full & set(names):
             return False
@@ -104,6 +108,7 @@ class Rung:
     def says(self, told: Any) -> list[str]:
         self.inbound.sent.clear()
         self.line._on_event(told)
+        gevent.sleep(0)  # places are counted beside the reading
         return self.inbound.sent
 
 
@@ -171,6 +176,7 @@ def outside(*trunks: str, caps: tuple[tuple[str, int], ...] = (("acme", 10),), n
 def ring(command: m.RingLeg, rung: Rung | None = None, screen: wire.Screen | None = None) -> Rung:
     rung = rung or Rung()
     rung.line.ring(rung.listener, CALL, "acme", command, screen)
+    gevent.sleep(0)
     return rung
 
 
@@ -230,8 +236,7 @@ class TestTrunks:
         rung = ring(outside("one", "two"))
         failed(rung, "GATEWAY_DOWN")
         late = {"Unique_ID": LEG, "Hangup_Cause": "GATEWAY_DOWN", "variable_cordboard_out": "1"}
-        rung.inbound.sent.clear()
-        rung.line._on_event(late_end(late))
+        rung.says(late_end(late))
         assert rung.listener.events == []
         assert rung.counts.counted == {(LEG, 2): ("acme",)}
 
@@ -258,7 +263,35 @@ class TestTrunks:
     def test_the_end_of_a_leg_that_somebody_else_rang_gives_its_place_back(self) -> None:
         rung = Rung()
         rung.counts.counted[LEG, 1] = ("acme",)
-        rung.line._on_event(late_end({"Unique_ID": LEG, "variable_cordboard_out": "1"}))
+        rung.says(late_end({"Unique_ID": LEG, "variable_cordboard_out": "1"}))
+        assert rung.counts.counted == {}
+
+    def test_a_leg_given_up_while_redis_is_asked_is_not_rung_and_counts_nowhere(self) -> None:
+        rung = Rung()
+        rung.counts.answers.clear()
+        ring(outside("one", "two"), rung)
+        rung.line.cancel(LEG)
+        rung.inbound.sent.clear()
+        rung.counts.answers.set()
+        gevent.sleep(0)
+        gevent.sleep(0)
+        assert rung.inbound.sent == []
+        assert rung.counts.counted == {}
+        assert rung.listener.events == []
+
+    def test_while_redis_is_asked_other_events_are_heard(self) -> None:
+        rung = ring(outside("one", "two"))
+        rung.counts.answers.clear()
+        failed(rung, "GATEWAY_DOWN")  # the next trunk is being counted: this returns all the same
+        assert rung.listener.events == []
+        rung.counts.answers.set()
+        gevent.sleep(0)
+        assert "gw-two" in rung.inbound.sent[-1]
+
+    def test_a_leg_that_cannot_be_written_fails_and_is_not_waited_for(self) -> None:
+        rung = ring(replace(outside("two"), shown="+9991234567"))
+        assert rung.listener.events == [m.LegFailed(LEG, "unreachable", "NOT_RUNG")]
+        gevent.sleep(0)
         assert rung.counts.counted == {}
 
     def test_the_longest_call_is_told_to_the_switch(self) -> None:
