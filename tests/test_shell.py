@@ -26,6 +26,9 @@ from callcontrol.settings import Config, Settings, SwitchAddress, Trunk
 from callcontrol.speech import SpeechStore, hash_of
 from callcontrol.state import State
 from tests.playbook import CALL, Playbook
+from tests.playbook import routing as phone_routing
+from tests.test_phone import FLOWS as PHONE_FLOWS
+from tests.test_phone import HEAD as PHONE_HEAD
 
 LEG = "9bf7699a-1414-5890-abf7-3afd13f1f95a"
 ADDRESS = SwitchAddress("switch1", "127.0.0.1", 1, "x")
@@ -508,6 +511,34 @@ class TestSounds:
         far.close()
         running.join(5)
         assert running.ready()
+
+
+def test_a_switch_is_not_turned_before_the_checkpoint_is_out(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, far = socket.socketpair()
+    seen: list[bool] = []
+
+    def turn(company: str, name: str, on: bool, by: str, tell: Any) -> None:
+        sent = b""
+        with gevent.Timeout(0.5, False):
+            while b" cordboard_state " not in sent:
+                sent += far.recv(65536)
+        seen.append(b" cordboard_state " in sent)
+        far.close()
+
+    made = phone_routing(PHONE_FLOWS, PHONE_HEAD)
+    monkeypatch.setattr(controller, "routing_for", lambda called, taken, company: (made, called))
+    monkeypatch.setattr(controller.switches, "set", turn)
+    head = "Content-Type: command/reply\nReply-Text: +OK\nEvent-Name: CHANNEL_DATA\n"
+    running = gevent.spawn(Session(near, ("127.0.0.1", 1), controller).run)
+    far.sendall(
+        f"{head}Unique-ID: {CALL}\nCaller-Destination-Number: *21\n"
+        "variable_cordboard_company: test\nvariable_cordboard_extension: 301\n\n".encode()
+    )
+    running.join(5)
+    assert running.ready()
+    assert seen == [True]
 
 
 def test_a_call_whose_company_is_gone_altogether_is_ended_and_not_passed_round() -> None:
