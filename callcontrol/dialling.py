@@ -126,9 +126,8 @@ def _out(
         result = "unreachable" if found.reason in _NO_WAY else "refused"
         return Barred(phone, result, found.reason, found.why)
     most = ((routing.company, routing.outbound.get("max_calls")), *caps)
-    own = call.called if call.called in routing.numbers else next(iter(routing.numbers), "")
-    if policy.e164(shown, "") != shown:  # a caller's number may be any digits behind a plus, or more than that
-        shown = found.caller_id or own
+    if policy.e164(shown, "") != shown:  # what a carrier says of a caller may be no number at all
+        shown = found.caller_id or _own_number(call)
     return Way(
         Phone(phone.person, found.number, outside=True),
         whisper,
@@ -148,8 +147,14 @@ def _whisper(call: View, person: Person, whisper: Prompt | None) -> Sound | None
 def _inside(call: View, person: Person) -> str:
     """What a phone of ours shows: who calls, unless the person wants to see something else."""
     if person.show == "company":
-        return call.called
+        return _own_number(call)
     return person.show if person.show and person.show != "caller" else call.caller or "anonymous"
+
+
+def _own_number(call: View) -> str:
+    """The company's number for this call: the one that was called, or its first if a phone of ours dialled another."""
+    numbers = call.routing.numbers
+    return call.called if call.called in numbers else next(iter(numbers), "")
 
 
 def _name(call: View) -> str:

@@ -1,8 +1,8 @@
 """Where a person's calls go when they are not taken: the chain of forward rules, as a value.
 
 A :class:`Chain` knows which rule led where and what comes next; it rings nobody.  It is written into the checkpoint as
-one short text (``301n302.``: 301 did not answer, now 302 is rung), so that whoever takes the call over goes on in
-the middle of it.
+one short text (``303x301n302.``: 303 has been tried in vain, 301 did not answer, now 302 is rung), so that whoever
+takes the call over goes on in the middle of it.
 
 The rules: ``always`` comes before the person's own phones; after them the rule of the result, else ``otherwise``.
 When a forward fails in its turn, ``otherwise`` is followed if it was not yet, then the chain goes back to who
@@ -22,7 +22,9 @@ MOST_PEOPLE = 5
 #: One letter a rule, for the checkpoint.
 _LETTERS = {"always": "a", "busy": "b", "no_answer": "n", "unreachable": "u", "otherwise": "o"}
 _RULES = {letter: rule for rule, letter in _LETTERS.items()}
-_FRAME = re.compile(r"([0-9]{1,6})([abnuo.])")
+#: Of somebody who was entered and is done with.
+_DONE = "x"
+_FRAME = re.compile(r"([0-9]{1,6})([abnuo.x])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,7 @@ class Chain:
     @staticmethod
     def parse(text: str) -> tuple[tuple[str, str], ...]:
         """The frames of what :attr:`text` wrote; none if it is nothing of the kind."""
-        frames = tuple((found[1], _RULES.get(found[2], "")) for found in _FRAME.finditer(text))
-        return frames if "".join(_frame(*frame) for frame in frames) == text else ()
+        return tuple((extension, _RULES.get(letter, "")) for extension, letter in _read(text) if letter != _DONE)
 
     @classmethod
     def read(cls, text: str, people: Mapping[str, Person]) -> Chain | None:
@@ -52,12 +53,13 @@ class Chain:
         for extension, rule in frames:
             if extension not in people or (rule and rule not in people[extension].forward):
                 return None
-        return cls(frames, frozenset(extension for extension, _ in frames))
+        return cls(frames, frozenset(extension for extension, _ in _read(text)))
 
     @property
     def text(self) -> str:
         """The chain for the checkpoint."""
-        return "".join(_frame(*frame) for frame in self.frames)
+        done = sorted(self.entered - {extension for extension, _ in self.frames})
+        return "".join(extension + _DONE for extension in done) + "".join(_frame(*frame) for frame in self.frames)
 
     @property
     def extension(self) -> str:
@@ -102,6 +104,12 @@ class Chain:
 def _frame(extension: str, rule: str) -> str:
     # An own phone that rings ends in ".", or "301" and "302" behind each other would be one number.
     return f"{extension}{_LETTERS.get(rule, '.')}"
+
+
+def _read(text: str) -> list[tuple[str, str]]:
+    """Extensions and letters; nothing if the text has anything else."""
+    found: list[tuple[str, str]] = _FRAME.findall(text)
+    return found if "".join(map("".join, found)) == text else []
 
 
 def _first(person: Person) -> tuple[str, str]:

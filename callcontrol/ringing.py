@@ -42,6 +42,8 @@ READY = "cordboard::ready"
 _ASKED = "asked"
 #: A leg that goes outside and is forgotten by everybody counts so much longer than it may last, seconds.
 _FORGOTTEN = 600.0
+#: Another trunk is not tried for less ringing than this, seconds; a hunt asks for a second at least.
+_LEAST = 0.9
 
 
 class Listener(Protocol):
@@ -159,36 +161,50 @@ class Line:
         return trunk if trunk is not None and (not trunk.switches or self.name in trunk.switches) else None
 
     def _next_trunk(self, leg: str, known: _Leg, out: _Outside, result: str, cause: str) -> None:
-        """Send the leg through the next trunk that has room; else it has failed with ``result``."""
-        self._release(leg, out)
-        if self._legs.get(leg) is not known:  # cancelled meanwhile
-            return
-        left = out.until - time.monotonic()
-        while out.trunks and left >= 1.0:
-            trunk = out.trunks.pop(0)
-            out.attempt, out.sip = out.attempt + 1, ""
-            address = out.command.phone.address
-            caps = out.command.caps
-            if trunk.max_calls is not None and address.startswith("+"):  # an emergency call counts nowhere
-                caps = (*caps, (f"trunk/{trunk.name}", trunk.max_calls))
-            seconds = left + self.config.longest_call + _FORGOTTEN
-            if caps and not self._counts.claim(leg, out.attempt, self.name, caps, seconds):
-                result, cause = "refused", "MAX_CALLS"
-                continue
-            out.counted = bool(caps)
-            if self._legs.get(leg) is not known:
-                self._release(leg, out)
+        """Send the leg through the next trunk that has room; else it has failed with ``result``.
+
+        In a greenlet of its own: counting waits for Redis, and neither a session nor the reader of all the switch's
+        events may.
+        """
+        gevent.spawn(self._try_trunks, leg, known, out, result, cause)
+
+    def _try_trunks(self, leg: str, known: _Leg, out: _Outside, result: str, cause: str) -> None:
+        try:
+            if out.counted:
+                out.counted = False
+                self._counts.release(leg, out.attempt, self.name)
+            while self._legs.get(leg) is known and out.trunks and (left := out.until - time.monotonic()) >= _LEAST:
+                trunk = out.trunks.pop(0)
+                out.attempt, out.sip = out.attempt + 1, ""
+                address = out.command.phone.address
+                caps = out.command.caps
+                if trunk.max_calls is not None and address.startswith("+"):  # an emergency call counts nowhere
+                    caps = (*caps, (f"trunk/{trunk.name}", trunk.max_calls))
+                seconds = left + self.config.longest_call + _FORGOTTEN
+                if caps and not self._counts.claim(leg, out.attempt, self.name, caps, seconds):
+                    result, cause = "refused", "MAX_CALLS"
+                    continue
+                out.counted = bool(caps)
+                if self._legs.get(leg) is not known:  # given up while Redis was asked: nobody would cancel it
+                    self._release(leg, out)
+                    return
+                written = policy.written(address, trunk.format, trunk.country) if address.startswith("+") else address
+                endpoint = wire.GatewayEndpoint(trunk.gateway, written)
+                self._originate(known, out.company, out.command, out.screen, endpoint, left, trunk)
                 return
-            written = policy.written(address, trunk.format, trunk.country) if address.startswith("+") else address
-            endpoint = wire.GatewayEndpoint(trunk.gateway, written)
-            self._originate(known, out.company, out.command, out.screen, endpoint, left, trunk)
-            return
-        self._fail(leg, result, cause)
+        except Exception:  # a bug of ours: the caller must not wait for a telephone that never rings
+            self._log.exception("a leg cannot be rung", leg=leg)
+            result, cause = "unreachable", "NOT_RUNG"
+        if self._legs.get(leg) is known:
+            self._fail(leg, result, cause)
 
     def _release(self, leg: str, out: _Outside) -> None:
         if out.counted:
-            self._counts.release(leg, out.attempt, self.name)
             out.counted = False
+            self._count_out(leg, out.attempt)
+
+    def _count_out(self, leg: str, attempt: int) -> None:
+        gevent.spawn(self._counts.release, leg, attempt, self.name)
 
     def _originate(
         self,
@@ -300,7 +316,7 @@ class Line:
         cause = event.get("Hangup-Cause") or ""
         attempt = event.get("variable_cordboard_out") or ""
         if attempt.isascii() and attempt.isdigit():
-            self._counts.release(uuid, int(attempt[:6]), self.name)
+            self._count_out(uuid, int(attempt[:6]))
         if known is None:
             if event.get("variable_cordboard_state") or event.get("variable_cordboard_called"):
                 self._on_end(self, event)
@@ -332,8 +348,7 @@ class Line:
         cause = body.removeprefix("-ERR").strip().partition(" ")[0][:40]
         if known.outside is not None and self._may_go_on(known.outside, cause):
             self._log.warning("a trunk did not take a call: trying the next", leg=job, cause=cause)
-            # Apart: it may wait for Redis, and here everybody waits for the switch's next word.
-            gevent.spawn(self._next_trunk, job, known, known.outside, wire.result_of(cause), cause)
+            self._next_trunk(job, known, known.outside, wire.result_of(cause), cause)
         else:
             self._fail(job, wire.result_of(cause), cause)
 

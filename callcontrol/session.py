@@ -402,7 +402,9 @@ class Session:
         elif isinstance(command, m.Lookup):
             self._controller.lookups.start(self.company, command, self.happened)
         elif isinstance(command, m.SetSwitch):
-            self._controller.switches.set(self.company, command.name, command.on, command.by, self.happened)
+            # Not before the checkpoint is out: a new owner without it would turn the switch back.
+            switches = self._controller.switches
+            gevent.spawn(switches.set, self.company, command.name, command.on, command.by, self.happened)
         else:
             raise TypeError(f"the session cannot perform {command!r}")
 

@@ -64,10 +64,8 @@ class Counts:
         self._log: Any = structlog.get_logger("counts")
 
     def claim(self, leg: str, attempt: int, switch: str, caps: tuple[tuple[str, int], ...], seconds: float) -> bool:
-        """See :class:`callcontrol.ringing.Counts`.  While Redis is away, a share of each cap.  May wait for Redis."""
+        """See :class:`callcontrol.ringing.Counts`.  While Redis is away, a share of each cap."""
         member = _member(leg, attempt)
-        if attempt > 1:  # the try before is over, and its place may be the last one; its release may be on its way
-            self._board.release_out(_member(leg, attempt - 1), switch)
         claimed = self._board.claim_out(member, switch, caps, seconds)
         if claimed is None:
             full = next((name for name, most in caps if self._ours(name) >= most // self._processes), "")
@@ -80,10 +78,10 @@ class Counts:
         return not full
 
     def release(self, leg: str, attempt: int, switch: str) -> None:
-        """See :class:`callcontrol.ringing.Counts`.  Returns at once: who says so must not wait for Redis."""
+        """See :class:`callcontrol.ringing.Counts`."""
         member = _member(leg, attempt)
         self._own.pop(member, None)
-        gevent.spawn(self._board.release_out, member, switch)
+        self._board.release_out(member, switch)
 
     def reconcile(self, switch: str, alive: frozenset[str]) -> int:
         """Forget what is counted for legs of this switch that are not ``alive``; how many there were."""

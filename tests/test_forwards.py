@@ -230,6 +230,15 @@ class TestOutside:
         book = dials("301", f'name: A, phones: ["{MOBILE}"]{show}')
         assert (book.rung["301"].shown, book.rung[MOBILE].shown) == (inside, outside)
 
+    @pytest.mark.parametrize("caller", ["+123", "+12*#", "+0000000000", "+9991234567", "+79031234567890123"])
+    def test_a_caller_whose_number_is_none_is_not_shown_outside(self, caller: str) -> None:
+        head = dials("301", f'name: A, phones: ["{MOBILE}"], show: caller').routing
+        assert Playbook(head, caller=caller).rung[MOBILE].shown == "+74951234567"
+
+    def test_a_colleague_who_wants_to_see_the_company_does_not_see_the_own_extension(self) -> None:
+        built = dials("302", "name: A", "name: B, show: company").routing
+        assert Playbook(built, called="302", extension="301").rung["302"].shown == "+74951234567"
+
 
 class TestWhispers:
     def test_the_person_called_hears_it_before_the_caller_is_there(self) -> None:
@@ -267,6 +276,13 @@ class TestTakeover:
         again.waits().then("cancel 302", "ring 303 30s")
         assert again.told("call.forwarded") == [{"person": "302", "rule": "no_answer", "to": "303"}]
 
+    def test_who_was_tried_in_vain_is_not_entered_again(self) -> None:
+        people = ("name: A, forward: {busy: 302, otherwise: 303}", "name: B", "name: C, forward: {busy: 302}")
+        again = dials("301", *people).fails("301", "busy").fails("302", "busy").taken_over()
+        again.then("ringback", "find 303").happens(m.LegRinging(again.legs["303"])).fails("303", "busy")
+        again.then("answer", "play No.")
+        assert again.told("forward.cut") == [{"person": "303", "to": "302"}]
+
     def test_an_outside_phone_that_rings_is_not_interrupted(self) -> None:
         book = dials("301", f"{ANNA}, forward: {{always: mobile}}")
         again = book.taken_over(after=3).then("ringback", f"find {MOBILE}")
@@ -299,7 +315,7 @@ def test_every_chain_ends_and_enters_nobody_twice(rules: list[dict[str, str]], r
     for step in range(60):
         if chain is None:
             break
-        assert Chain.read(chain.text, people) is not None
+        assert Chain.read(chain.text, people) == chain
         assert len(chain.text) <= 7 * MOST_PEOPLE
         to = chain.to(people)
         if to == "voicemail":

@@ -134,6 +134,11 @@ class TestCodes:
         again.switched_on = frozenset({"shut"})
         again.then("switch shut on")
 
+    def test_nor_does_one_while_it_is_said_turn_back_what_somebody_else_did_since(self) -> None:
+        book = dials("*21").happens(m.SwitchSet("shut", True)).then("switch shut on", "answer", says("switched_on"))
+        again = book.taken_over().then(says("switched_on"))
+        assert again.told("switch.set") == []
+
     def test_hours_follow_the_switch(self) -> None:
         Playbook(routing(FLOWS, HEAD)).then("answer", "play Open at Test.")
         Playbook(routing(FLOWS, HEAD), switched_on=frozenset({"shut"})).then("answer", "play Closed.")

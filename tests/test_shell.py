@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import gevent
+import gevent.event
 import pytest
 from gevent import socket
 
@@ -25,6 +27,9 @@ from callcontrol.settings import Config, Settings, SwitchAddress, Trunk
 from callcontrol.speech import SpeechStore, hash_of
 from callcontrol.state import State
 from tests.playbook import CALL, Playbook
+from tests.playbook import routing as phone_routing
+from tests.test_phone import FLOWS as PHONE_FLOWS
+from tests.test_phone import HEAD as PHONE_HEAD
 
 LEG = "9bf7699a-1414-5890-abf7-3afd13f1f95a"
 ADDRESS = SwitchAddress("switch1", "127.0.0.1", 1, "x")
@@ -64,8 +69,11 @@ class FakeCounts:
     def __init__(self) -> None:
         self.full: set[str] = set()
         self.counted: dict[tuple[str, int], tuple[str, ...]] = {}
+        self.answers = gevent.event.Event()
+        self.answers.set()
 
     def claim(self, leg: str, attempt: int, switch: str, caps: tuple[tuple[str, int], ...], seconds: float) -> bool:
+        assert self.answers.wait(1), "somebody waits for Redis who must not"
         names = tuple(name for name, _ in caps)
         if self.full & set(names):
             return False
@@ -104,7 +112,7 @@ class Rung:
     def says(self, told: Any) -> list[str]:
         self.inbound.sent.clear()
         self.line._on_event(told)
-        gevent.sleep(0)  # what goes on apart
+        gevent.sleep(0)  # places are counted beside the reading
         return self.inbound.sent
 
 
@@ -172,6 +180,7 @@ def outside(*trunks: str, caps: tuple[tuple[str, int], ...] = (("acme", 10),), n
 def ring(command: m.RingLeg, rung: Rung | None = None, screen: wire.Screen | None = None) -> Rung:
     rung = rung or Rung()
     rung.line.ring(rung.listener, CALL, "acme", command, screen)
+    gevent.sleep(0)
     return rung
 
 
@@ -231,8 +240,7 @@ class TestTrunks:
         rung = ring(outside("one", "two"))
         failed(rung, "GATEWAY_DOWN")
         late = {"Unique_ID": LEG, "Hangup_Cause": "GATEWAY_DOWN", "variable_cordboard_out": "1"}
-        rung.inbound.sent.clear()
-        rung.line._on_event(late_end(late))
+        rung.says(late_end(late))
         assert rung.listener.events == []
         assert rung.counts.counted == {(LEG, 2): ("acme",)}
 
@@ -259,7 +267,35 @@ class TestTrunks:
     def test_the_end_of_a_leg_that_somebody_else_rang_gives_its_place_back(self) -> None:
         rung = Rung()
         rung.counts.counted[LEG, 1] = ("acme",)
-        rung.line._on_event(late_end({"Unique_ID": LEG, "variable_cordboard_out": "1"}))
+        rung.says(late_end({"Unique_ID": LEG, "variable_cordboard_out": "1"}))
+        assert rung.counts.counted == {}
+
+    def test_a_leg_given_up_while_redis_is_asked_is_not_rung_and_counts_nowhere(self) -> None:
+        rung = Rung()
+        rung.counts.answers.clear()
+        ring(outside("one", "two"), rung)
+        rung.line.cancel(LEG)
+        rung.inbound.sent.clear()
+        rung.counts.answers.set()
+        gevent.sleep(0)
+        gevent.sleep(0)
+        assert rung.inbound.sent == []
+        assert rung.counts.counted == {}
+        assert rung.listener.events == []
+
+    def test_while_redis_is_asked_other_events_are_heard(self) -> None:
+        rung = ring(outside("one", "two"))
+        rung.counts.answers.clear()
+        failed(rung, "GATEWAY_DOWN")  # the next trunk is being counted: this returns all the same
+        assert rung.listener.events == []
+        rung.counts.answers.set()
+        gevent.sleep(0)
+        assert "gw-two" in rung.inbound.sent[-1]
+
+    def test_a_leg_that_cannot_be_written_fails_and_is_not_waited_for(self) -> None:
+        rung = ring(replace(outside("two"), shown="+9991234567"))
+        assert rung.listener.events == [m.LegFailed(LEG, "unreachable", "NOT_RUNG")]
+        gevent.sleep(0)
         assert rung.counts.counted == {}
 
     def test_a_leg_that_is_cancelled_as_its_trunk_fails_is_not_rung_again(self) -> None:
@@ -536,6 +572,35 @@ class TestSounds:
         far.close()
         running.join(5)
         assert running.ready()
+
+
+def test_a_switch_is_not_turned_before_the_checkpoint_is_out(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, far = socket.socketpair()
+    seen: list[bool] = []
+
+    def turn(company: str, name: str, on: bool, by: str, tell: Any) -> None:
+        sent = b""
+        far.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            while b" cordboard_state " not in sent:
+                sent += far.recv(65536)
+        seen.append(b" cordboard_state " in sent)
+        far.close()
+
+    made = phone_routing(PHONE_FLOWS, PHONE_HEAD)
+    monkeypatch.setattr(controller, "routing_for", lambda called, taken, company: (made, called))
+    monkeypatch.setattr(controller.switches, "set", turn)
+    head = "Content-Type: command/reply\nReply-Text: +OK\nEvent-Name: CHANNEL_DATA\n"
+    running = gevent.spawn(Session(near, ("127.0.0.1", 1), controller).run)
+    far.sendall(
+        f"{head}Unique-ID: {CALL}\nCaller-Destination-Number: *21\n"
+        "variable_cordboard_company: test\nvariable_cordboard_extension: 301\n\n".encode()
+    )
+    running.join(5)
+    assert running.ready()
+    assert seen == [True]
 
 
 def test_a_call_whose_company_is_gone_altogether_is_ended_and_not_passed_round() -> None:

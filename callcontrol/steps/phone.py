@@ -102,16 +102,20 @@ def _refuse(call: View, way: Barred) -> Run:
 def _switch(call: View, name: str, progress: dict[str, Any]) -> Run:
     """Turn a day/night switch over, once, also when the call changes hands, and say how it stands now."""
     on = bool(progress["v"]) if "v" in progress else not call.switched_on(name)
-    yield Progress({"v": int(on)})
-    yield SetSwitch(name, on, call.extension or "")
-    until, kept = call.now + SWITCHING, None
-    while kept is None and call.now < until:
-        event = yield Wait(until)
-        if isinstance(event, SwitchSet) and event.name == name:
-            kept = event.kept
+    kept = bool(progress.get("k"))  # an earlier owner has heard that it is; somebody else may have turned it since
+    if not kept:
+        yield Progress({"v": int(on)})
+        yield SetSwitch(name, on, call.extension or "")
+        until, answer = call.now + SWITCHING, None
+        while answer is None and call.now < until:
+            event = yield Wait(until)
+            if isinstance(event, SwitchSet) and event.name == name:
+                answer = event
+        kept = answer is not None and answer.kept
+        if kept:
+            yield Progress({"v": int(on), "k": 1})
+            yield Tell("switch.set", {"switch": name, "on": on, "by": call.extension})
     call.why(f"{name} is {'on' if on else 'off'}" if kept else f"{name} could not be switched")
-    if kept:
-        yield Tell("switch.set", {"switch": name, "on": on, "by": call.extension})
     situation = ("switched_on" if on else "switched_off") if kept else "not_switched"
     yield from call.play(phrase(situation, call.language))
     yield from call.hang_up("normal")
