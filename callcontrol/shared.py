@@ -71,11 +71,11 @@ class Counts:
         self._log: Any = structlog.get_logger("counts")
 
     def claim(self, leg: str, attempt: int, switch: str, caps: tuple[tuple[str, int], ...], seconds: float) -> bool:
-        """See :class:`callcontrol.ringing.Counts`.  While Redis is away, a share of each cap."""
+        """See :class:`callcontrol.ringing.Counts`.  While Redis is away, a share of each cap, but one call at least."""
         member = _member(leg, attempt)
         claimed = self._board.claim_out(member, switch, caps, seconds)
         if claimed is None:
-            full = next((name for name, most in caps if self._ours(name) >= most // self._processes), "")
+            full = next((name for name, most in caps if self._ours(name) >= max(1, most // self._processes)), "")
         else:
             full = claimed.full
         if full:

@@ -10,7 +10,7 @@ import gevent.event
 import pytest
 
 from callcontrol import shared
-from callcontrol.shared import Switches
+from callcontrol.shared import Counts, Switches
 
 
 def switches(**board: Any) -> Switches:
@@ -62,3 +62,15 @@ class TestSwitches:
         assert again.wait(5)
         running.kill()
         assert made.of("acme")("shut")
+
+
+class TestCounts:
+    @pytest.mark.parametrize(("most", "share"), [(8, 2), (4, 1), (2, 1), (1, 1)])
+    def test_while_redis_is_away_a_process_has_its_share_and_nobody_is_cut_off(self, most: int, share: int) -> None:
+        board = SimpleNamespace(claim_out=lambda *given: None, release_out=lambda *given: None)
+        counts = Counts(cast(Any, board), processes=4)
+        caps = (("acme", most),)
+        claimed = [counts.claim(f"leg-{n}", 1, "switch1", caps, 60.0) for n in range(most + 1)]
+        assert claimed == [True] * share + [False] * (most + 1 - share)
+        counts.release("leg-0", 1, "switch1")
+        assert counts.claim("another", 1, "switch1", caps, 60.0)
