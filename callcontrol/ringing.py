@@ -325,13 +325,18 @@ class Line:
         elif str(known.outside.attempt) == attempt:  # else it is the end of an earlier trunk's try
             known.outside.sip = event.get("variable_proto_specific_hangup_cause") or ""
             if not self._may_go_on(known.outside, cause):
-                self._fail(uuid, wire.result_of(cause), cause)
+                self._fail(uuid, self._outcome(known.outside, cause), cause)
 
     @staticmethod
     def _may_go_on(out: _Outside, cause: str) -> bool:
         """Whether a try that ended so was the trunk's fault, and there is another: the job's result, which comes
         after the end of the leg, sends it there."""
         return bool(out.trunks) and wire.trunk_failed(cause, out.sip)
+
+    @staticmethod
+    def _outcome(out: _Outside, cause: str) -> str:
+        """What a try that ended so counts as; a trunk that refuses *us* is nobody who declines."""
+        return "unreachable" if wire.trunk_failed(cause, out.sip) else wire.result_of(cause)
 
     def _job_done(self, job: str, body: str) -> None:
         if job.startswith(_JOIN):
@@ -348,7 +353,7 @@ class Line:
         cause = body.removeprefix("-ERR").strip().partition(" ")[0][:40]
         if known.outside is not None and self._may_go_on(known.outside, cause):
             self._log.warning("a trunk did not take a call: trying the next", leg=job, cause=cause)
-            self._next_trunk(job, known, known.outside, wire.result_of(cause), cause)
+            self._next_trunk(job, known, known.outside, self._outcome(known.outside, cause), cause)
         else:
             self._fail(job, wire.result_of(cause), cause)
 

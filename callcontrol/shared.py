@@ -28,17 +28,23 @@ class Switches:
     def __init__(self, board: Switchboard) -> None:
         self._board = board
         self._on: frozenset[str] = frozenset()
+        self._turned = 0
+        self._log: Any = structlog.get_logger("switches")
 
     def run(self) -> None:
         """Keep the copy fresh, for ever."""
         while True:
-            self.read()
+            try:
+                self.read()
+            except Exception:  # something by hand in Redis must not freeze the switches of everybody
+                self._log.exception("the day/night switches cannot be read")
             gevent.sleep(READ_EVERY)
 
     def read(self) -> None:
         """Take over what Redis says; if it is away, what it said last stays."""
+        turned = self._turned
         found = self._board.switches()
-        if found is not None:
+        if found is not None and turned == self._turned:  # else it may be from before our own change
             self._on = frozenset(found)
 
     def of(self, company: str) -> Callable[[str], bool]:
@@ -49,6 +55,7 @@ class Switches:
         """Put a switch on or off for every call of every controller; ``tell`` hears whether it is kept."""
         kept = self._board.set_switch(company, name, on, by)
         if kept:
+            self._turned += 1
             own = {f"{company}/{name}"}
             self._on = self._on | own if on else self._on - own
         tell(SwitchSet(name, kept))
@@ -64,11 +71,11 @@ class Counts:
         self._log: Any = structlog.get_logger("counts")
 
     def claim(self, leg: str, attempt: int, switch: str, caps: tuple[tuple[str, int], ...], seconds: float) -> bool:
-        """See :class:`callcontrol.ringing.Counts`.  While Redis is away, a share of each cap."""
+        """See :class:`callcontrol.ringing.Counts`.  While Redis is away, a share of each cap, but one call at least."""
         member = _member(leg, attempt)
         claimed = self._board.claim_out(member, switch, caps, seconds)
         if claimed is None:
-            full = next((name for name, most in caps if self._ours(name) >= most // self._processes), "")
+            full = next((name for name, most in caps if self._ours(name) >= max(1, most // self._processes)), "")
         else:
             full = claimed.full
         if full:

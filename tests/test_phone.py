@@ -102,6 +102,10 @@ class TestNumbers:
         book.then("ringback", "ring +79161112233 60s", "answer", says("congestion"))
         book.hears_all().then("hangup congestion")
 
+    def test_a_takeover_while_it_is_said_does_not_ring_again(self) -> None:
+        book = dials("89161112233").fails("+79161112233", "refused")
+        book.taken_over().then(says("congestion")).hears_all().then("hangup congestion")
+
     def test_an_emergency_number_passes_as_dialled_and_counts_nowhere(self) -> None:
         book = dials("112").then("ringback", "ring 112 60s")
         assert book.rung["112"].caps == ()

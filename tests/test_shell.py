@@ -244,6 +244,14 @@ class TestTrunks:
         assert rung.listener.events == []
         assert rung.counts.counted == {(LEG, 2): ("acme",)}
 
+    @pytest.mark.parametrize(("sip", "result"), [("sip:403", "unreachable"), ("sip:603", "declined")])
+    def test_a_trunk_that_refuses_us_is_nobody_who_declines(self, sip: str, result: str) -> None:
+        rung = ring(outside("one"))
+        end = {"Unique_ID": LEG, "Hangup_Cause": "CALL_REJECTED", "variable_cordboard_out": "1"}
+        rung.says(late_end({**end, "variable_proto_specific_hangup_cause": sip}))
+        failed(rung, "CALL_REJECTED")
+        assert rung.listener.events == [m.LegFailed(LEG, result, "CALL_REJECTED")]
+
     def test_when_no_count_has_room_nothing_is_rung_and_it_is_refused(self) -> None:
         rung = Rung()
         rung.counts.full.add("acme")

@@ -49,6 +49,8 @@ class FromPhone(Step):
     def run(self, call: View, progress: dict[str, Any]) -> Run:
         if call.talked:
             return THEN
+        if "e" in progress:  # it is over, and was being said
+            return (yield from _ended(call, str(progress["e"])))
         dialled, routing = call.called, call.routing
         if dialled in routing.people:
             call.why(f"{dialled} is an extension")
@@ -84,6 +86,7 @@ def _ended(call: View, result: str | Edge) -> Run:
     """Nobody was reached: the phone hears why in its own way, or in words where that says too little."""
     if isinstance(result, Edge) or result == THEN:
         return result
+    yield Progress({"e": result})  # a takeover must not ring again while it is said
     if result == "refused":
         yield from call.play(phrase("congestion", call.language))
     yield from call.hang_up(_REASONS.get(result, "unreachable"))
