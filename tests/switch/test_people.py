@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -93,7 +94,7 @@ def carrier(switch: Switch) -> Iterator[Callable[..., Outside]]:
         each.stop()
 
 
-def dials(switch: Switch, to: str, extension: str = "301", **more: object) -> Dialler:
+def dials(switch: Switch, to: str, extension: str = "301", **more: Any) -> Dialler:
     """Somebody at a phone of the company dials, Fedor if nobody is named."""
     return Dialler(switch, extension, to, company="crane", **more)
 
