@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ from tests.switch.test_calls import EVENTS, ends, length, name_of, rung, talks
 pytestmark = [pytest.mark.switch, pytest.mark.timeout(90)]
 
 FRONT = "+74951230020"
-HUGO, IDA, JAN, KLARA = (f"+7495123002{n}" for n in (3, 4, 5, 6))
+HUGO, IDA, JAN, KLARA, LARS = (f"+7495123002{n}" for n in (3, 4, 5, 6, 7))
 MOBILE = "+79161112233"
 CALLER = "+79161234567"
 QUESTION = "A call for you. To take it, press 1."
@@ -93,9 +94,9 @@ def carrier(switch: Switch) -> Iterator[Callable[..., Outside]]:
         each.stop()
 
 
-def dials(switch: Switch, to: str, steps: Sequence[Step] = (), **more: object) -> Dialler:
-    """Fedor dials."""
-    return Dialler(switch, "301", to, steps, company="crane", **more)
+def dials(switch: Switch, to: str, extension: str = "301", **more: Any) -> Dialler:
+    """Somebody at a phone of the company dials, Fedor if nobody is named."""
+    return Dialler(switch, extension, to, company="crane", **more)
 
 
 def comes(watch: Watch, called: str) -> str:
@@ -262,6 +263,23 @@ def test_a_forward_to_voicemail_leaves_a_whole_file(switch: Switch, serve: Serve
     assert serve.fact(call, "call.ended")
 
 
+def test_the_desk_phone_is_taken_while_the_other_phone_of_the_same_person_is_asked(
+    switch: Switch, serve: Serve, watch: Watch, phone: Callable[..., Phone], carrier: Callable[..., Outside]
+) -> None:
+    outside = carrier("phone_answers", ring=100)
+    phone("307", "phone_answers", ring=1500)
+    caller = Caller(switch, LARS)
+    call = comes(watch, LARS)
+    asked = hears(watch, QUESTION).call
+    talk = talks(watch, call)
+    assert asked not in (talk.call, talk["Other-Leg-Unique-ID"])
+    assert ends(watch, asked)["Hangup-Cause"] == "LOSE_RACE"
+    until("the other is told", lambda: "BYE sip:" in outside.said())
+    caller.hangup()
+    assert serve.fact(call, "talk.started")["data"]["with"] == "307"
+    assert serve.fact(call, "call.ended")
+
+
 @pytest.mark.parametrize("moment", ["at once", "after the takeover"])
 def test_every_controller_is_killed_while_somebody_is_asked_to_press_1(
     switch: Switch,
@@ -343,6 +361,42 @@ def test_a_trunk_that_does_not_take_the_call_is_followed_by_the_next_and_the_cal
     until("the far end is told", lambda: "BYE sip:" in second.said())
     told = kinds(serve, call)
     assert [told.count(kind) for kind in ("leg.rung", "leg.result", "talk.started")] == [1, 1, 1]
+
+
+def test_the_next_trunk_asks_for_the_1_as_the_first_would_have(
+    switch: Switch, serve: Serve, watch: Watch, phone: Callable[..., Phone], carrier: Callable[..., Outside]
+) -> None:
+    phone("303", "phone_refuses", status="486 Busy Here")
+    carrier("phone_refuses", status="403 Forbidden")  # a trunk without credit, and no person who declines
+    mobile = carrier("phone_presses", [Press("1")], gateway="carrier-b", ring=100)
+    caller = Caller(switch, HUGO)
+    call = comes(watch, HUGO)
+    hears(watch, QUESTION)
+    mobile.step()
+    talks(watch, call)
+    mobile.step()
+    hears(watch, "Thank you.", call)
+    caller.ended()
+    assert kinds(serve, call).count("talk.ended") == 1
+
+
+def test_the_lines_of_a_person_are_counted_and_free_again_after_the_call(
+    switch: Switch, serve: Serve, watch: Watch, carrier: Callable[..., Outside]
+) -> None:
+    far = carrier("phone_answers", ring=100)
+    first = dials(switch, MOBILE, "302")
+    call = comes(watch, MOBILE)
+    talks(watch, call)
+    second = dials(switch, "+79161112244", "302")
+    other = comes(watch, "+79161112244")
+    hears(watch, "All lines are in use. Please try again later.", other)
+    second.ended()
+    assert len(far.invites) == 1
+    first.hangup()
+    ends(watch, leg_of(watch, call))
+    third = dials(switch, "+79161112255", "302")
+    talks(watch, comes(watch, "+79161112255"))
+    third.hangup()
 
 
 @pytest.mark.parametrize(("dialled", "reason"), [("+78091234567", "premium"), ("+442071838750", "country")])

@@ -186,7 +186,7 @@ def test_key_1_counts_at_any_moment_of_whisper_and_question(
     leg = ring(watch, f"cordboard_confirm={sounds}/who.wav!{sounds}/press.wav")
     assert result(watch, leg) == f"+OK {leg}"  # it has answered; it may not be joined yet
     plays(watch, moment)
-    assert watch.api(f"uuid_getvar {leg} cordboard_ready") == "_undef_"
+    assert watch.api(f"uuid_getvar {leg} cordboard_ready") == "asked"
     phone.step()
     assert ready(watch, leg)["variable_cordboard_call"] == CALL
     assert watch.api(f"uuid_getvar {leg} cordboard_ready") == "true"
@@ -201,7 +201,7 @@ def test_screening_outlives_the_controller_that_rang_and_every_other_hears_of_it
     leg = ring(rings, f"cordboard_confirm={sounds}/who.wav")
     plays(watch, "who.wav")
     rings.close()
-    assert other.api(f"uuid_getvar {leg} cordboard_ready") == "_undef_"
+    assert other.api(f"uuid_getvar {leg} cordboard_ready") == "asked"
     phone.step()
     for each in (watch, other):
         event = ready(each, leg)
