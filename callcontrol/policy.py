@@ -80,6 +80,9 @@ def decide(outbound: Mapping[str, Any], country: str, dialled: str, *, emergency
     if text is None:
         return Refused("not_a_number", f"{quoted(dialled)} is not a number: a + and digits, nothing else, are dialled")
     if text in outbound.get("emergency", ()):
+        why = not_an_emergency(text, country)
+        if why:
+            return Refused("premium", why)
         if emergency:
             return Allowed(text, caller_id(outbound, text), trunks, emergency=True)
         return Refused("emergency", f"{text} is an emergency number: only the company's own phones may dial it")
@@ -92,6 +95,27 @@ def decide(outbound: Mapping[str, Any], country: str, dialled: str, *, emergency
         why = f"{found.number} is in {where}, and outbound allows {_listed(allow)} only: add {where} to allow"
         return Refused("country", why)
     return Allowed(found.number, caller_id(outbound, found.number), trunks)
+
+
+@lru_cache(maxsize=1024)
+def not_an_emergency(text: str, country: str) -> str:
+    """Why a number of two to six digits may not pass as an emergency number in ``country``, or nothing.
+
+    Such numbers pass everything else, caps too, so one that costs may not be among them (118500, 892424).  Not every
+    emergency number is known to the numbering plan: one that it does not know may.
+    """
+    if _is_emergency(text, country):
+        return ""
+    try:
+        parsed = phonenumbers.parse(text, country or None)
+    except phonenumbers.NumberParseException:
+        return ""
+    costs = _ENQUIRIES.fullmatch(text) is not None
+    costs |= phonenumbers.expected_cost_for_region(parsed, country) == phonenumbers.ShortNumberCost.PREMIUM_RATE
+    if not costs and not phonenumbers.is_valid_number(parsed):
+        return ""
+    what = "costs more than a call" if costs else "is a whole number"
+    return f"{text} {what} in {country}, and no emergency number: it may not pass as one"
 
 
 def e164(dialled: str, country: str) -> str | None:
@@ -150,6 +174,8 @@ _LONGEST_SHORT = 12
 _MOST_LISTED = 8
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _EMERGENCY = re.compile(r"[0-9]{2,6}")
+#: Directory enquiries, in most of Europe; the library does not know everywhere what they cost.
+_ENQUIRIES = re.compile(r"118[0-9]{2,3}")
 _WRITTEN = re.compile(r"\+?[0-9]{2,20}")
 
 

@@ -390,6 +390,15 @@ def anna(options: str) -> str:
     return HEAD.replace("301: {name: Anna}", f"301: {{name: Anna, {options}}}")
 
 
+def test_what_is_listed_as_an_emergency_number_must_not_be_one_that_costs() -> None:
+    listed = OUTBOUND.replace("GB]", 'GB], emergency: ["112", "0890", "11888"]')
+    (found,) = placed(PLAY, more=listed)
+    assert (
+        found.split(":", 2)[2]
+        == " E507 11888 costs more than a call in RU, and no emergency number: it may not pass as one"
+    )
+
+
 @pytest.mark.parametrize(
     "options",
     [

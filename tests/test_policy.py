@@ -221,6 +221,28 @@ def test_an_emergency_number_that_is_not_listed_is_refused_for_everybody() -> No
     )
 
 
+@pytest.mark.parametrize(
+    ("country", "number"), [("FR", "118712"), ("ES", "11818"), ("IT", "892424"), ("GB", "118500"), ("AD", "900123")]
+)
+def test_what_costs_does_not_pass_as_an_emergency_number_although_it_is_listed(country: str, number: str) -> None:
+    """Emergency numbers pass every rule and every cap: one line of routing made directory enquiries free of both."""
+    own = {**outbound(country), "emergency": ("112", number)}
+    for emergency in (True, False):
+        found = decide(own, country, number, emergency=emergency)
+        assert isinstance(found, Refused)
+        assert found.reason == "premium"
+
+
+@pytest.mark.parametrize(
+    ("country", "number"),
+    [("RU", "101"), ("RU", "02"), ("GB", "999"), ("GB", "111"), ("GB", "101"), ("US", "988"), ("DE", "116117")],
+)
+def test_what_helps_passes_whether_the_numbering_plan_knows_it_or_not(country: str, number: str) -> None:
+    found = decide({**outbound(country), "emergency": (number,)}, country, number, emergency=True)
+    assert isinstance(found, Allowed)
+    assert found.emergency
+
+
 def test_a_phone_dials_any_other_number_by_the_same_rules() -> None:
     found = decide(outbound("RU"), "RU", "8 916 111 22 33", emergency=True)
     assert isinstance(found, Allowed)

@@ -737,12 +737,17 @@ def _circle(after: Mapping[At, list[At]], rule: tuple[str, str]) -> list[str]:
 
 
 def outside(whole: Whole) -> Iterator[Problem]:
-    """Numbers outside that the routing would ring and policy refuses; all of them, if no call can leave."""
+    """Numbers outside that the routing would ring and policy refuses; all of them, if no call can leave.
+
+    And what is listed as an emergency number and is none, since policy would let it pass.
+    """
     routing = whole.routing
     if not whole.outbound_known or not routing.country:
         return
     told: set[tuple[str | None, ...]] = set()
     for reference in whole.references:
+        if reference.kind == "emergency" and (why := policy.not_an_emergency(reference.name, routing.country)):
+            yield problem("E507", reference.place, why)
         if reference.kind != "outside" or not _rung(routing, reference):
             continue
         if routing.outbound:

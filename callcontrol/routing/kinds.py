@@ -924,6 +924,7 @@ class EmergencyField(Kind):
         text = self.text(node)
         if not re.fullmatch(r"[0-9]{2,6}", text):
             raise self.expected("E307", node)
+        _READER.get().refer("emergency", text, node)
         return text
 
 
