@@ -27,6 +27,7 @@ from callcontrol.messages import (
     PHONE_REASONS,
     Answered,
     CancelLeg,
+    CancelLegs,
     Checkpoint,
     Command,
     Event,
@@ -279,6 +280,8 @@ class Call:
             self._finish_with("failure", f"the step {taken.flow}/{taken.step} is gone, and every flow with it")
             self._advance(None)
         elif step is None:
+            if "r" in taken.progress:
+                self._out.append(CancelLegs())
             self._tell("step.gone", {"flow": taken.flow, "step": taken.step, "instead": flow})
             self._log("warning", f"the step {taken.flow}/{taken.step} is gone; {flow} starts again")
             self.view.talked = False

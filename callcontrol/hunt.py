@@ -20,6 +20,7 @@ from callcontrol.dialling import Barred, Way
 from callcontrol.forwards import Chain
 from callcontrol.messages import (
     CancelLeg,
+    CancelLegs,
     FindLeg,
     Join,
     JoinFailed,
@@ -129,6 +130,8 @@ class _Hunting:
 
     def stages(self, stages: Sequence[Stage]) -> Part:
         """Ring stage after stage; in-order stages ring one person after another."""
+        if "w" in self._progress:
+            yield from self._begin_anew()
         first, position = int(self._progress.get("a", 0)), 0
         for stage in stages:
             people = self._call.extensions(stage.to, self._began)
@@ -151,7 +154,9 @@ class _Hunting:
         people = self._call.routing.people
         chain = Chain.read(str(self._progress.get("w", "")), people)
         if chain is None or chain.frames[0][0] != extension:
-            chain, self._progress = Chain.begin(people, extension), {}
+            if self._progress:
+                yield from self._begin_anew()
+            chain = Chain.begin(people, extension)
         progress: Mapping[str, Any] | None = self._progress
         following: Chain | None = chain
         while following is not None:
@@ -181,6 +186,12 @@ class _Hunting:
             progress = None
             following = chain.failed(people, _nearest(self._results[before:]))
         return (yield from self._nobody())
+
+    def _begin_anew(self) -> Part:
+        """An earlier owner hunted by another version of the step: what it rang is none of what rings now."""
+        if "r" in self._progress:
+            yield CancelLegs()
+        self._progress, self._results = {}, []
 
     def once(self, ways: Sequence[Way], ring: float) -> Part:
         """Ring these, once."""

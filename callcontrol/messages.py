@@ -310,6 +310,11 @@ class CancelLeg(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class CancelLegs(Command):
+    """Stop everything that was ever rung for this call: what an earlier owner rang is not known any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Join(Command):
     """Connect caller and leg: Joined or JoinFailed comes back.  A Checkpoint stands before it."""
 

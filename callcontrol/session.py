@@ -399,6 +399,8 @@ class Session:
             self._line.find(self, self.id, command.leg, screened=command.screened)
         elif isinstance(command, m.CancelLeg):
             self._line.cancel(command.leg)
+        elif isinstance(command, m.CancelLegs):
+            self._line.end_legs_of(self.id)
         elif isinstance(command, m.Lookup):
             self._controller.lookups.start(self.company, command, self.happened)
         elif isinstance(command, m.SetSwitch):

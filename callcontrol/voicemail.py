@@ -80,8 +80,9 @@ def owed(
     progress: Mapping[str, Any], people: Sequence[str], company: str, call_id: str
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """The fact of a message that was being left as the call ended and nobody owned it."""
-    if "t" in progress:
-        yield "message.recorded", _message(people, file_name(company, call_id, int(progress["r"])), None)
+    number = progress.get("r")
+    if "t" in progress and isinstance(number, int):
+        yield "message.recorded", _message(people, file_name(company, call_id, number), None)
 
 
 def _recorded(call: View, people: Sequence[str], name: str, seconds: float) -> Tell:

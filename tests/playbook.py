@@ -221,6 +221,7 @@ class Playbook:
             "RingBack": "ringback",
             "StopPlay": "stop",
             "LetGo": "let go",
+            "CancelLegs": "cancel all",
         }[type(command).__name__]
 
     def _phone(self, leg: str) -> str:

@@ -288,6 +288,21 @@ class TestTakeover:
         again = book.taken_over(after=3).then("ringback", f"find {MOBILE}")
         assert again.told("call.forwarded") == []
 
+    def test_what_another_version_of_the_step_rang_is_stopped(self) -> None:
+        book = dials("[{to: [301, 302], ring: 15s}]", "name: A", "name: B").then(
+            "ringback", "ring 301 15s", "ring 302 15s"
+        )
+        alone = dials("301", "name: A", "name: B").routing
+        again = Playbook(alone, taken=book.states[-1], now=book.now + 1)
+        again.then("cancel all", "ringback", "ring 301 30s")
+        back = Playbook(book.routing, taken=again.states[-1], now=again.now + 1)
+        back.then("cancel all", "ringback", "ring 301 15s", "ring 302 15s")
+
+    def test_a_step_that_is_gone_leaves_nobody_ringing(self) -> None:
+        book = dials("301", "name: A").then("ringback", "ring 301 30s")
+        other = routing("main:\n  hi: {play: Hi., then: hangup}", company("name: A"))
+        Playbook(other, taken=book.states[-1], now=book.now + 1).then("cancel all", "answer", "play Hi.")
+
     def test_a_talk_with_a_mobile_is_known_by_its_leg(self) -> None:
         book = dials("301", f"{ANNA}, forward: {{always: mobile}}").answers(MOBILE).joined(MOBILE)
         again = book.taken_over(after=60, returned=True).then("play Talked.")
