@@ -485,7 +485,7 @@ def test_key_1_makes_a_leg_ready_during(switch: Switch, waits: float) -> None:
 @pytest.mark.parametrize(("presses", "cause"), [("2", "CALL_REJECTED"), ("#", "CALL_REJECTED"), ("", "NO_ANSWER")])
 def test_another_key_and_no_key_end_a_screened_leg(switch: Switch, presses: str, cause: str) -> None:
     switch.sounds["press.wav"] = 0.5
-    phone = outside(switch, Answers(after=0.1, presses=presses))
+    phone = outside(switch, Answers(after=0.1, presses=presses, waits=1.0))
     watch = inbound(switch, ABOUT_LEGS)
     ring_outside(watch, "cordboard_confirm=/s/press.wav", SCREENED)
     assert watch.event("CHANNEL_HANGUP_COMPLETE")["Hangup-Cause"] == cause
