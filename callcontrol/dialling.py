@@ -125,6 +125,9 @@ def _out(
     if isinstance(found, policy.Refused):
         result = "unreachable" if found.reason in _NO_WAY else "refused"
         return Barred(phone, result, found.reason, found.why)
+    if found.number in routing.numbers:  # it would come in again, and be forwarded again
+        why = f"{found.number} is the company's own number: it is not called through a trunk"
+        return Barred(phone, "unreachable", "own_number", why)
     most = ((routing.company, routing.outbound.get("max_calls")), *caps)
     if policy.e164(shown, "") != shown:  # what a carrier says of a caller may be no number at all
         shown = found.caller_id or _own_number(call)

@@ -750,6 +750,10 @@ def outside(whole: Whole) -> Iterator[Problem]:
             yield problem("E507", reference.place, why)
         if reference.kind != "outside" or not _rung(routing, reference):
             continue
+        if reference.name in routing.numbers:
+            message = f"{reference.name} is the company's own number, which it cannot call: name a flow or a person"
+            yield problem("E507", reference.place, message)
+            continue
         if routing.outbound:
             found = policy.decide(routing.outbound, routing.country, reference.name)
             if isinstance(found, policy.Refused):
