@@ -51,13 +51,8 @@ class Reference:
     ``kind``: ``person group list hours switch queue flow step edge sound language number variable spoken outside
     shown emergency``.  ``flow`` and ``step`` say where it stands, if that is in a flow; an ``edge`` is looked up there
     first.  ``person`` is the extension in whose entry it stands.  A variable in speech is noted twice, as ``variable``
-<<<<<<< HEAD
     and as ``spoken``.  Where a variable gets its value the kind is ``variable``, or ``answer`` if what it will be is
     not known before it is looked up.
-=======
-    and as ``spoken``.  Where a variable gets its value the kind is ``variable``, or ``answer`` if what it will be is not
-    known before it is looked up.
->>>>>>> red
     """
 
     kind: str
