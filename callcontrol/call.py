@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
+from callcontrol import policy
 from callcontrol import state as checkpoint
 from callcontrol.messages import (
     HANGUP_REASONS,
@@ -143,7 +144,8 @@ class Call:
         )
         if person is not None and person.language:
             self.view.language = person.language
-        self._number = None if person else routing.numbers.get(called)
+        # A phone of our own may have dialled one of our numbers in any way of writing it.
+        self._number = routing.numbers.get((policy.e164(called, routing.country) or "") if person else called)
         for name, value in (self._number.sets if self._number else {}).items():
             self.view.set(name, value)
         self._set_by_number = dict(self.view.variables)

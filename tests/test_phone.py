@@ -86,6 +86,15 @@ class TestNumbers:
     def test_the_companys_own_number_needs_no_trunk(self) -> None:
         dials("84951234567").then("answer", "play Open at Test.")
 
+    def test_its_values_are_not_stored_for_a_phone_either(self) -> None:
+        """They may fill the whole checkpoint: who took the call over found none."""
+        sets = ", ".join(f"a_variable_with_a_rather_long_n{i}: {'x' * 22}" for i in range(7))
+        book = Playbook(
+            routing(FLOWS, HEAD.replace("brand: Test", f"brand: T, {sets}")), called="84951234567", extension="301"
+        )
+        assert book.logs == []
+        assert book.taken_over().call.view.get("brand") == "T"
+
     def test_a_number_that_policy_refuses_is_explained_and_told(self) -> None:
         book = dials("+442071234567").then("answer", says("barred"))
         assert [fact["dialled"] for fact in book.told("call.refused")] == ["+442071234567"]
