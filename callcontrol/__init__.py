@@ -16,11 +16,14 @@ let go         the owner's closing of its connection at the joining: a talk need
 take over      a call that comes to a controller with a checkpoint on it: after a crash, a drain or a talk
 checkpoint     the call's state, written on its channel as ``cordboard_state``
 epoch          how many times the call has been taken over, plus one
+forward        a person's rule for calls that they do not take; a *chain* is the rules followed in one call
+screening      what a phone hears and confirms (key 1) before it may be joined; the switch does it by itself
+trunk          a way out: a gateway of the switch; a *cap* is the most calls outside that a name may have
 fact           a small versioned record of something that happened
 voice          what speaks a language: espeak-ng or a program, by a setting; its id is part of a sound's name
 switch         a FreeSWITCH; in routing, ``switch`` is the operator's day/night switch (``*21``)
 =============  ========================================================================================
 
-The pure modules (``messages call hunt state wire rehearse steps/ routing/``) know no socket, clock,
-Redis or log; ``tests/test_architecture.py`` holds them to it.
+The pure modules (``messages call hunt forwards dialling policy voicemail keypad phrases state view wire rehearse
+steps/ routing/``) know no socket, clock, Redis or log; ``tests/test_architecture.py`` holds them to it.
 """
