@@ -59,8 +59,11 @@ class Secrets:
     def read(cls, path: Path) -> Secrets:
         """Read the file; none at all holds no secrets.  Raises SettingsError, which never quotes a value."""
         try:
-            with path.open("rb") as file:
+            # A pipe must not keep a controller waiting.
+            with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
                 mode = os.fstat(file.fileno()).st_mode
+                if not stat.S_ISREG(mode):
+                    raise SettingsError(f"{path}: the secrets cannot be read: it is not a regular file")
                 raw = file.read(LONGEST_FILE + 1)
         except FileNotFoundError:
             return cls()

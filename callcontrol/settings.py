@@ -316,6 +316,8 @@ def read_config(path: Path, text: str | None = None) -> Config:
         ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"{path}: {error}") from None
+    except RecursionError:
+        raise SettingsError(f"{path}: brackets or lists are nested too deeply") from None
     try:
         config: dict[str, Any] = _Config().load(loaded or {})
     except ma.ValidationError as error:

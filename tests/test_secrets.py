@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,12 @@ def test_headers_are_known_by_company_and_exact_host(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_holds_none(tmp_path: Path) -> None:
     assert Secrets.read(tmp_path / "none") == Secrets()
+
+
+def test_a_pipe_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "secrets.yaml", 0o600)
+    with pytest.raises(SettingsError, match="not a regular file"):
+        Secrets.read(tmp_path / "secrets.yaml")
 
 
 @pytest.mark.parametrize("text", ["", "lookups:", "lookups: {}", "# nothing yet"])

@@ -120,3 +120,7 @@ class TestConfig:
     def test_a_password_file_that_is_missing_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match="secret"):
             read_config(self.write(tmp_path, self.GOOD, None))
+
+    def test_brackets_without_end_are_a_mistake_and_no_crash(self, tmp_path: Path) -> None:
+        with pytest.raises(SettingsError, match="nested too deeply"):
+            read_config(self.write(tmp_path, "switches: " + "[" * 3000 + "]" * 3000))
