@@ -77,6 +77,7 @@ SECTIONS: Mapping[str, type[ma.Schema] | type[kinds.Kind]] = {
     "lists": kinds.CallersField,
     "outbound": sections.OutboundFields,
     "queues": sections.QueueFields,
+    "agents": sections.AgentFields,
     "rehearsals": sections.RehearsalFields,
 }
 #: What an entry of a section begins with, where it is not a name.
@@ -84,6 +85,7 @@ _KEYS = {
     "numbers": "Each entry begins with its [number](#number).",
     "people": "Each entry begins with its [extension](#extension).",
     "rehearsals": "Each entry begins with a sentence.",
+    "agents": "",
     "outbound": "",
 }
 _NOT_YET = "*(not built yet)*"

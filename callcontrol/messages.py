@@ -129,6 +129,66 @@ class SwitchSet(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Entered(Event):
+    """Answer to :class:`Enter`: the caller stands in the queue, since ``joined`` (milliseconds of Redis's clock)."""
+
+    joined: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotEntered(Event):
+    """Answer to :class:`Enter`: the queue does not take the caller.  ``outcome``: ``full no_agents paused``."""
+
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offered(Event):
+    """The queue gives the caller an agent, who is now nobody else's: ring them.  Comes again after a takeover."""
+
+    offer: int
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn(Event):
+    """The offer is none any more: the agent has paused or left, or it took too long.  The agent rings no longer."""
+
+    offer: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken(Event):
+    """Answer to :class:`Take`: whether they may be joined.  Not if the agent talks with somebody else already."""
+
+    offer: int
+    granted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Staffed(Event):
+    """Who could serve the queue has changed.  ``outcome``: "" somebody can, ``no_agents`` nobody is logged in,
+    ``paused`` all who are logged in have paused.
+    """
+
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceTold(Event):
+    """Answer to :class:`AskPlace`: the caller's place in the queue, from 1; 0: nobody knows just now."""
+
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class DutySet(Event):
+    """Answer to :class:`SetDuty`.  ``state``: ``available paused logged_out``, what the agent is now; "": it failed."""
+
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class TimeCame(Event):
     """The deadline of the current :class:`Wait` passed."""
 
@@ -192,7 +252,14 @@ class Tone:
     name: str
 
 
-Sound = Speech | SoundFile | Tone
+@dataclass(frozen=True, slots=True)
+class Music:
+    """Music of a name (``moh``) that is no file of the company's: what the switch, or Cordboard itself, has."""
+
+    name: str
+
+
+Sound = Speech | SoundFile | Tone | Music
 
 
 # ----------------------------------------------------------------------------------------------- targets
@@ -234,12 +301,16 @@ class RingBack(Command):
 
 @dataclass(frozen=True, slots=True)
 class Play(Command):
-    """Begin a sound; PlayEnded follows.  ``bargein``: a key cuts it short.  ``loop``: it has no end."""
+    """Begin a sound; PlayEnded follows.  ``bargein``: a key cuts it short.  ``loop``: it has no end.
+
+    ``start``: seconds of a loop that are passed over, so that music goes on where an announcement cut it short.
+    """
 
     id: int
     sound: Sound
     bargein: bool = False
     loop: bool = False
+    start: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +422,78 @@ class SetSwitch(Command):
     name: str
     on: bool
     by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Enter(Command):
+    """Put the caller into a queue, or again where they stand: Entered or NotEntered follows, then Offered.
+
+    ``joined``: what :class:`Entered` said before, 0 if it has not; ``waited``: seconds since then by the call's own
+    clock.  ``again``: the caller has stood in it, so it is never full for them.  ``first``: the first number that an
+    offer may have.  ``patience``: seconds that somebody may wait while nobody could serve them; 0: then they do not
+    enter.  While Redis is away nothing follows until it is back; Cordboard then enters the caller again by itself.
+    """
+
+    queue: str
+    priority: int
+    skills: tuple[str, ...]
+    joined: int
+    waited: float
+    first: int
+    ring: float
+    patience: float = 0.0
+    most: int | None = None
+    levels: tuple[float, ...] = ()
+    together: bool = False
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Miss(Command):
+    """The offer led to nothing.  ``result`` is an outcome of ``dial``, or ``lost``: it was not the agent's doing.
+
+    The agent is left alone for ``delay`` seconds; so many misses in a row as ``pause_after`` pause them.
+    """
+
+    offer: int
+    agent: str
+    result: str
+    delay: float = 0.0
+    pause_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Take(Command):
+    """The agent is ready: they talk with this caller from now, everybody else's offers to the caller end, and the
+    caller stands in the queue no more.  Taken follows.  ``wrap_up``: seconds that the agent has after the talk.
+    """
+
+    offer: int
+    agent: str
+    leg: str
+    wrap_up: float
+
+
+@dataclass(frozen=True, slots=True)
+class Leave(Command):
+    """The caller stands in no queue any more, and no agent is theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskPlace(Command):
+    """Which place the caller has: PlaceTold follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetDuty(Command):
+    """Log an agent in or out, pause or resume them, as a code dialled on their phone says; DutySet follows.
+
+    ``what``: ``log_in log_out pause resume``; ``reason``: why they pause.
+    """
+
+    agent: str
+    what: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -280,6 +280,8 @@ class Controller:
         """
         if isinstance(sound, m.Tone):
             return _TONES[sound.name]
+        if isinstance(sound, m.Music):
+            return None
         found = self._sounds.find(routing, sound)
         if found:
             return wire.sounds(*map(wire.SoundPath, found))

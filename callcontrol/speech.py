@@ -559,9 +559,8 @@ def _files(routing: Routing, otherwise: Place) -> dict[str, Place]:
         if isinstance(saying, File):
             found[saying.name] = min(saying.place, found.get(saying.name, saying.place))
     for queue in routing.queues.values():
-        music = queue.get("music")
-        if isinstance(music, str) and _SOUND.fullmatch(music):
-            found.setdefault(music, otherwise)
+        if queue.music is not None and _SOUND.fullmatch(queue.music):
+            found.setdefault(queue.music, otherwise)
     return found
 
 

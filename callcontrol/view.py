@@ -20,6 +20,7 @@ from callcontrol.messages import (
     Event,
     Hangup,
     Log,
+    Music,
     Play,
     PlayEnded,
     Progress,
@@ -287,7 +288,7 @@ class Playing:
         if not (isinstance(event, PlayEnded) and event.id == self._id and self.active):
             return not self.active
         self.active = False
-        if event.missing and not isinstance(self._sound, Tone):
+        if event.missing and not isinstance(self._sound, Tone | Music):
             name = self._sound.name if isinstance(self._sound, SoundFile) else self._sound.text
             yield Tell("sound.missing", {"sound": name, "language": self._sound.language})
             yield Log("error", f"the sound {name!r} could not be played: a tone was played instead")

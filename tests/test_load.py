@@ -22,7 +22,7 @@ from callcontrol.routing.load import (
     load_directory,
     load_text,
 )
-from callcontrol.routing.model import File, Target
+from callcontrol.routing.model import File, QueueAgent, Target
 from callcontrol.steps import RESERVED_VERBS, VERBS
 
 ROOT = Path(__file__).parent.parent
@@ -89,8 +89,8 @@ def test_the_example_is_read_as_it_is_written() -> None:
     assert routing.groups["oncall"].start == dt.datetime(2026, 11, 23, 9, 0)
     assert routing.lists["blocked"].anonymous
     assert routing.switches == {"shut": "*21"}
-    assert routing.queues["sales"]["agents"][2] == {"agent": "303", "level": 2, "skills": ()}
-    assert routing.queues["sales"]["max_wait"] == 300.0
+    assert routing.queues["sales"].agents[2] == QueueAgent("303", level=2)
+    assert routing.queues["sales"].max_wait == 300.0
     assert routing.outbound["emergency"] == ("112",)
     assert routing.outbound["caller_id"] == {"+44*": "+442071234567", "otherwise": "+74951234567"}
     assert routing.flows["reception"].start == "gate"

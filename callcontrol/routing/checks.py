@@ -657,7 +657,7 @@ def _is_emergency(number: str, country: str) -> bool:
 
 
 def codes(whole: Whole) -> Iterator[Problem]:
-    """A code that two switches or flows share."""
+    """A code that two switches, flows or things that agents dial share."""
     routing = whole.routing
     used: dict[str, tuple[str, Place]] = {}
     for name, hours in routing.hours.items():
@@ -666,6 +666,8 @@ def codes(whole: Whole) -> Iterator[Problem]:
     for name, flow in routing.flows.items():
         if flow.code:
             yield from _code(used, flow.code, f"the flow {name}", flow.place)
+    for code in routing.duty_codes.values():
+        yield from _code(used, code.code, f"agents who {code.what.replace('_', ' ')}", code.place)
 
 
 def _code(used: dict[str, tuple[str, Place]], code: str, what: str, place: Place) -> Iterator[Problem]:

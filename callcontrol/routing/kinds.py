@@ -56,6 +56,8 @@ EXTENSION = re.compile(r"[0-9]{1,6}")
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z]{2,4})?")
 #: Words that an edge reads as an end, not as a name.
 SPECIAL = ("hangup", "return")
+#: What a key in a queue may lead to besides: the outcome of its step.
+LEFT = "left"
 #: Variables that every call has; no step can set the first two.
 BUILT_IN = ("caller", "called", "language")
 #: A variable's value, bytes of UTF-8; see ``state.py`` for the reason.
@@ -702,7 +704,7 @@ class EdgeField(Kind):
         "Where a call goes: a step of the same flow, a flow (its start), a step of another flow as flow/step, "
         "hangup, which ends the call, or return, which goes back to the step that runs this flow."
     )
-    samples = ("greet", "reception", "reception/sales", "hangup", "return")
+    samples: ClassVar[tuple[str, ...]] = ("greet", "reception", "reception/sales", "hangup", "return")
     wants = "the name of a step or flow, flow/step, hangup or return"
 
     def read(self, node: Tree) -> Edge:
@@ -773,6 +775,37 @@ class KeysField(MapField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(_KeyField(), EdgeField(), "a mapping of keys to steps", **kwargs)
+
+
+class _LeavingField(EdgeField):
+    """Where a key leads that a waiting caller presses: an edge, or ``left``, the outcome of the step."""
+
+    kind = "leaving_edge"
+    samples: ClassVar[tuple[str, ...]] = (*EdgeField.samples, LEFT)
+    wants = f"{EdgeField.wants}, or {LEFT}"
+
+    def read(self, node: Tree) -> Edge:
+        if self.text(node) == LEFT:
+            return Edge(None, None, LEFT, node.place)
+        return super().read(node)
+
+
+class LeavingKeysField(MapField):
+    """Key -> edge or ``left``, for callers who wait in a queue."""
+
+    kind = "leaving_keys"
+    about = "For each key of the telephone where it leads: 0 to 9, star, hash. ``left`` is the outcome of that name."
+    samples = ("{1: message, star: left}",)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(_KeyField(), _LeavingField(), "a mapping of keys to steps", **kwargs)
+
+
+class HoursNameField(NamedField):
+    """The name of some hours."""
+
+    kind = refers = "hours"
+    wants = "the name of some hours"
 
 
 # ------------------------------------------------------------------------------------------- numbers

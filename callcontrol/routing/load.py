@@ -28,6 +28,7 @@ from callcontrol.routing.hours import Hours
 from callcontrol.routing.kinds import Wrong, did_you_mean, wrong
 from callcontrol.routing.model import (
     CallerList,
+    DutyCode,
     Edge,
     Flow,
     Group,
@@ -35,6 +36,7 @@ from callcontrol.routing.model import (
     Person,
     Place,
     Problem,
+    Queue,
     Rehearsal,
     Routing,
 )
@@ -366,6 +368,7 @@ class _Company:
             outbound=self._outbound(),
             flows=self._section("flows", kinds.NameField(), self._flow),
             rehearsals=tuple(self._section("rehearsals", kinds.TextField(200), self._rehearsal(numbers)).values()),
+            duty_codes=self._duty_codes(),
         )
         return checks.Whole(
             routing=routing,
@@ -462,13 +465,29 @@ class _Company:
     def _list(self, name: str, key: Scalar, node: Tree) -> CallerList:
         return replace(kinds.CallersField().read(node), name=name)
 
-    def _queue(self, name: str, key: Scalar, node: Tree) -> dict[str, Any]:
+    def _queue(self, name: str, key: Scalar, node: Tree) -> Queue:
         found = kinds.options(sections.QueueFields, node, "a queue")
-        agents = [agent["agent"] for agent in found["agents"]]
+        agents = [agent.agent for agent in found["agents"]]
         twice = sorted({agent for agent in agents if agents.count(agent) > 1})
         if twice:
             raise wrong("E323", node, f"an agent stands in the queue twice: {', '.join(twice)}")
-        return found
+        return Queue(name=name, place=key.place, **{**found, "delays": {**sections.DELAYS, **found["delays"]}})
+
+    def _duty_codes(self) -> dict[str, DutyCode]:
+        node = self.tree.get("agents")
+        if node is None:
+            return {}
+        try:
+            found = kinds.options(sections.AgentFields, node, "agents")
+        except Wrong as error:
+            self.problems += error.problems
+            return {}
+        codes = [(found[what], what, "") for what in ("log_in", "log_out", "resume") if found[what]]
+        codes += [(code, "pause", reason) for reason, code in found["pause"].items()]
+        twice = sorted({code for code, _, _ in codes if [known for known, _, _ in codes].count(code) > 1})
+        if twice:
+            self._say("E503", node, f"the code {twice[0]} stands here twice")
+        return {code: DutyCode(code, what, reason, node.place) for code, what, reason in codes}
 
     def _outbound(self) -> dict[str, Any]:
         node = self.tree.get("outbound")

@@ -70,7 +70,7 @@ class Reference:
 class Edge:
     """Where an outcome leads.  ``flow`` None means the flow it is written in; ``step`` None that flow's start.
 
-    ``special`` is ``hangup`` or ``return``; then both others are None.
+    ``special`` is ``hangup``, ``return``, or, for a key in a queue, ``left``, the outcome; then both others are None.
     """
 
     flow: str | None
@@ -168,6 +168,7 @@ class Person:
     show: str | None = None  # the number shown to the person called: "caller", "company", or E.164
     whisper: Prompt | None = None
     max_calls: int | None = None
+    duty: str | None = None  # the hours in which the person is logged in as an agent, and out by themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,63 @@ class Group:
     rotate: str | None = None  # None, "daily" or "weekly"
     start: dt.datetime | None = None  # local to the company's zone, naive
 
+    place: Place = field(default=Place("", 0, 0), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueAgent:
+    """A person as an agent of one queue: those of a higher ``level`` are asked later, ``skills`` is what they can."""
+
+    agent: str
+    level: int = 1
+    skills: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What a waiting caller hears again and again; its ``{position}`` is the place in the queue."""
+
+    every: float
+    say: Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Callers who wait, and the agents who serve them.
+
+    ``levels``: level -> seconds a caller must have waited before its agents are asked; a level that is not there
+    is asked from the beginning, after the lower ones.  ``delays``: ``declined busy no_answer unreachable`` -> seconds
+    an agent is left alone then.  ``skills``: what each of its callers needs.  ``music``: a sound file, a name, or
+    None.  ``unstaffed``: seconds that callers wait while nobody is logged in, or all have paused.
+    """
+
+    name: str
+    agents: tuple[QueueAgent, ...]
+    strategy: str
+    ring: float
+    wrap_up: float
+    delays: Mapping[str, float]
+    pause_after: int | None
+    levels: Mapping[int, float]
+    skills: tuple[str, ...]
+    priority: int
+    music: str | None
+    announce: tuple[Announcement, ...]
+    whisper: Prompt | None
+    max_wait: float | None
+    max_callers: int | None
+    unstaffed: float
+    keys: Mapping[str, Edge]
+    place: Place = field(default=Place("", 0, 0), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DutyCode:
+    """What a code does when an agent dials it: ``what`` is ``log_in log_out pause resume``."""
+
+    code: str
+    what: str
+    reason: str = ""
     place: Place = field(default=Place("", 0, 0), compare=False)
 
 
@@ -255,13 +313,15 @@ class Routing:
     lists: Mapping[str, CallerList]
     hours: Mapping[str, Hours]
     switches: Mapping[str, str]  # hours name -> code; off until switches are built
-    queues: Mapping[str, Mapping[str, Any]]
+    queues: Mapping[str, Queue]
     outbound: Mapping[str, Any]
     flows: Mapping[str, Flow]
     rehearsals: tuple[Rehearsal, ...]
     #: What publishing made (``speech.py``): a sound file's name -> its hash; a language -> the voice that speaks it.
     sounds: Mapping[str, str] = field(default_factory=dict)
     voices: Mapping[str, str] = field(default_factory=dict)
+    #: What agents dial to log in and out, to pause and resume: code -> what it does.
+    duty_codes: Mapping[str, DutyCode] = field(default_factory=dict)
 
     def step(self, flow: str, step: str) -> Step | None:
         """The step, or None if this version has no such one."""

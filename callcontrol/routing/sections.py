@@ -4,13 +4,13 @@ Declarations only; what is done with the values is for ``load``, what a text mea
 of steps are not here: each step class has its own.  The docstrings are for operators: the manual is made from
 them (see ``prose``), and ``not_yet`` names the options that nothing acts on yet.
 
-The surprise: some are typed for later versions (forwards, queues, outbound calls) and only kept as plain
-mappings until those are built.
+The surprise: an option may be typed for a later version (``record``) and only kept until that is built.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import marshmallow as ma
@@ -18,8 +18,10 @@ import marshmallow as ma
 from callcontrol.messages import HANGUP_REASONS
 from callcontrol.routing import kinds
 from callcontrol.routing.kinds import did_you_mean, wrong
+from callcontrol.routing.model import Announcement, QueueAgent
 from callcontrol.routing.nodes import Mapping as MappingNode
 from callcontrol.routing.nodes import Scalar, Tree, quoted
+from callcontrol.routing.nodes import Sequence as SequenceNode
 
 
 class _VersionField(kinds.Kind):
@@ -63,6 +65,7 @@ SECTIONS = (
     "lists",
     "hours",
     "queues",
+    "agents",
     "outbound",
     "flows",
     "rehearsals",
@@ -185,6 +188,7 @@ class PersonFields(ma.Schema):
     show: which number the person sees; without it, inside the caller's, and outside what ``outbound`` says
     whisper: what the person hears before they are connected
     max_calls: the most calls outside that the person has at a time
+    duty: the hours in which the person serves queues: logged in as they begin, logged out as they end
     """
 
     not_yet: ClassVar[tuple[str, ...]] = ("record",)
@@ -200,6 +204,7 @@ class PersonFields(ma.Schema):
     show = _Show(load_default=None)
     whisper = kinds.PromptField(load_default=None)
     max_calls = kinds.CountField(1, 100, load_default=None)
+    duty = kinds.HoursNameField(load_default=None)
 
 
 class _Rota(ma.Schema):
@@ -258,16 +263,16 @@ class _AgentOptions(ma.Schema):
 
 
 class _Agent(kinds.Kind):
-    """An extension, or ``{agent, level, skills}``; the value is always the latter."""
+    """An extension, or ``{agent, level, skills}``."""
 
     kind = "agent"
     wants = "an extension, or {agent: 301, level: 2}"
     options = _AgentOptions
 
-    def read(self, node: Tree) -> dict[str, Any]:
+    def read(self, node: Tree) -> QueueAgent:
         if isinstance(node, Scalar):
-            return {"agent": _EXTENSION.read(node), "level": 1, "skills": ()}
-        return kinds.options(_AgentOptions, node, "an agent")
+            return QueueAgent(_EXTENSION.read(node))
+        return QueueAgent(**kinds.options(_AgentOptions, node, "an agent"))
 
 
 class _Music(kinds.Kind):
@@ -293,16 +298,44 @@ class _Announce(ma.Schema):
     say = kinds.PromptField(position=True, required=True)
 
 
+class _Announcements(kinds.Kind):
+    """What waiting callers hear: one thing, or several, each with its own time; the value is always a tuple."""
+
+    kind = "announcements"
+    wants = "{every: …, say: …}, or a list of such"
+    options = _Announce
+
+    def read(self, node: Tree) -> tuple[Announcement, ...]:
+        if isinstance(node, SequenceNode):
+            many: tuple[Announcement, ...] = kinds.ListField(_OneAnnouncement()).read(node)
+            return many
+        return (_OneAnnouncement().read(node),)
+
+
+class _OneAnnouncement(kinds.Kind):
+    kind = "announcement"
+    wants = "{every: …, say: …}"
+    options = _Announce
+
+    def read(self, node: Tree) -> Announcement:
+        return Announcement(**kinds.options(_Announce, node, "announce"))
+
+
 class _Delays(ma.Schema):
     """declined: after the agent declined a call
-    busy: after the agent was busy
+    busy: after the agent's telephone was busy
     no_answer: after the agent did not answer
+    unreachable: after the agent's telephone could not be rung, as one that is not registered
     """
 
-    declined = kinds.DurationField(0, 3600, load_default=0.0)
-    busy = kinds.DurationField(0, 3600, load_default=0.0)
-    no_answer = kinds.DurationField(0, 3600, load_default=0.0)
+    declined = kinds.DurationField(0, 3600, load_default=15.0)
+    busy = kinds.DurationField(0, 3600, load_default=15.0)
+    no_answer = kinds.DurationField(0, 3600, load_default=5.0)
+    unreachable = kinds.DurationField(1, 3600, load_default=15.0)
 
+
+#: How long an agent is left alone where the queue says nothing, seconds.
+DELAYS: Mapping[str, float] = {name: field.load_default for name, field in _Delays._declared_fields.items()}
 
 STRATEGIES = (
     "longest-idle",
@@ -318,6 +351,9 @@ STRATEGIES = (
 class QueueFields(ma.Schema):
     """Callers who wait, and the agents who serve them.
 
+    An agent in several queues is one agent: one call at a time, one wrap-up.  An agent is logged in until they log out
+    (see ``agents``).  Callers with a higher priority are served first, then those who came first.
+
     ```yaml
     queues:
       sales:
@@ -330,20 +366,21 @@ class QueueFields(ma.Schema):
     ```
 
     agents: who serves the queue
-    strategy: who is asked first
+    strategy: who is asked first of those who are free
     ring: how long a call is offered to an agent
     wrap_up: how long an agent is left alone after a call
     delays: how long an agent is left alone after a call that they did not take
-    pause_after: so many calls not taken in a row pause the agent
+    pause_after: so many calls not taken in a row pause the agent, until they resume; busy is not counted
     levels: how long a caller waits before agents of that level are asked too
-    skills: what an agent must be able to do
-    priority: callers of a queue with a higher one go first
-    music: what the caller hears meanwhile
-    announce: what is said to a waiting caller again and again
+    skills: what an agent must be able to do; a step may ask for more
+    priority: callers of a queue with a higher one go first; that of the step is added
+    music: what the caller hears meanwhile; without it Cordboard's own
+    announce: what is said to a waiting caller again and again, or a list of such
     whisper: what the agent hears before they are connected
     max_wait: how long a caller waits at most
     max_callers: how many callers wait at most
-    keys: where each key leads that a waiting caller presses
+    unstaffed: how long callers wait while nobody is logged in, or everybody has paused; by default not at all
+    keys: where each key leads that a waiting caller presses; ``left`` is the outcome of that name
     """
 
     agents = kinds.ListField(_Agent(), required=True)
@@ -358,11 +395,48 @@ class QueueFields(ma.Schema):
     skills = kinds.ListField(kinds.NameField(), load_default=())
     priority = kinds.CountField(0, 100, load_default=0)
     music = _Music(load_default=None)
-    announce = kinds.OptionsField(_Announce, "announce", load_default=None)
+    announce = _Announcements(load_default=())
     whisper = kinds.PromptField(load_default=None)
     max_wait = kinds.DurationField(1, 4 * 3600, load_default=None)
     max_callers = kinds.CountField(1, 10_000, load_default=None)
-    keys = kinds.KeysField(load_default=dict)
+    unstaffed = kinds.DurationField(0, 3600, load_default=0.0)
+    keys = kinds.LeavingKeysField(load_default=dict)
+
+
+class _PauseCodes(kinds.Kind):
+    """One code, or a mapping of reasons to codes; the value is always the latter."""
+
+    kind = "pause_codes"
+    wants = 'a code ("*43"), or a mapping of reasons to codes'
+
+    def read(self, node: Tree) -> dict[str, str]:
+        if isinstance(node, MappingNode):
+            reasons = kinds.MapField(kinds.NameField(), kinds.CodeField(), "a mapping of reasons to codes")
+            found: dict[str, str] = reasons.read(node)
+            return found
+        return {"": str(kinds.CodeField().read(node))}
+
+
+class AgentFields(ma.Schema):
+    """What agents dial on their telephones; ``cordboard agents`` does the same from outside.
+
+    Whoever stands in a queue is logged in until they log out.  A pause and a log-out end what is being offered to the
+    agent, and let a talk go on.
+
+    ```yaml
+    agents: {log_in: "*41", log_out: "*42", pause: {lunch: "*43", meeting: "*45"}, resume: "*44"}
+    ```
+
+    log_in: the agent is there, in all of their queues
+    log_out: the agent has gone
+    pause: no calls for a while: one code, or one for each reason
+    resume: the end of a pause
+    """
+
+    log_in = kinds.CodeField(load_default=None)
+    log_out = kinds.CodeField(load_default=None)
+    pause = _PauseCodes(load_default=dict)
+    resume = kinds.CodeField(load_default=None)
 
 
 class _CallerIdKey(kinds.Kind):
