@@ -198,9 +198,6 @@ class Walk:
     def _told(self, fact: m.Tell) -> None:
         if fact.type == "step.entered":
             self._visits.append(Visit(fact.data["flow"], fact.data["step"]))
-            step = self._routing.step(fact.data["flow"], fact.data["step"])
-            if step is not None and step.not_yet is not None:
-                self._not_yet, self._done = step.verb, True
         elif fact.type == "step.left" and self._visits:
             last = self._visits[-1]
             self._visits[-1] = Visit(last.flow, last.step, str(fact.data.get("why", "")))
