@@ -24,6 +24,6 @@ voice          what speaks a language: espeak-ng or a program, by a setting; its
 switch         a FreeSWITCH; in routing, ``switch`` is the operator's day/night switch (``*21``)
 =============  ========================================================================================
 
-The pure modules (``messages call hunt forwards dialling policy voicemail keypad phrases state view wire rehearse
-steps/ routing/``) know no socket, clock, Redis or log; ``tests/test_architecture.py`` holds them to it.
+The pure modules (``messages call hunt holding forwards dialling policy voicemail keypad phrases state view wire
+rehearse steps/ routing/``) know no socket, clock, Redis or log; ``tests/test_architecture.py`` holds them to it.
 """
