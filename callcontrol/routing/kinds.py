@@ -94,6 +94,7 @@ class Reader:
     flow: str | None = None
     step: str | None = None
     person: str | None = None
+    queue: str | None = None
     references: list[Reference] = field(default_factory=list)
     #: Variables that get a value here.
     assigned: list[Reference] = field(default_factory=list)
@@ -101,7 +102,7 @@ class Reader:
 
     def refer(self, kind: str, name: str, node: Tree) -> None:
         """Note a name that must exist, or a number that is not the company's own."""
-        self.references.append(Reference(kind, name, node.place, self.flow, self.step, self.person))
+        self.references.append(Reference(kind, name, node.place, self.flow, self.step, self.person, self.queue))
 
     def assign(self, name: str, node: Tree, kind: str = "variable") -> None:
         """Note a variable that gets a value; ``kind`` as in Reference."""
@@ -456,6 +457,19 @@ class NameField(Kind):
         return text
 
 
+class SkillField(NameField):
+    """A skill: a name that is compared with others of its sort.  ``has``: an agent has it, else a caller needs it."""
+
+    def __init__(self, *, has: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.has = has
+
+    def read(self, node: Tree) -> str:
+        skill = super().read(node)
+        self.refer("can" if self.has else "skill", skill, node)
+        return skill
+
+
 def _better(text: str, shape: re.Pattern[str]) -> str:
     better = re.sub(r"[^a-z0-9_-]+", "_", text.lower()).strip("_-")
     return f"; {better} would be one" if shape.fullmatch(better) and better != text else ""
@@ -757,12 +771,15 @@ class _KeyField(Kind):
     kind = "key"
     wants = "a key of a telephone: 0 to 9, star or hash"
 
+    def __init__(self, *, longer: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.longer = longer  # what is said of several digits
+
     def read(self, node: Tree) -> str:
         text = self.text(node)
         key = {"star": "*", "hash": "#"}.get(text, text)
         if len(key) != 1 or key not in "0123456789*#":
-            why = "; a menu takes one key, for more use extensions or collect" if key.isdecimal() else ""
-            raise self.expected("E313", node, why)
+            raise self.expected("E313", node, f"; {self.longer}" if key.isdecimal() else "")
         return key
 
 
@@ -774,7 +791,8 @@ class KeysField(MapField):
     samples = ("{1: sales, 2: service, star: greet}",)
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(_KeyField(), EdgeField(), "a mapping of keys to steps", **kwargs)
+        key = _KeyField(longer="a menu takes one key, for more use extensions or collect")
+        super().__init__(key, EdgeField(), "a mapping of keys to steps", **kwargs)
 
 
 class _LeavingField(EdgeField):
@@ -785,8 +803,11 @@ class _LeavingField(EdgeField):
     wants = f"{EdgeField.wants}, or {LEFT}"
 
     def read(self, node: Tree) -> Edge:
-        if self.text(node) == LEFT:
+        text, flows = self.text(node), _READER.get().flows
+        if text == LEFT:
             return Edge(None, None, LEFT, node.place)
+        if closest(text, (LEFT,)) and not any(text in (flow, *steps) for flow, steps in flows.items()):
+            raise wrong("E201", node, f"there is no step or flow named {quoted(text)}; did you mean {quoted(LEFT)}?")
         return super().read(node)
 
 
@@ -798,7 +819,8 @@ class LeavingKeysField(MapField):
     samples = ("{1: message, star: left}",)
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(_KeyField(), _LeavingField(), "a mapping of keys to steps", **kwargs)
+        key = _KeyField(longer="a caller who waits presses one key")
+        super().__init__(key, _LeavingField(), "a mapping of keys to steps", **kwargs)
 
 
 class HoursNameField(NamedField):

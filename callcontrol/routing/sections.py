@@ -18,7 +18,7 @@ import marshmallow as ma
 from callcontrol.messages import HANGUP_REASONS
 from callcontrol.routing import kinds
 from callcontrol.routing.kinds import did_you_mean, wrong
-from callcontrol.routing.model import Announcement, QueueAgent
+from callcontrol.routing.model import Announcement, File, QueueAgent
 from callcontrol.routing.nodes import Mapping as MappingNode
 from callcontrol.routing.nodes import Scalar, Tree, quoted
 from callcontrol.routing.nodes import Sequence as SequenceNode
@@ -259,7 +259,7 @@ class _AgentOptions(ma.Schema):
 
     agent = kinds.ExtensionField(required=True)
     level = kinds.CountField(1, 9, load_default=1)
-    skills = kinds.ListField(kinds.NameField(), load_default=())
+    skills = kinds.ListField(kinds.SkillField(has=True), load_default=())
 
 
 class _Agent(kinds.Kind):
@@ -271,8 +271,8 @@ class _Agent(kinds.Kind):
 
     def read(self, node: Tree) -> QueueAgent:
         if isinstance(node, Scalar):
-            return QueueAgent(_EXTENSION.read(node))
-        return QueueAgent(**kinds.options(_AgentOptions, node, "an agent"))
+            return QueueAgent(_EXTENSION.read(node), place=node.place)
+        return QueueAgent(**kinds.options(_AgentOptions, node, "an agent"), place=node.place)
 
 
 class _Music(kinds.Kind):
@@ -283,9 +283,10 @@ class _Music(kinds.Kind):
 
     def read(self, node: Tree) -> str:
         text = self.text(node)
-        if text.lower().endswith(kinds.SOUND_ENDINGS):
-            kinds.PromptField().read(node)
-            return text
+        if "." in text:  # no name has one, so it is meant as a file
+            found = kinds.PromptField().read(node).sayings[""]
+            if isinstance(found, File):
+                return found.name
         return str(kinds.NameField().read(node))
 
 
@@ -336,6 +337,18 @@ class _Delays(ma.Schema):
 
 #: How long an agent is left alone where the queue says nothing, seconds.
 DELAYS: Mapping[str, float] = {name: field.load_default for name, field in _Delays._declared_fields.items()}
+
+
+class _Level(kinds.CountField):
+    """A level that has a waiting time."""
+
+    def read(self, node: Tree) -> int:
+        if self.text(node) == "1":
+            raise wrong("E305", node, "agents of level 1 are asked at once: a waiting time is for the levels 2 to 9")
+        level = super().read(node)
+        self.refer("level", str(level), node)
+        return level
+
 
 STRATEGIES = (
     "longest-idle",
@@ -390,9 +403,9 @@ class QueueFields(ma.Schema):
     delays = kinds.OptionsField(_Delays, "delays", load_default=dict)
     pause_after = kinds.CountField(1, 20, load_default=None)
     levels = kinds.MapField(
-        kinds.CountField(2, 9), kinds.DurationField(1, 3600), "a mapping of levels to waiting times", load_default=dict
+        _Level(2, 9), kinds.DurationField(1, 3600), "a mapping of levels to waiting times", load_default=dict
     )
-    skills = kinds.ListField(kinds.NameField(), load_default=())
+    skills = kinds.ListField(kinds.SkillField(), load_default=())
     priority = kinds.CountField(0, 100, load_default=0)
     music = _Music(load_default=None)
     announce = _Announcements(load_default=())

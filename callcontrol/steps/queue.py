@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import marshmallow as ma
 
 from callcontrol.routing import kinds
-from callcontrol.routing.model import Edge
-from callcontrol.steps.base import Run, Step, View
+from callcontrol.routing.model import Edge, Routing
+from callcontrol.routing.model import Queue as QueueEntry
+from callcontrol.steps.base import OTHERWISE, Run, Step, View
+
+#: Agents who ring for one caller at a time, with ``ring-all``.
+MOST_TOGETHER = 10
 
 
 class Queue(Step):
@@ -43,7 +47,7 @@ class Queue(Step):
 
         queue = kinds.QueueField(required=True)
         priority = kinds.CountField(0, 100, load_default=0)
-        skills = kinds.ListField(kinds.NameField(), load_default=())
+        skills = kinds.ListField(kinds.SkillField(), load_default=())
         keys = kinds.LeavingKeysField(load_default=dict)
 
     what: str
@@ -55,3 +59,45 @@ class Queue(Step):
         call.why("queues are not built yet")
         return "no_agents"
         yield
+
+    # ------------------------------------------------------------------------------- what check asks
+
+    def _queue(self, routing: Routing) -> QueueEntry | None:
+        return routing.queues.get(self.values.get("queue", ""))
+
+    def all_edges(self, routing: Routing) -> Iterator[tuple[str, Edge]]:
+        queue, own = self._queue(routing), self.values.get("keys", {})
+        # A key of the step's own beats the queue's.
+        keys = {f"keys {key}": edge for key, edge in (queue.keys if queue else {}).items() if key not in own}
+        for label, edge in (*super().all_edges(routing), *keys.items()):
+            leads = self.edge(kinds.LEFT) if edge.special == kinds.LEFT else edge
+            if leads is not None:
+                yield label, leads
+
+    def at_once(self, routing: Routing) -> tuple[str, ...]:
+        queue = self._queue(routing)
+        if queue is None:
+            return ()
+        full = ("full",) if queue.max_callers is not None else ()
+        return full if queue.unstaffed else (*full, "no_agents", "paused")
+
+    def never(self, routing: Routing) -> Mapping[str, str]:
+        queue, own = self._queue(routing), self.values.get("keys", {})
+        if queue is None:
+            return {}
+        found = {} if queue.max_wait else {"timeout": f'the queue "{queue.name}" has no max_wait'}
+        if OTHERWISE in self.edges:  # without it the other edges had to be given
+            if queue.max_callers is None:
+                found["full"] = f'the queue "{queue.name}" has no max_callers'
+            if not any(edge.special == kinds.LEFT for edge in {**queue.keys, **own}.values()):
+                found[kinds.LEFT] = f'no key leads to "{kinds.LEFT}", here or in the queue "{queue.name}"'
+        return found
+
+    def longest(self, routing: Routing) -> Mapping[str, Any] | None:
+        queue = self._queue(routing)
+        if queue is None:
+            return None
+        agents = sorted((agent.agent for agent in queue.agents), key=len, reverse=True)
+        together = MOST_TOGETHER if queue.strategy == "ring-all" else 1
+        offers = "".join(f"{agent}.999.1999999999," for agent in agents[:together])
+        return {"t": 1999999999, "j": 1999999999999, "b": 999, "o": offers}
