@@ -215,6 +215,8 @@ class Playbook:
             return f"hangup {command.reason}"
         if isinstance(command, m.SetSwitch):
             return f"switch {command.name} {'on' if command.on else 'off'}"
+        if isinstance(command, m.SetDuty):
+            return f"duty {command.agent} {command.what} {command.reason}".rstrip()
         return {
             "StopRecord": "stop recording",
             "Answer": "answer",

@@ -623,21 +623,15 @@ def test_what_a_queue_says_is_known_on_some_way_to_it() -> None:
     ]
 
 
-def test_the_state_of_a_call_that_rings_many_agents_has_room() -> None:
-    """Ten offers at most are kept in it, by the longest extensions."""
+def test_the_state_of_a_caller_who_waits_needs_more_room_than_most() -> None:
+    """What rings, since when, and the place in the queue: see the progress of the step."""
 
-    def company(agents: range, strategy: str) -> list[str]:
-        people = "".join(f"  {agent}: {{name: Agent}}\n" for agent in agents)
-        options = f"agents: [{', '.join(map(str, agents))}], strategy: {strategy}"
-        flows = QUEUE.replace("  a:", f"  {'a' * 24}:")
-        return queue(options, flows=flows, head=HEAD.replace("people:\n", f"people:\n{people}"))
+    def longest_names(step: str) -> int:
+        flows = (long_names(4, length).replace("{play: B.}", step) for length in range(8, 31))
+        found = [codes(text, more="queues:\n  sales: {agents: [301]}\n") for text in flows]
+        return sum("E413" not in line for line in found)
 
-    assert company(range(500, 540), "ring-all") == []
-    assert company(range(500000, 500040), "longest-idle") == []
-    assert company(range(500000, 500009), "ring-all") == []
-    (found,) = company(range(500000, 500010), "ring-all")
-    assert found.startswith("E413 the checkpoint would have ")
-    assert company(range(500000, 500040), "ring-all") == [found]
+    assert 0 < longest_names("{queue: sales, otherwise: hangup}") < longest_names("{dial: 301, otherwise: hangup}")
 
 
 # ------------------------------------------------------------------------------------------- outside

@@ -601,9 +601,8 @@ def _overflow(routing: Routing, step: Step, stack: tuple[At, ...], values: Mappi
         more = min(spare, kinds.LONGEST_VALUE) if size == 0 else 0
         variables[name] = "x" * (size + more)
         spare -= more
-    own = step.longest(routing)
-    progress: dict[str, object] = dict(_PROGRESS if own is None else own)
-    if own is None and any(person.forward for person in routing.people.values()):
+    progress: dict[str, object] = dict(step.longest or _PROGRESS)
+    if step.longest is None and any(person.forward for person in routing.people.values()):
         del progress["a"]  # whoever follows a chain rings no stages
         progress["w"] = "".join(f"{extension}n" for extension in sorted(routing.people, key=len)[-MOST_PEOPLE:])
     worst = state.State(

@@ -54,6 +54,8 @@ class Step:
     takes_time: ClassVar[bool] = True
     #: What a call does when the verb is not built yet: the outcome it takes.  None: it is built.
     not_yet: ClassVar[str | None] = None
+    #: The longest progress that the step keeps; None: none that is longer than what ringing people needs.
+    longest: ClassVar[Mapping[str, Any] | None] = None
     Fields: ClassVar[type[ma.Schema]]
 
     def __init__(
@@ -122,10 +124,6 @@ class Step:
     def never(self, routing: Routing) -> Mapping[str, str]:
         """Outcomes that cannot come as the step is written, each with the reason."""
         return {}
-
-    def longest(self, routing: Routing) -> Mapping[str, Any] | None:
-        """The longest progress that the step can keep; None: none that is longer than what ringing people needs."""
-        return None
 
     def __repr__(self) -> str:
         return f"<{self.verb} {self.flow}/{self.name}>"

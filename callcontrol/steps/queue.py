@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import marshmallow as ma
 
@@ -12,8 +12,8 @@ from callcontrol.routing.model import Edge, Routing
 from callcontrol.routing.model import Queue as QueueEntry
 from callcontrol.steps.base import OTHERWISE, Run, Step, View
 
-#: Agents who ring for one caller at a time, with ``ring-all``.
-MOST_TOGETHER = 10
+#: Characters of ``o`` at most: the checkpoint has little room.
+MOST_NOTED = 40
 
 
 class Queue(Step):
@@ -37,6 +37,7 @@ class Queue(Step):
     verb = "queue"
     outcomes = ("timeout", "full", "no_agents", "paused", "left")
     not_yet = "no_agents"
+    longest: ClassVar[Mapping[str, Any]] = {"t": 1999999999, "j": "1" * 13, "b": 999, "o": "9" * MOST_NOTED, "a": 1}
 
     class Fields(ma.Schema):
         """queue: the queue to join
@@ -92,12 +93,3 @@ class Queue(Step):
             if not any(edge.special == kinds.LEFT for edge in {**queue.keys, **own}.values()):
                 found[kinds.LEFT] = f'no key leads to "{kinds.LEFT}", here or in the queue "{queue.name}"'
         return found
-
-    def longest(self, routing: Routing) -> Mapping[str, Any] | None:
-        queue = self._queue(routing)
-        if queue is None:
-            return None
-        agents = sorted((agent.agent for agent in queue.agents), key=len, reverse=True)
-        together = MOST_TOGETHER if queue.strategy == "ring-all" else 1
-        offers = "".join(f"{agent}.999.1999999999," for agent in agents[:together])
-        return {"t": 1999999999, "j": 1999999999999, "b": 999, "o": offers}
