@@ -187,7 +187,6 @@ def _steps() -> list[str]:
     for verb, step in VERBS.items():
         first = prose.read(step).paragraphs[0].partition(". ")[0].rstrip(".")
         outcomes = [f"`{word}`" for word in (*_outcomes(step), *([OTHERWISE] if step.needs_otherwise else []))]
-        first = f"{first} {_NOT_YET}" if step.not_yet else first
         rows.append((f"[{verb}](#{slug(_step_title(verb))})", first, " ".join(outcomes)))
     lines = [*_table(("Verb", "What it does", "Outcomes"), rows), ""]
     lines.append(f"Kept for later versions of the language: {_listed(RESERVED_VERBS)}.")
@@ -203,8 +202,6 @@ def _outcomes(step: type[Step]) -> tuple[str, ...]:
 def _step(step: type[Step]) -> list[str]:
     said = prose.read(step, _outcomes(step))
     lines = [*_all(said.paragraphs), *_fence(said.example)]
-    if step.not_yet:
-        lines += ["", f"**Not built yet:** a call takes `{step.not_yet}`."]
     lines += ["", *_options(step.Fields)]
     rows = [(f"`{word}`", said.sentences.get(word, ""), _edge_rule(step, word)) for word in _outcomes(step)]
     if step.needs_otherwise:
@@ -237,8 +234,6 @@ def _sections() -> list[str]:
             continue
         said = prose.read(about, _names(about))
         lines += _all(said.paragraphs)
-        if name == "queues" and VERBS["queue"].not_yet:
-            lines += ["**Not built yet:** queues are checked, and nobody waits in them.", ""]
         lines += _fence(said.example)
         key = _KEYS.get(name, "Each entry begins with its [name](#name).")
         lines += ["", *([key, ""] if key else []), *_options(about)]

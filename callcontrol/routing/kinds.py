@@ -221,25 +221,30 @@ def options(fields: type[ma.Schema], node: Tree, what: str) -> dict[str, Any]:
     """Read a mapping of options; raises Wrong with everything that is wrong in it."""
     given = entries(node, what)
     known = schema_of(fields).fields
+    others: Mapping[str, str] = getattr(fields, "others", {})
     read = {key.text: value for key, value in given if key.text in known}
     problems = []
     for key, _ in given:
         if key.text not in known:
-            problems.append(
-                problem("E301", key.place, f"{what} has no option {quoted(key.text)}{did_you_mean(key.text, known)}")
-            )
+            hint = did_you_mean(others.get(key.text, key.text), known)
+            problems.append(problem("E301", key.place, f"{what} has no option {quoted(key.text)}{hint}"))
     if problems:
-        read |= meant_by(given, known)
+        read |= meant_by(given, known, others)
     values, more, whole = load_fields(fields, read, node.place, what, damaged=_damaged(node))
     if problems or not whole:
         raise Wrong(*problems, *more)
     return values
 
 
-def meant_by(given: Iterable[tuple[Scalar, Tree]], known: Iterable[str]) -> dict[str, Tree]:
-    """The known names that unknown ones probably mean: they are broken, not missing as well."""
-    names, found = set(known), {key.text for key, _ in given}
-    meant = {closest(key.text, names): value for key, value in given if key.text not in names}
+def meant_by(
+    given: Iterable[tuple[Scalar, Tree]], known: Iterable[str], others: Mapping[str, str] | None = None
+) -> dict[str, Tree]:
+    """The known names that unknown ones probably mean: they are broken, not missing as well.
+
+    ``others``: what other systems call some of them.
+    """
+    names, found, words = set(known), {key.text for key, _ in given}, others or {}
+    meant = {closest(words.get(key.text, key.text), names): value for key, value in given if key.text not in names}
     return {
         name: Broken(value.path, value.line, value.column)
         for name, value in meant.items()
@@ -815,8 +820,11 @@ class LeavingKeysField(MapField):
     """Key -> edge or ``left``, for callers who wait in a queue."""
 
     kind = "leaving_keys"
-    about = "For each key of the telephone where it leads: 0 to 9, star, hash. ``left`` is the outcome of that name."
-    samples = ("{1: message, star: left}",)
+    about = (
+        "For each key of the telephone where it leads: 0 to 9, star, hash. ``left`` is the outcome of that name of the "
+        "step in which the caller waits. A queue stands in no flow: there a step is written as flow/step."
+    )
+    samples = ("{1: message, star: left}", "{0: reception/anna}")
 
     def __init__(self, **kwargs: Any) -> None:
         key = _KeyField(longer="a caller who waits presses one key")

@@ -20,7 +20,8 @@ class Queue(Step):
     """Wait in a queue until an agent answers; ``then`` is followed after they talked.
 
     The caller hears the queue's music and announcements, and keeps the place in the queue whatever becomes of the
-    controllers.  The agent's own telephones ring, as in a group; one outside must press 1.
+    controllers.  The agent's own telephones ring, as in a group; one outside must press 1.  A caller who is not taken
+    leaves by an outcome below, by a key, or by hanging up.
 
     ```yaml
     sales: {queue: sales, skills: [german], keys: {star: left}, otherwise: message}
@@ -41,9 +42,9 @@ class Queue(Step):
 
     class Fields(ma.Schema):
         """queue: the queue to join
-        priority: callers with a higher one go first
+        priority: callers with a higher one go first; that of the queue is added
         skills: what the agent must be able to do besides what the queue asks for
-        keys: where each key leads that the caller presses while waiting, before those of the queue
+        keys: where each key leads that the caller presses while waiting; one that stands here beats that of the queue
         """
 
         queue = kinds.QueueField(required=True)
