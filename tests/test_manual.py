@@ -69,8 +69,10 @@ FIELDS = [
 
 
 def company(text: str) -> Routing:
+    """The company of this text, in which there is not even a warning."""
     loaded = load_text(text, path="manual.yaml", company="manual")
-    assert loaded.routing is not None, "\n".join(map(str, loaded.problems))
+    assert not loaded.problems, "\n".join(map(str, loaded.problems))
+    assert loaded.routing is not None
     return loaded.routing
 
 
