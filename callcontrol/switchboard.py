@@ -1,4 +1,4 @@
-"""Everything Cordboard keeps in Redis, and the only module that speaks to it.
+"""Everything Cordboard keeps in Redis, and the way to it (:func:`connect`) for the modules that speak to it themselves.
 
 Every change of state is one Lua script, so that a process killed at any moment leaves a whole state behind.
 It knows no socket of a switch, no file and no flow; of facts it knows the few that change what is kept here.
@@ -236,6 +236,24 @@ class Shipped:
     damaged: int = 0  #: lines left out because they are no facts
 
 
+def connect(url: str, *, name: str, patience: float = 1.0) -> Any:
+    """A client that tries nothing twice and waits no longer than ``patience`` (seconds) for an answer.
+
+    ``name`` is what the server calls its connections.  A blocking pop needs more patience than it blocks.  Nothing is
+    connected until it is used.  Raises ValueError if ``url`` is no address.
+    """
+    return redis.Redis.from_url(
+        url,
+        client_name=name,
+        protocol=2,
+        socket_connect_timeout=0.5,
+        socket_timeout=patience,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=30,
+        driver_info=None,
+    )
+
+
 class Switchboard:
     """One process's way to Redis.  Works with gevent's sockets and with plain ones.
 
@@ -249,16 +267,7 @@ class Switchboard:
         self.available = True
         #: How many facts were left out because somebody else had told the end of their call.
         self.repeats = 0
-        self._redis: Any = redis.Redis.from_url(
-            url,
-            client_name=name,
-            protocol=2,
-            socket_connect_timeout=0.5,
-            socket_timeout=1.0,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=30,
-            driver_info=None,
-        )
+        self._redis = connect(url, name=name)
         self._ship: Script = self._redis.register_script(_SHIP)
         self._claim: Script = self._redis.register_script(_CLAIM)
         self._lease: Script = self._redis.register_script(_LEASE)
