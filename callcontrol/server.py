@@ -32,6 +32,7 @@ from gevent.server import StreamServer
 from callcontrol import messages as m
 from callcontrol import outcomes, wire
 from callcontrol.call import epilogue
+from callcontrol.commands import Commands
 from callcontrol.directory import Announcer
 from callcontrol.esl import EslError, EslEvent
 from callcontrol.facts import FactFile, Shipper
@@ -114,6 +115,14 @@ class Controller:
             Line(address, settings.domain, settings.config, self._counts, self._ended_somewhere, self._knows_core)
             for address in settings.config.switches
         ]
+        #: What is asked from outside.  A verb that nobody performs is answered as not known here.
+        self.commands = Commands(
+            settings.redis,
+            name=self.name,
+            switches=[address.name for address in settings.config.switches],
+            perform={},
+        )
+        self._commanding: gevent.Greenlet[[], None] | None = None
         self._directory = Announcer(settings.state, self.board, self.name)
         self._by_core: dict[str, Line] = {}
         self._sounds_directory = str(settings.sounds)
@@ -143,6 +152,7 @@ class Controller:
             line.start()
         gevent.spawn(self._reconcile_forever)
         gevent.spawn(self._settle_forever)
+        self._commanding = gevent.spawn(self.commands.run)
         self._server = StreamServer(listener, self._accepted)
         host, port = listener.getsockname()[:2]
         self._log.info("ready for calls", host=host, port=port, companies=len(self.published.companies))
@@ -229,11 +239,14 @@ class Controller:
         self._log.info("draining", calls=len(self.sessions))
         if self._server is not None:
             self._server.close()
+        gevent.spawn(self.commands.stop)  # Redis may be slow to hear it
         deadline = time.monotonic() + DRAIN
         while self.sessions and time.monotonic() < deadline:
             for session in list(self.sessions.values()):
                 session.hand_over()
             gevent.sleep(0.02)
+        if self._commanding is not None:
+            self._commanding.join(1.0)  # the answer to a command that was taken
         self._shipper.stop(1.0)
         self.facts.close()
         for line in self._lines:
