@@ -41,7 +41,7 @@ from callcontrol.outcomes import Taken
 from callcontrol.published import Published
 from callcontrol.ringing import CONTEXT, RESUME_EXTENSION, Line
 from callcontrol.routing.model import Routing
-from callcontrol.session import Session
+from callcontrol.session import RATE, Session
 from callcontrol.settings import Settings, SettingsError, admits, read_config
 from callcontrol.shared import Counts, Switches
 from callcontrol.speech import Sounds
@@ -294,7 +294,7 @@ class Controller:
         if isinstance(sound, m.Tone):
             return _TONES[sound.name]
         if isinstance(sound, m.Music):
-            return None
+            return self.music(routing, sound)[0]
         found = self._sounds.find(routing, sound)
         if found:
             return wire.sounds(*map(wire.SoundPath, found))
@@ -304,6 +304,20 @@ class Controller:
         if found is not None:
             return wire.silence(20)
         return None if routing.voices else wire.Tone.PROMPT
+
+    def music(self, routing: Routing, sound: m.SoundFile | m.Music) -> tuple[str, int]:
+        """What the switch shall play again and again, and its samples; 0: nobody knows, it cannot begin in the middle.
+
+        Music that is not there is a tone, never silence.
+        """
+        found = self._sounds.music(routing, sound)
+        if found is not None:
+            path, seconds = found
+            return str(wire.SoundPath(path)), int(seconds * RATE)
+        if isinstance(sound, m.Music):
+            self._log.error("there is no music: a tone is heard instead", music=sound.name, company=routing.company)
+            return wire.Tone.MUSIC, 0
+        return self.sound(routing, sound) or wire.Tone.MUSIC, 0
 
     def spool_file(self, name: str) -> wire.SoundPath:
         """Where the switch records."""
