@@ -8,6 +8,7 @@ import pytest
 
 from callcontrol import messages as m
 from callcontrol.call import epilogue
+from callcontrol.routing.load import load_text
 from callcontrol.steps.queue import MOST_NOTED
 from tests.playbook import CALL, HEAD, Playbook, routing
 
@@ -705,3 +706,24 @@ class TestNobodyIsLeftInAQueue:
     def test_but_who_never_stood_in_one_says_nothing(self) -> None:
         book = Caller(routing("main:\n  it: {dial: 303, otherwise: bye}\n  bye: {hangup: normal}"))
         book.then("ringback", "ring 303 30s").hangs_up().then("cancel 303")
+
+
+def test_every_checkpoint_of_a_waiting_caller_fits_if_check_lets_the_routing_pass() -> None:
+    people = "".join(f"  99{number:04}: {{name: A}}\n" for number in range(8))
+    text = HEAD.replace("groups:", people + "groups:")
+    agents = [f"99{number:04}" for number in range(8)]
+    text += f"queues:\n  sales: {{agents: [{', '.join(agents)}], ring: 120s, strategy: ring-all}}\n"
+    rooms = []
+    for size in range(1, 30):  # until one letter more is too much
+        sets = ", ".join(f"{'v' * size}{letter}: {'x' * 20}" for letter in "abcde")
+        flow = f"main:\n  a: {{set: {{{sets}}}, then: it}}\n  it: {STEP}" + ENDS
+        lines = "\n".join("  " + line for line in flow.splitlines())
+        loaded = load_text(f"{text}flows:\n{lines}\n", path="t.yaml", company="test")
+        if "E413" in {problem.code for problem in loaded.problems}:
+            break
+        rooms.append(flow)
+    assert 0 < len(rooms) < 29
+    book = Caller(routing(rooms[-1], text)).entered()
+    for number, agent in enumerate(agents, 1):
+        book.offered(number, agent, 100)
+    assert not [log for log in book.logs if "cannot be taken over" in log.text]

@@ -23,6 +23,7 @@ from callcontrol.routing.kinds import did_you_mean
 from callcontrol.routing.model import Edge, Place, Problem, Reference, Routing
 from callcontrol.routing.nodes import quoted
 from callcontrol.steps.base import THEN, Step
+from callcontrol.steps.queue import MOST_NOTED
 
 #: All values of a call together, bytes.
 LONGEST_VALUES = 160
@@ -536,6 +537,8 @@ def _too_much(sizes: Mapping[str, int]) -> str:
 
 #: The longest progress that any step keeps, besides the chain of forwards; see ``hunt.py`` and ``steps/``.
 _PROGRESS = {"x": "999999", "a": 99, "u": 1999999999, "r": 999, "f": 1999999999, "o": "unreachable"}
+#: And the longest of a caller who waits in a queue.
+_WAITING = {"t": 1999999999, "b": 999, "j": "1999999999999", "o": "x" * MOST_NOTED}
 
 
 def room_for_state(whole: Whole) -> Iterator[Problem]:
@@ -575,6 +578,8 @@ def _overflow(routing: Routing, step: Step, stack: tuple[At, ...], values: Mappi
     if any(person.forward for person in routing.people.values()):
         del progress["a"]  # whoever follows a chain rings no stages
         progress["w"] = "".join(f"{extension}n" for extension in sorted(routing.people, key=len)[-MOST_PEOPLE:])
+    if routing.queues:
+        progress = max(progress, dict(_WAITING), key=lambda one: len(str(one)))
     worst = state.State(
         company=routing.company,
         version="0" * 16,

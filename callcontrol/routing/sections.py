@@ -554,8 +554,8 @@ class _CallFields(ma.Schema):
     """from: who calls
     to: which of the company's numbers is called
     at: when, in the company's time
-    press: the keys, one item for each prompt that listens; ``""`` presses nothing. In a queue that keys lead out of, each
-        announcement listens; without one, the keys are pressed two seconds after the call has joined
+    press: the keys, one item for each prompt that listens; ``""`` presses nothing. In a queue that keys lead out of,
+        each announcement listens; without one, the keys are pressed two seconds after the call has joined
     """
 
 
