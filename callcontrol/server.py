@@ -32,6 +32,7 @@ from gevent.server import StreamServer
 from callcontrol import messages as m
 from callcontrol import outcomes, wire
 from callcontrol.call import epilogue
+from callcontrol.commands import Commands
 from callcontrol.directory import Announcer
 from callcontrol.esl import EslError, EslEvent
 from callcontrol.facts import FactFile, Shipper
@@ -42,7 +43,7 @@ from callcontrol.queueboard import QueueBoard
 from callcontrol.queues import Queues
 from callcontrol.ringing import CONTEXT, RESUME_EXTENSION, Line
 from callcontrol.routing.model import Routing
-from callcontrol.session import Session, typed_company, typed_extension
+from callcontrol.session import RATE, Session, typed_company, typed_extension
 from callcontrol.settings import Settings, SettingsError, admits, read_config
 from callcontrol.shared import Counts, Switches
 from callcontrol.speech import Sounds
@@ -126,6 +127,14 @@ class Controller:
         ]
         self.queues = Queues(QueueBoard(self.board), self.name, self)
         self._reconciles: dict[str, float] = {}  # switch -> monotonic: until when we hold the lease
+        #: What is asked from outside.  A verb that nobody performs is answered as not known here.
+        self.commands = Commands(
+            settings.redis,
+            name=self.name,
+            switches=[address.name for address in settings.config.switches],
+            perform={},
+        )
+        self._commanding: gevent.Greenlet[[], None] | None = None
         self._directory = Announcer(settings.state, self.board, self.name)
         self._by_core: dict[str, Line] = {}
         self._sounds_directory = str(settings.sounds)
@@ -156,6 +165,7 @@ class Controller:
             line.start()
         gevent.spawn(self._reconcile_forever)
         gevent.spawn(self._settle_forever)
+        self._commanding = gevent.spawn(self.commands.run)
         self._server = StreamServer(listener, self._accepted)
         host, port = listener.getsockname()[:2]
         self._log.info("ready for calls", host=host, port=port, companies=len(self.published.companies))
@@ -243,11 +253,14 @@ class Controller:
         self._log.info("draining", calls=len(self.sessions))
         if self._server is not None:
             self._server.close()
+        gevent.spawn(self.commands.stop)  # Redis may be slow to hear it
         deadline = time.monotonic() + DRAIN
         while self.sessions and time.monotonic() < deadline:
             for session in list(self.sessions.values()):
                 session.hand_over()
             gevent.sleep(0.02)
+        if self._commanding is not None:
+            self._commanding.join(1.0)  # the answer to a command that was taken
         self.queues.stop(1.0)
         self._shipper.stop(1.0)
         self.facts.close()
@@ -307,7 +320,7 @@ class Controller:
         if isinstance(sound, m.Tone):
             return _TONES[sound.name]
         if isinstance(sound, m.Music):
-            return None
+            return self.music(routing, sound)[0]
         found = self._sounds.find(routing, sound)
         if found:
             return wire.sounds(*map(wire.SoundPath, found))
@@ -317,6 +330,20 @@ class Controller:
         if found is not None:
             return wire.silence(20)
         return None if routing.voices else wire.Tone.PROMPT
+
+    def music(self, routing: Routing, sound: m.SoundFile | m.Music) -> tuple[str, int]:
+        """What the switch shall play again and again, and its samples; 0: nobody knows, it cannot begin in the middle.
+
+        Music that is not there is a tone, never silence.
+        """
+        found = self._sounds.music(routing, sound)
+        if found is not None:
+            path, seconds = found
+            return str(wire.SoundPath(path)), int(seconds * RATE)
+        if isinstance(sound, m.Music):
+            self._log.error("there is no music: a tone is heard instead", music=sound.name, company=routing.company)
+            return wire.Tone.MUSIC, 0
+        return self.sound(routing, sound) or wire.Tone.MUSIC, 0
 
     def spool_file(self, name: str) -> wire.SoundPath:
         """Where the switch records."""
