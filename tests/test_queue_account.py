@@ -10,7 +10,6 @@ import pytest
 
 from scripts.queue_account import Account, Check, Fact, journey
 
-
 NUMBERS = count(1)
 
 
