@@ -33,6 +33,7 @@ from scripts.rig import ROOT, Rig, RigError
 
 ROUTING = ROOT / "scripts" / "routing"
 COMPANY = "hour"
+DOMAIN = f"{COMPANY}.cordboard.test"
 NUMBER = "+74951230100"
 STREAM = "cordboard:facts"
 NAMES = {
@@ -155,9 +156,7 @@ class Play:
         self._began = 0.0
         self._dice = {extension: random.Random(f"{hour.seed} {extension}") for extension in hour.agents}
         self._timers: list[gevent.Greenlet[..., Any]] = []
-        self._phones = {
-            e: self.switch.phone(e, self._agent(e), domain=f"{COMPANY}.cordboard.test") for e in hour.agents
-        }
+        self._phones = {e: self.switch.phone(e, self._agent(e), domain=DOMAIN) for e in hour.agents}
         for phone in self._phones.values():
             phone.lines = 1
 
