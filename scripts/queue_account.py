@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import isfinite
 from typing import Any
@@ -21,6 +21,8 @@ Fact = Mapping[str, Any]
 
 #: Facts of one moment that two processes tell lie so far apart at most, seconds.
 SLACK = 0.25
+#: Who has answered is joined within so long, seconds.
+JOINING = 1.0
 #: What ends a caller's waiting, by its fact, in the words of call centres.
 OUTCOMES = {
     "queue.answered": "served",
@@ -30,7 +32,7 @@ OUTCOMES = {
     "queue.unstaffed": "turned away",
     "queue.refused": "turned away",
 }
-#: An agent's misses; ``lost`` is none: it was not the agent's doing.
+#: An agent's misses.
 MISSES = ("declined", "busy", "no_answer", "unreachable")
 
 
@@ -41,7 +43,7 @@ class Offer:
     agent: str
     began: float
     ended: float
-    result: str  # a word of MISSES, "lost", "talk", or "" for one that nobody told the end of
+    result: str  # a word of MISSES, "talk", or "": it ended without anybody's doing, and no fact of the call says when
 
 
 @dataclass(slots=True)
@@ -58,6 +60,7 @@ class Journey:
     talk: tuple[float, float] | None = None
     taken_over: list[float] = field(default_factory=list)
     ends: list[float] = field(default_factory=list)
+    hung_up: bool = False  # the caller ended it
 
     @property
     def since(self) -> float:
@@ -101,6 +104,7 @@ def journey(call: str, facts: Iterable[Fact]) -> Journey:
     made.priority = next((int(fact["data"].get("priority", 0)) for fact in kinds.get("queue.joined", [])), 0)
     made.taken_over = [f["at"] for f in kinds.get("call.taken_over", []) if f["data"].get("after") == "restart"]
     made.ends = [fact["at"] for fact in kinds.get("call.ended", [])]
+    made.hung_up = any(fact["data"].get("by") == "caller" for fact in kinds.get("call.ended", []))
     talks = kinds.get("talk.started", [])
     over = [fact["at"] for fact in (*kinds.get("talk.ended", []), *kinds.get("call.ended", []))]
     if talks:
@@ -198,6 +202,8 @@ class Account:
     def _talks(self) -> Iterable[str]:
         for one in self.journeys.values():
             if one.served and one.talk is None:
+                if one.hung_up and one.ends[0] - one.left < JOINING:
+                    continue  # gave up in the very moment in which they were joined
                 yield f"{one.call} was answered and talked with nobody"
             elif one.talk is not None:
                 lasted = one.talk[1] - one.talk[0]
@@ -235,7 +241,7 @@ class Account:
         return any(self.killed <= moment <= taken + SLACK for taken in one.taken_over if taken >= self.killed)
 
     def _doubles(self) -> Iterable[str]:
-        offers = [(offer, one.call) for one in self.journeys.values() for offer in one.offers]
+        offers = [(self._whole(offer, one.call), one.call) for one in self.journeys.values() for offer in one.offers]
         for agent in sorted({offer.agent for offer, _ in offers}):
             theirs = sorted((pair for pair in offers if pair[0].agent == agent), key=lambda pair: pair[0].began)
             latest, whose = float("-inf"), ""
@@ -244,6 +250,17 @@ class Account:
                     yield f"{agent} was offered {call} while {whose} was theirs"
                 if offer.ended > latest:
                     latest, whose = offer.ended, call
+
+    def _whole(self, offer: Offer, call: str) -> Offer:
+        """The offer with its end, where only the agent's own facts say that it was withdrawn."""
+        if offer.result:
+            return offer
+        theirs = [f for f in self.states if f["data"]["agent"] == offer.agent and f["at"] <= offer.ended]
+        theirs.sort(key=lambda fact: (fact["at"], fact["n"]))
+        given = [n for n, f in enumerate(theirs) if f["data"].get("call") == call and f["at"] <= offer.began + SLACK]
+        after = theirs[given[-1] + 1 :] if given else []
+        ended = next((fact["at"] for fact in after if fact["data"].get("call") != call), offer.ended)
+        return replace(offer, ended=ended)
 
     def _places(self) -> Iterable[str]:
         if self.killed is None:

@@ -198,7 +198,7 @@ class Play:
     def _resumes(self, extension: str) -> None:
         """The agent, or somebody who stands beside the telephone, dials the code."""
         if extension in self.paused:
-            self.switch.call(extension, RESUME, company=COMPANY, extension=extension)
+            self.switch.call(extension, RESUME, company=COMPANY, extension=extension, plan=_listens)
 
     # --------------------------------------------------------------------------------------------- the hour
 
@@ -329,6 +329,12 @@ class Play:
 
 def _named(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) < 4 else f"{len(names)}"
+
+
+def _listens(caller: Caller) -> None:
+    """Whoever dials a code hangs up as soon as they hear something."""
+    _happens(caller, "heard:speech", 10.0)
+    caller.hangup()
 
 
 def _happens(caller: Caller, what: str, within: float) -> bool:

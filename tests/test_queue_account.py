@@ -32,6 +32,11 @@ def served(at: float, agent: str = "401", *, waits: float = 1.0, talks: float = 
     ]
 
 
+def without(kind: str, facts: list[Fact]) -> list[Fact]:
+    """The facts but those of which the type begins so."""
+    return [one for one in facts if not one["type"].startswith(kind)]
+
+
 def gave_up(at: float, waits: float, kind: str = "queue.abandoned", priority: int = 0) -> list[Fact]:
     """A caller whose waiting ends without a talk."""
     return [
@@ -70,7 +75,7 @@ def test_an_hour_in_which_all_went_well_has_no_trouble() -> None:
 
 
 def test_a_call_without_an_end_and_one_with_two_are_found() -> None:
-    endless = [one for one in served(1.0) if one["type"] != "call.ended"]
+    endless = without("call.ended", served(1.0))
     twice = [*served(10.0), fact(14.0, "call.ended", 2, cause="NORMAL_CLEARING", by="caller")]
     assert troubles(account({"a": endless, "b": twice, "c": served(20.0)}), "one end") == (
         "a has no end",
@@ -106,8 +111,15 @@ def test_a_talk_that_was_cut_short_is_found() -> None:
 
 
 def test_an_answer_without_a_talk_is_found() -> None:
-    silent = [one for one in served(1.0) if not one["type"].startswith("talk.")]
+    silent = without("talk.", served(1.0))
     assert troubles(account({"a": silent}), "meant to") == ("a was answered and talked with nobody",)
+
+
+def test_a_caller_who_gives_up_while_being_joined_talks_with_nobody_and_that_is_no_trouble() -> None:
+    facts = [*without("call.ended", without("talk.", served(1.0))), fact(2.5, "call.ended", by="caller")]
+    assert troubles(account({"a": facts}), "meant to") == ()
+    late = [*without("call.ended", facts), fact(3.5, "call.ended", by="caller")]
+    assert len(troubles(account({"a": late}), "meant to")) == 1
 
 
 def test_a_caller_who_is_served_after_one_who_came_later_is_found() -> None:
@@ -173,6 +185,22 @@ def test_a_missed_offer_leaves_the_agent_free_for_the_next() -> None:
         fact(2.0, "queue.missed", queue="desk", agent="401", offer=1, result="declined"),
     ]
     assert troubles(account({"a": missed, "b": served(2.0)}), "no agent") == ()
+
+
+def test_an_offer_that_was_withdrawn_ends_when_the_agents_own_facts_say_so() -> None:
+    calls = {
+        "a": [*gave_up(1.0, 9.0), fact(1.2, "queue.offered", queue="desk", agent="401", offer=1)],
+        "b": served(3.0),
+    }
+    states = [
+        fact(1.0, "agent.state", agent="401", state="available"),
+        fact(1.15, "agent.state", agent="401", state="offered", call="a"),
+        fact(2.0, "agent.state", agent="401", state="available"),
+    ]
+    assert troubles(account(calls, states=states), "no agent") == ()
+    assert len(troubles(account(calls, states=states[:2]), "no agent")) == 1
+    still = [*states[:2], fact(2.0, "agent.state", agent="401", state="talking", call="a")]
+    assert len(troubles(account(calls, states=still), "no agent")) == 1
 
 
 def test_a_kill_that_did_not_happen_or_hit_nobody_is_found() -> None:
@@ -243,7 +271,6 @@ def test_an_agents_line_has_calls_talk_misses_and_pauses() -> None:
             fact(11.15, "queue.offered", queue="desk", agent="401", offer=9),
             fact(11.2, "queue.missed", queue="desk", agent="401", offer=9, result="no_answer"),
             fact(11.3, "queue.offered", queue="desk", agent="402", offer=8),
-            fact(11.4, "queue.missed", queue="desk", agent="402", offer=8, result="lost"),
         ],
     }
     states = [
