@@ -89,7 +89,7 @@ def draw(hour: Hour) -> list[Plan]:
     for n, at in enumerate(sorted(dice.uniform(0.0, hour.minutes) for _ in range(hour.callers))):
         first = "+7916" if dice.random() < 0.08 else "+7903"
         patience = max(0.4, dice.lognormvariate(1.6, 0.6))  # half of them wait for five minutes
-        talk = min(6.0, max(0.5, dice.lognormvariate(0.65, 0.5)))  # a little more than two minutes
+        talk = min(6.0, max(0.5, dice.lognormvariate(0.65, 0.5)))  # two minutes and a little
         key = dice.uniform(1.0, 3.0) if dice.random() < 0.06 else None
         plans.append(Plan(at, f"{first}{1_000_000 + n}", patience, talk, dice.random() < 0.5, key))
     return plans
@@ -167,7 +167,7 @@ class Play:
         dice = self._dice[extension]
 
         def decide(ring: Ring) -> Behaviour:
-            after, mood = dice.uniform(0.05, 0.3), dice.random()
+            after, mood = dice.uniform(0.05, 0.2), dice.random()
             if extension == FORGETFUL and mood < 0.5:
                 return NeverAnswers()
             if extension == CHOOSY and mood < 0.35:
