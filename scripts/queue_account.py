@@ -1,8 +1,8 @@
 """What became of the callers of a queue: figures, a table for people, and what must hold.  Facts in, text out.
 
 It knows no switch, no Redis and no clock, and trusts nothing but the facts: an :class:`Account` is made of what a
-subscriber could have read.  Only how long each talk was meant to last is told it besides, since a broken talk looks
-like a short one.
+subscriber could have read.  Two things are told it besides, by whoever knows what the callers meant to do: how long each
+talk was to last, since a broken talk looks like a short one, and who did give up, since a lost call looks like that.
 
 The surprise: two processes tell of one moment a little apart, so whatever compares facts of two calls leaves
 :data:`SLACK` between them.
@@ -21,8 +21,6 @@ Fact = Mapping[str, Any]
 
 #: Facts of one moment that two processes tell lie so far apart at most, seconds.
 SLACK = 0.25
-#: Who has answered is joined within so long, seconds.
-JOINING = 1.0
 #: What ends a caller's waiting, by its fact, in the words of call centres.
 OUTCOMES = {
     "queue.answered": "served",
@@ -60,7 +58,6 @@ class Journey:
     talk: tuple[float, float] | None = None
     taken_over: list[float] = field(default_factory=list)
     ends: list[float] = field(default_factory=list)
-    hung_up: bool = False  # the caller ended it
 
     @property
     def since(self) -> float:
@@ -104,7 +101,6 @@ def journey(call: str, facts: Iterable[Fact]) -> Journey:
     made.priority = next((int(fact["data"].get("priority", 0)) for fact in kinds.get("queue.joined", [])), 0)
     made.taken_over = [f["at"] for f in kinds.get("call.taken_over", []) if f["data"].get("after") == "restart"]
     made.ends = [fact["at"] for fact in kinds.get("call.ended", [])]
-    made.hung_up = any(fact["data"].get("by") == "caller" for fact in kinds.get("call.ended", []))
     talks = kinds.get("talk.started", [])
     over = [fact["at"] for fact in (*kinds.get("talk.ended", []), *kinds.get("call.ended", []))]
     if talks:
@@ -160,13 +156,15 @@ class Check:
 class Account:
     """All that is known when it is over.
 
-    ``talks`` is how long each call's talk was meant to last, if it came to one; ``states`` are the ``agent.state``
-    facts; ``left_behind`` is what is still in Redis; ``minute`` is how many seconds stand for a minute.
+    ``talks`` is how long each call's talk was meant to last, if it came to one; ``gave_up`` are the calls whose callers
+    did hang up while they waited; ``states`` are the ``agent.state`` facts; ``left_behind`` is what is still in Redis;
+    ``minute`` is how many seconds stand for a minute.
     """
 
     journeys: Mapping[str, Journey]
     talks: Mapping[str, float]
     agents: Mapping[str, str]  # extension -> name
+    gave_up: frozenset[str] = frozenset()
     states: Sequence[Fact] = ()
     began: float = 0.0
     ended: float = 0.0
@@ -198,13 +196,14 @@ class Account:
         for one in self.journeys.values():
             if len(one.outcomes) != 1:
                 yield f"{one.call}: {' and '.join(one.outcomes) or 'nothing became of it'}"
+            elif one.outcomes == ["abandoned"] and one.call not in self.gave_up:
+                yield f"{one.call} is said to have given up, and did not: the call was lost"
 
     def _talks(self) -> Iterable[str]:
         for one in self.journeys.values():
             if one.served and one.talk is None:
-                if one.hung_up and one.ends[0] - one.left < JOINING:
-                    continue  # gave up in the very moment in which they were joined
-                yield f"{one.call} was answered and talked with nobody"
+                if one.call not in self.gave_up:  # else they hung up in the very moment of the joining
+                    yield f"{one.call} was answered and talked with nobody"
             elif one.talk is not None:
                 lasted = one.talk[1] - one.talk[0]
                 if lasted < self.talks[one.call] - SLACK:

@@ -88,7 +88,7 @@ def draw(hour: Hour) -> list[Plan]:
     plans = []
     for n, at in enumerate(sorted(dice.uniform(0.0, hour.minutes) for _ in range(hour.callers))):
         first = "+7916" if dice.random() < 0.08 else "+7903"
-        patience = max(0.4, dice.lognormvariate(1.6, 0.6))  # half of them wait for five minutes
+        patience = max(0.4, dice.lognormvariate(1.8, 0.6))  # half of them wait for six minutes
         talk = min(6.0, max(0.5, dice.lognormvariate(0.65, 0.5)))  # two minutes and a little
         key = dice.uniform(1.0, 3.0) if dice.random() < 0.06 else None
         plans.append(Plan(at, f"{first}{1_000_000 + n}", patience, talk, dice.random() < 0.5, key))
@@ -147,6 +147,7 @@ class Play:
         self.by_number = {plan.number: plan for plan in self.plans}
         self.callers: dict[str, Plan] = {}
         self.live: dict[str, Caller] = {}
+        self.gave_up: set[str] = set()
         self.stream = Stream(rig.redis_url)
         self.states: dict[str, str] = dict.fromkeys(hour.agents, "available")
         self.paused: set[str] = set()
@@ -168,7 +169,7 @@ class Play:
 
         def decide(ring: Ring) -> Behaviour:
             after, mood = dice.uniform(0.05, 0.2), dice.random()
-            if extension == FORGETFUL and mood < 0.5:
+            if extension == FORGETFUL and mood < 0.8:
                 return NeverAnswers()
             if extension == CHOOSY and mood < 0.35:
                 return Rejects(after)
@@ -190,9 +191,12 @@ class Play:
                 _happens(caller, "talking", plan.patience - plan.key)
         else:
             _happens(caller, "talking", plan.patience)
-        if caller.state == "talking" and plan.hangs_up:
+        if caller.state != "talking":
+            if caller.state != "ended":
+                self.gave_up.add(caller.uuid)
+            caller.hangup()
+        elif plan.hangs_up:
             self.switch.sleep(plan.talk)
-        if caller.state != "talking" or plan.hangs_up:
             caller.hangup()
 
     def _resumes(self, extension: str) -> None:
@@ -263,6 +267,7 @@ class Play:
         return Account(
             journeys={call: journey(call, self.stream.of_calls.get(call, [])) for call in self.callers},
             talks={call: plan.talk for call, plan in self.callers.items()},
+            gave_up=frozenset(self.gave_up),
             agents={extension: NAMES[extension] for extension in self.hour.agents},
             states=self.stream.of_agents,
             began=self.began,
@@ -306,8 +311,7 @@ class Play:
             return
         self.rig.kill(self.rig.owner_of(waiting[-1]))
         self.killed = time.time()
-        talking = sum(caller.state == "talking" for caller in self.live.values())
-        self.say(f"kill -9 of a controller; {len(waiting)} wait and {talking} talk")
+        self.say("kill -9 of a controller")
 
     def _journey(self, call: str) -> Journey:
         return journey(call, self.stream.of_calls.get(call, []))

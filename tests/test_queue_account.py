@@ -50,7 +50,13 @@ def gave_up(at: float, waits: float, kind: str = "queue.abandoned", priority: in
 def account(calls: Mapping[str, list[Fact]], **more: Any) -> Account:
     journeys = {call: journey(call, facts) for call, facts in calls.items()}
     talks = dict.fromkeys(calls, 2.0)
-    return Account(**{"journeys": journeys, "talks": talks, "agents": {"401": "Alma", "402": "Bruno"}, **more})
+    given = {
+        "journeys": journeys,
+        "talks": talks,
+        "agents": {"401": "Alma", "402": "Bruno"},
+        "gave_up": frozenset(calls),
+    }
+    return Account(**{**given, **more})
 
 
 def killed() -> dict[str, list[Fact]]:
@@ -92,6 +98,11 @@ def test_a_caller_of_whom_nothing_became_and_one_who_was_served_and_gave_up_are_
     )
 
 
+def test_a_waiting_caller_whose_call_is_lost_is_not_taken_for_one_who_gave_up() -> None:
+    made = account({"a": gave_up(1.0, 2.0), "b": gave_up(5.0, 2.0)}, gave_up=frozenset({"b"}))
+    assert troubles(made, "accounted") == ("a is said to have given up, and did not: the call was lost",)
+
+
 def test_an_agent_who_answered_and_could_not_be_joined_has_not_served_the_caller() -> None:
     facts = [
         *served(1.0)[:4],
@@ -112,14 +123,14 @@ def test_a_talk_that_was_cut_short_is_found() -> None:
 
 def test_an_answer_without_a_talk_is_found() -> None:
     silent = without("talk.", served(1.0))
-    assert troubles(account({"a": silent}), "meant to") == ("a was answered and talked with nobody",)
+    assert troubles(account({"a": silent}, gave_up=frozenset()), "meant to") == (
+        "a was answered and talked with nobody",
+    )
 
 
 def test_a_caller_who_gives_up_while_being_joined_talks_with_nobody_and_that_is_no_trouble() -> None:
-    facts = [*without("call.ended", without("talk.", served(1.0))), fact(2.5, "call.ended", by="caller")]
-    assert troubles(account({"a": facts}), "meant to") == ()
-    late = [*without("call.ended", facts), fact(3.5, "call.ended", by="caller")]
-    assert len(troubles(account({"a": late}), "meant to")) == 1
+    calls = {"a": without("talk.", served(1.0))}
+    assert troubles(account(calls, gave_up=frozenset({"a"})), "meant to") == ()
 
 
 def test_a_caller_who_is_served_after_one_who_came_later_is_found() -> None:
