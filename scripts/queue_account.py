@@ -1,11 +1,12 @@
 """What became of the callers of a queue: figures, a table for people, and what must hold.  Facts in, text out.
 
 It knows no switch, no Redis and no clock, and trusts nothing but the facts: an :class:`Account` is made of what a
-subscriber could have read.  Two things are told it besides, by whoever knows what the callers meant to do: how long each
-talk was to last, since a broken talk looks like a short one, and who did give up, since a lost call looks like that.
+subscriber could have read.  Besides it is told what the people meant to do and noticed: how long each talk was to last,
+since a broken talk looks like a short one, who did give up, since a lost call looks like that, and what the telephones
+saw.
 
-The surprise: two processes tell of one moment a little apart, so whatever compares facts of two calls leaves
-:data:`SLACK` between them.
+The surprise: on a busy machine a fact is told late, so one moment is before another only where it cannot be otherwise:
+who had joined before somebody called was first, and when an agent became a caller's is known from Redis's own clock.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from typing import Any
 
 Fact = Mapping[str, Any]
 
-#: Facts of one moment that two processes tell lie so far apart at most, seconds.
+#: Facts of one moment that two processes tell lie so far apart, seconds; more on a machine that has other things to do.
 SLACK = 0.25
+LATE = 1.0
+#: A timer of the people's may come so much early, seconds.
+TIMER = 0.05
 #: What ends a caller's waiting, by its fact, in the words of call centres.
 OUTCOMES = {
     "queue.answered": "served",
@@ -75,11 +79,6 @@ class Journey:
         return max(0.0, self.until - self.since) if isfinite(self.until) else 0.0
 
     @property
-    def offered(self) -> float:
-        """When an agent was first rung for it."""
-        return self.offers[0].began if self.offers else float("inf")
-
-    @property
     def served(self) -> bool:
         return "served" in self.outcomes
 
@@ -103,8 +102,6 @@ def journey(call: str, facts: Iterable[Fact]) -> Journey:
     made.ends = [fact["at"] for fact in kinds.get("call.ended", [])]
     talks = kinds.get("talk.started", [])
     over = [fact["at"] for fact in (*kinds.get("talk.ended", []), *kinds.get("call.ended", []))]
-    if talks:
-        made.talk = (talks[-1]["at"], min(over, default=float("inf")))
     missed = {_offer(fact): fact for fact in kinds.get("queue.missed", [])}
     left = [
         fact
@@ -115,6 +112,8 @@ def journey(call: str, facts: Iterable[Fact]) -> Journey:
     made.outcomes = [OUTCOMES[fact["type"]] for fact in left]
     made.left = min((fact["at"] for fact in left), default=float("inf"))
     answered = {_offer(fact) for fact in left if fact["type"] == "queue.answered"}
+    if answered and (talks or "talk.ended" in kinds):  # the owner may have missed its beginning
+        made.talk = (talks[-1]["at"] if talks else made.left, min(over, default=float("inf")))
     gone = min([fact["at"] for fact in left if fact["type"] != "queue.answered"] + made.ends, default=float("inf"))
     for fact in kinds.get("queue.offered", []):
         offer = _offer(fact)
@@ -157,7 +156,8 @@ class Account:
     """All that is known when it is over.
 
     ``talks`` is how long each call's talk was meant to last, if it came to one; ``gave_up`` are the calls whose callers
-    did hang up while they waited; ``states`` are the ``agent.state`` facts; ``left_behind`` is what is still in Redis;
+    did hang up while they waited; ``rung_on_the_phone`` are agents whose telephone was rung although they used it;
+    ``states`` are the ``agent.state`` facts; ``left_behind`` is what is still in Redis;
     ``minute`` is how many seconds stand for a minute.
     """
 
@@ -165,6 +165,7 @@ class Account:
     talks: Mapping[str, float]
     agents: Mapping[str, str]  # extension -> name
     gave_up: frozenset[str] = frozenset()
+    rung_on_the_phone: Sequence[str] = ()
     states: Sequence[Fact] = ()
     began: float = 0.0
     ended: float = 0.0
@@ -201,37 +202,49 @@ class Account:
 
     def _talks(self) -> Iterable[str]:
         for one in self.journeys.values():
-            if one.served and one.talk is None:
-                if one.call not in self.gave_up:  # else they hung up in the very moment of the joining
-                    yield f"{one.call} was answered and talked with nobody"
-            elif one.talk is not None:
-                lasted = one.talk[1] - one.talk[0]
-                if lasted < self.talks[one.call] - SLACK:
-                    yield f"{one.call} talked {self.clock(lasted)} of {self.clock(self.talks[one.call])}"
+            if not one.served or one.call in self.gave_up:  # hung up in the very moment of the joining
+                continue
+            if one.talk is None:
+                yield f"{one.call} was answered and talked with nobody"
+            elif (
+                one.talk[1] - one.left < self.talks[one.call] - TIMER
+            ):  # what is told of an answer is told before the talk
+                lasted, wanted = one.talk[1] - one.talk[0], self.talks[one.call]
+                yield f"{one.call} talked {self.clock(lasted)} of {self.clock(wanted)}"
 
     def passed_over(self) -> dict[str, str]:
-        """Callers who were offered an agent later than somebody of their priority who had joined after them.
+        """Callers who were given an agent later than somebody of their priority who had joined after them.
 
         The first offer counts: whom one agent did not take may be overtaken while that agent rang.  A caller whose
         controller was killed stands in the queue and cannot be served until another one has the call.
         """
         found: dict[str, str] = {}
+        given = self._given()
         lines: dict[int, list[Journey]] = {}
         for one in self.journeys.values():
             if one.joined:
                 lines.setdefault(one.priority, []).append(one)
         for line in lines.values():
-            offered = sorted((one for one in line if one.offers), key=lambda one: one.offered)
+            served = sorted(((given[one.call], one) for one in line if one.call in given), key=lambda pair: pair[0])
             for one in line:
-                for other in offered:
-                    if other.offered + SLACK >= min(one.offered, one.until):
+                for moment, other in served:
+                    if moment >= given.get(one.call, float("inf")) or moment + SLACK >= one.until:
                         break  # nobody later than this was served in its stead
-                    if one.since + SLACK < other.since and not self._between_owners(one, other.offered):
-                        waited = self.clock(other.offered - one.since)
+                    if one.since < other.began and not self._between_owners(one, moment):
+                        waited = self.clock(moment - one.since)
                         found[one.call] = (
                             f"{one.call} had waited {waited} when {other.call}, who came later, was served"
                         )
                         break
+        return found
+
+    def _given(self) -> dict[str, float]:
+        """When each caller was first given an agent: by the agents' facts, else by when the telephone was rung."""
+        found = {one.call: one.offers[0].began for one in self.journeys.values() if one.offers}
+        for fact in self.states:
+            call = fact["data"].get("call")
+            if fact["data"]["state"] == "offered" and call in self.journeys:
+                found[call] = min(fact["at"], found.get(call, float("inf")))
         return found
 
     def _between_owners(self, one: Journey, moment: float) -> bool:
@@ -245,10 +258,11 @@ class Account:
             theirs = sorted((pair for pair in offers if pair[0].agent == agent), key=lambda pair: pair[0].began)
             latest, whose = float("-inf"), ""
             for offer, call in theirs:
-                if offer.began < latest - SLACK:
+                if offer.began < latest - LATE:
                     yield f"{agent} was offered {call} while {whose} was theirs"
                 if offer.ended > latest:
                     latest, whose = offer.ended, call
+        yield from self.rung_on_the_phone
 
     def _whole(self, offer: Offer, call: str) -> Offer:
         """The offer with its end, where only the agent's own facts say that it was withdrawn."""

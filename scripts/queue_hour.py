@@ -18,7 +18,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -158,8 +158,10 @@ class Play:
         self._dice = {extension: random.Random(f"{hour.seed} {extension}") for extension in hour.agents}
         self._timers: list[gevent.Greenlet[..., Any]] = []
         self._phones = {e: self.switch.phone(e, self._agent(e), domain=DOMAIN) for e in hour.agents}
+        self._codes: list[tuple[str, Caller]] = []
         for phone in self._phones.values():
             phone.lines = 1
+            phone.history.clear()
 
     # ------------------------------------------------------------------------------------------------ people
 
@@ -202,7 +204,8 @@ class Play:
     def _resumes(self, extension: str) -> None:
         """The agent, or somebody who stands beside the telephone, dials the code."""
         if extension in self.paused:
-            self.switch.call(extension, RESUME, company=COMPANY, extension=extension, plan=_listens)
+            caller = self.switch.call(extension, RESUME, company=COMPANY, extension=extension, plan=_listens)
+            self._codes.append((extension, caller))
 
     # --------------------------------------------------------------------------------------------- the hour
 
@@ -268,6 +271,7 @@ class Play:
             journeys={call: journey(call, self.stream.of_calls.get(call, [])) for call in self.callers},
             talks={call: plan.talk for call, plan in self.callers.items()},
             gave_up=frozenset(self.gave_up),
+            rung_on_the_phone=list(self._rung_on_the_phone()),
             agents={extension: NAMES[extension] for extension in self.hour.agents},
             states=self.stream.of_agents,
             began=self.began,
@@ -276,6 +280,18 @@ class Play:
             left_behind=left_behind(self.stream.redis, COMPANY),
             minute=1.0,
         )
+
+    def _rung_on_the_phone(self) -> Iterator[str]:
+        """Agents who were rung for a caller while they had another; not while they dialled a code."""
+        for extension, phone in self._phones.items():
+            rang = 0.0
+            for entry in phone.history:
+                if entry.what == "rings":
+                    rang = entry.at
+                elif entry.what == "is busy":
+                    dialled = (c.journal for e, c in self._codes if e == extension)
+                    if not any(journal[0].at <= rang <= journal[-1].at for journal in dialled):
+                        yield f"the telephone of {NAMES[extension]} was rung at {rang - self._began:.1f} while in use"
 
     # ------------------------------------------------------------------------------------------- what happens
 

@@ -50,11 +50,12 @@ def gave_up(at: float, waits: float, kind: str = "queue.abandoned", priority: in
 def account(calls: Mapping[str, list[Fact]], **more: Any) -> Account:
     journeys = {call: journey(call, facts) for call, facts in calls.items()}
     talks = dict.fromkeys(calls, 2.0)
+    gave_up = frozenset(call for call, one in journeys.items() if not one.served)
     given = {
         "journeys": journeys,
         "talks": talks,
         "agents": {"401": "Alma", "402": "Bruno"},
-        "gave_up": frozenset(calls),
+        "gave_up": gave_up,
     }
     return Account(**{**given, **more})
 
@@ -161,9 +162,19 @@ def test_who_goes_first_or_had_given_up_or_was_offered_in_vain_passes_nobody_ove
     assert troubles(made, "passed over") == ()
 
 
-def test_what_two_processes_tell_of_one_moment_is_not_held_against_anybody() -> None:
-    made = account({"a": served(1.0, waits=2.1), "b": served(1.1, "402", waits=1.9)})
+def test_who_joined_while_another_was_just_calling_may_have_been_the_later_one() -> None:
+    made = account({"a": served(1.0, waits=2.1), "b": served(1.05, "402", waits=1.5)})
     assert troubles(made, "passed over") == ()
+
+
+def test_when_an_agent_was_given_is_told_by_the_agents_own_facts() -> None:
+    calls = {"a": served(1.0, waits=6.0), "b": served(2.0, "402", waits=2.0)}
+    in_order = [
+        fact(3.0, "agent.state", agent="401", state="offered", call="a"),
+        fact(3.1, "agent.state", agent="402", state="offered", call="b"),
+    ]
+    assert troubles(account(calls, states=in_order), "passed over") == ()
+    assert len(troubles(account(calls, states=in_order[1:]), "passed over")) == 1
 
 
 def test_a_caller_without_an_owner_is_passed_over_until_another_controller_has_the_call() -> None:
@@ -174,7 +185,7 @@ def test_a_caller_without_an_owner_is_passed_over_until_another_controller_has_t
 
 
 def test_an_agent_who_is_offered_a_call_while_talking_or_ringing_is_found() -> None:
-    made = account({"a": served(1.0, talks=3.0), "b": served(3.0)})
+    made = account({"a": served(1.0, talks=4.0), "b": served(3.0)})
     assert troubles(made, "no agent") == ("401 was offered b while a was theirs",)
     rings = served(1.0)[:3]
     made = account({"a": rings, "b": served(3.0)})
@@ -187,6 +198,16 @@ def test_a_second_talk_during_a_long_one_is_found_though_a_short_one_lies_betwee
         "401 was offered b while a was theirs",
         "401 was offered c while a was theirs",
     )
+
+
+def test_a_telephone_that_was_rung_while_in_use_is_told() -> None:
+    assert troubles(account({}, rung_on_the_phone=["Alma at 3"]), "no agent") == ("Alma at 3",)
+
+
+def test_a_talk_of_which_only_the_end_is_told_began_at_the_answer() -> None:
+    one = journey("a", without("talk.started", served(1.0)))
+    assert one.talk == pytest.approx((2.1, 4.1))
+    assert troubles(account({"a": without("talk.started", served(1.0, talks=0.5))}), "meant to") != ()
 
 
 def test_a_missed_offer_leaves_the_agent_free_for_the_next() -> None:
