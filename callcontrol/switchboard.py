@@ -1,4 +1,4 @@
-"""Everything Cordboard keeps in Redis, and the only module that speaks to it.
+"""What Cordboard keeps in Redis, and how it is spoken to; what concerns queues is in ``queueboard.py``.
 
 Every change of state is one Lua script, so that a process killed at any moment leaves a whole state behind.
 It knows no socket of a switch, no file and no flow; of facts it knows the few that change what is kept here.
@@ -30,7 +30,7 @@ Where the surprise lies:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -245,20 +245,12 @@ class Switchboard:
 
     def __init__(self, url: str, *, name: str) -> None:
         self._name = name
+        self._url = url
         #: Whether Redis did what it was last asked.
         self.available = True
         #: How many facts were left out because somebody else had told the end of their call.
         self.repeats = 0
-        self._redis: Any = redis.Redis.from_url(
-            url,
-            client_name=name,
-            protocol=2,
-            socket_connect_timeout=0.5,
-            socket_timeout=1.0,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=30,
-            driver_info=None,
-        )
+        self._redis: Any = client(url, name)
         self._ship: Script = self._redis.register_script(_SHIP)
         self._claim: Script = self._redis.register_script(_CLAIM)
         self._lease: Script = self._redis.register_script(_LEASE)
@@ -270,6 +262,15 @@ class Switchboard:
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()
+
+    def waiting(self, longest: float) -> Any:
+        """A client of its own for a command that waits in Redis for at most ``longest`` seconds."""
+        return client(self._url, f"{self._name}-waits", longest + 2.0)
+
+    def script(self, text: str) -> Callable[[Sequence[Any]], Any]:
+        """A Lua script without keys, as a function of its arguments that gives the answer, or None: Redis is away."""
+        script: Script = self._redis.register_script(text)
+        return lambda arguments: self._do(script, (), arguments)
 
     # -------------------------------------------------------------------------------------------- facts
 
@@ -402,6 +403,20 @@ class Switchboard:
             _log().info("Redis is back")
         self.available = True
         return answer
+
+
+def client(url: str, name: str, timeout: float = 1.0) -> Any:
+    """A client that tries nothing twice and waits for nothing longer than ``timeout`` seconds."""
+    return redis.Redis.from_url(
+        url,
+        client_name=name,
+        protocol=2,
+        socket_connect_timeout=0.5,
+        socket_timeout=timeout,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=30,
+        driver_info=None,
+    )
 
 
 def _legs_of(switch: str) -> str:
