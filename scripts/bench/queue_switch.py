@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,10 +79,15 @@ class Rush:
 
 
 def side_by_side(
-    program: str, directory: Path, redis: EmbeddedRedis, sizes: Rush, say: Callable[[str], None]
+    program: str,
+    directory: Path,
+    redis: EmbeddedRedis,
+    sizes: Rush,
+    say: Callable[[str], None],
+    names: Sequence[str] = tuple(NUMBERS),
 ) -> dict[str, Seen]:
     """Both, in turns; what the telephones saw of each.  Raises BenchError, AssertionError of the harness, OSError."""
-    found = {name: Seen() for name in NUMBERS}
+    found = {name: Seen() for name in names}
     with _switch(program, directory, redis) as switch, contextlib.ExitStack() as stack:
         desk, joinings = Desk(), Joinings()
         _follow(stack, desk, switch, joinings)
@@ -98,7 +103,8 @@ def side_by_side(
             password = switch.password_of(extension, COMPANY)
             harness.register(switch, extension, password, agent.port, domain=domain).ended()
         for turn in range(sizes.rounds):
-            for name, number in NUMBERS.items():
+            for name in names:
+                number = NUMBERS[name]
                 say(f"round {turn + 1} of {sizes.rounds}: {name}")
                 for agent in agents:
                     agent.talk = sizes.short
