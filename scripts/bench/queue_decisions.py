@@ -45,6 +45,8 @@ NUMBERED = (
 )
 QUEUES = ("sales", "service")
 SKILLS = ("", "german")
+#: Of callers: by queue, priority, need.
+KINDS = 8
 
 
 def _members(agents: int) -> dict[str, Any]:
@@ -57,7 +59,7 @@ def _members(agents: int) -> dict[str, Any]:
 
 
 def _enter(board: QueueBoard, company: str, call: str, n: int, owner: str = "bench") -> Answer:
-    """Of eight callers one is of each kind: queue, priority, need."""
+    """Of as many callers as there are kinds one is of each."""
     command = Enter(
         queue=QUEUES[n % 2],
         priority=n // 2 % 2,
@@ -146,8 +148,8 @@ class _World:
     def fill(self) -> None:
         for agent, leg in self._legs.items():
             _sure(self._board.busy(self._company, agent, leg, SWITCH))
-        for _ in range(self.waiting):
-            self._one_more()
+        for n in range(self.waiting):
+            self._one_more(n % KINDS)
 
     def agent_gets_free(self) -> float:
         """Seconds from the end of an agent's talk until the next caller is theirs."""
@@ -159,13 +161,13 @@ class _World:
         if who != agent or not claimed.done:
             raise BenchError(f"{agent} got free and {who} was claimed: {claimed.why}")
         self._talks(call, agent, claimed)
-        self._one_more()
+        self._one_more(int(call.rpartition("-")[2]))  # of the same kind, so that it stays as it was
         return took
 
     def caller_joins(self) -> float:
         """Seconds from when a caller joins until an agent is theirs; afterwards that agent is free again."""
         began = time.perf_counter()
-        entered = self._one_more()
+        entered = self._one_more(self._calls % KINDS)
         ((call, agent, claimed),) = decide(self._board, self._company, entered)
         took = time.perf_counter() - began
         if not claimed.done:
@@ -179,9 +181,9 @@ class _World:
         take = Take(offer=int(claimed.data["offer"]), agent=agent, leg=leg, wrap_up=0.0)
         _sure(self._board.take(self._company, call, take, switch=SWITCH))
 
-    def _one_more(self) -> Answer:
+    def _one_more(self, kind: int) -> Answer:
         self._calls += 1
-        return _enter(self._board, self._company, f"{self._company}-{self._calls}", self._calls)
+        return _enter(self._board, self._company, f"{self._company}-{self._calls}-{kind}", kind)
 
 
 # -------------------------------------------------------------------------------------------------- together

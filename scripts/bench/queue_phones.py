@@ -21,11 +21,12 @@ import selectors
 import socket
 import struct
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+from scripts.bench.queue_seen import Seen
 
 #: Linux; Python does not name it.
 _SO_TIMESTAMPNS = 35
@@ -442,41 +443,6 @@ def _branch() -> str:
 # ------------------------------------------------------------------------------------------------ what they do
 
 
-@dataclass(slots=True)
-class Seen:
-    """What the telephones saw, seconds each, and what went wrong.
-
-    ``idle``: from an agent's BYE to the next INVITE, callers waiting.  ``offer``: from a caller's 200 OK to an agent's
-    INVITE, agents free.  ``joined``: from an agent's 200 OK until the switch said that it joined the two, ``voice``:
-    until the caller's voice came to the agent's telephone, which sends and gets a packet every 20 ms.
-    """
-
-    idle: list[float] = field(default_factory=list)
-    offer: list[float] = field(default_factory=list)
-    joined: list[float] = field(default_factory=list)
-    voice: list[float] = field(default_factory=list)
-    lost: Counter[str] = field(default_factory=Counter)
-
-    def add(self, other: Seen) -> None:
-        self.idle += other.idle
-        self.offer += other.offer
-        self.joined += other.joined
-        self.voice += other.voice
-        self.lost.update(other.lost)
-
-    def of_agents(self, agents: Sequence[Agent], joinings: Joinings) -> None:
-        """Take in what their telephones saw since the last time."""
-        for agent in agents:
-            for call in agent.calls:
-                if call.heard:
-                    self.voice.append(call.heard - call.answered)
-                    self.joined += [at - call.answered for at in joinings.after(call)]
-            self.lost.update(call.result for call in agent.calls if call.result not in ("", "CANCEL"))
-            if agent.doubled:
-                self.lost["two offers at once"] += agent.doubled
-            agent.calls, agent.doubled = [], 0
-
-
 class Joinings:
     """When the switch said that it had joined a caller with somebody, by the caller's voice."""
 
@@ -488,10 +454,23 @@ class Joinings:
         if number.startswith(NUMBER):
             self._said.append((at, int(number.removeprefix(NUMBER))))
 
-    def after(self, call: Served) -> list[float]:
+    def of(self, call: Served) -> list[float]:
         """The joining of this call of an agent's, or nothing if the switch did not say it."""
         found = [at for at, voice in self._said if voice == call.voice and call.answered <= at]
         return sorted(found)[:1]
+
+
+def _take_in(seen: Seen, agents: Sequence[Agent], joinings: Joinings) -> None:
+    """What the agents' telephones saw since the last time."""
+    for agent in agents:
+        for call in agent.calls:
+            if call.heard:
+                seen.voice.append(call.heard - call.answered)
+                seen.joined += [at - call.answered for at in joinings.of(call)]
+            if call.result not in ("", "CANCEL"):
+                seen.lose(call.result)
+        seen.lose("two offers at once", agent.doubled)
+        agent.calls, agent.doubled = [], 0
 
 
 def rush(
@@ -502,7 +481,7 @@ def rush(
 
     def again(caller: Caller) -> None:
         if caller.calls[-1].result:
-            seen.lost[caller.calls[-1].result] += 1
+            seen.lose(caller.calls[-1].result)
         if going:
             desk.later(0.05, lambda: caller.call(number) if going and not caller.busy else None)
 
@@ -522,15 +501,14 @@ def rush(
     for agent in agents:
         agent.hang_up()
     if not desk.run(lambda: not any(agent.busy for agent in agents) and not any(one.busy for one in callers), 10.0):
-        seen.lost["did not end"] += 1
+        seen.lose("did not end")
     for agent in agents:
         for one, next_ in itertools.pairwise(agent.calls):
             if one.ended and next_.heard:
                 seen.idle.append(next_.invited - one.ended)
     missing = talks - sum(bool(call.heard) for agent in agents for call in agent.calls)
-    if missing > 0:
-        seen.lost["talks that did not come"] += missing
-    seen.of_agents(agents, joinings)
+    seen.lose("talks that did not come", max(0, missing))
+    _take_in(seen, agents, joinings)
     return seen
 
 
@@ -547,11 +525,13 @@ def singles(
         caller.hang_up()
         call = caller.calls[-1]
         if call.result:
-            seen.lost[call.result] += 1
+            seen.lose(call.result)
         invited = [at.invited for agent in agents for at in agent.calls[before[id(agent)] :]]
         if call.answered and invited:
             seen.offer.append(min(invited) - call.answered)
+        else:
+            seen.lose("no agent rang")
         desk.run(lambda: not any(agent.busy for agent in agents), PATIENCE)
         desk.rest(pause)
-    seen.of_agents(agents, joinings)
+    _take_in(seen, agents, joinings)
     return seen
