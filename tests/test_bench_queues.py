@@ -20,7 +20,7 @@ import pytest
 from callcontrol.embedded import EmbeddedRedis
 from callcontrol.queueboard import QueueBoard
 from callcontrol.steps.queue import Queue
-from callcontrol.switchboard import Switchboard, client
+from callcontrol.switchboard import Switchboard, connect
 from scripts.bench import machine, queue_decisions, queue_switch
 from scripts.bench.queue_decisions import Account, Load
 from scripts.bench.queue_phones import VOICES, Agent, Caller, Desk, Joinings, rush, singles
@@ -231,7 +231,7 @@ def test_a_double_offer_that_stands_in_redis_is_found(redis: EmbeddedRedis) -> N
         assert claimed.done
     assert not queue_decisions._wrong_in_redis(board, "c")
 
-    connection: Any = client(redis.url, "test")
+    connection: Any = connect(redis.url, name="test")
     caller = json.loads(connection.hget("cordboard:queue:c:callers", "call-0"))
     caller["offers"][agent] = 7
     connection.hset("cordboard:queue:c:callers", "call-0", json.dumps(caller))

@@ -32,7 +32,7 @@ from callcontrol.messages import Enter, Miss, Take
 from callcontrol.queueboard import SCRIPT, Answer, QueueBoard
 from callcontrol.queueing import choose_agents, choose_caller
 from callcontrol.supervisor import die_with_parent
-from callcontrol.switchboard import Switchboard, client
+from callcontrol.switchboard import Switchboard, connect
 from scripts.bench.outcome import BenchError
 
 SWITCH = "switch1"
@@ -209,7 +209,7 @@ def together(
     """So many processes make so many decisions together on a Redis that was emptied for them."""
     directory.mkdir()
     company = "busy"
-    connection: Any = client(redis.url, "bench")
+    connection: Any = connect(redis.url, name="bench")
     connection.flushall()
     connection.set("bench:claims", 0)
     board = QueueBoard(Switchboard(redis.url, name="bench"))
@@ -403,7 +403,7 @@ class Worker:
         self._write = write
         self._board = QueueBoard(Switchboard(work.url, name=work.name), script=NUMBERED)
         #: Wake-ups are looked for here and not waited for: waiting takes Redis 100 ms when nothing else happens.
-        self._redis: Any = client(work.url, work.name)
+        self._redis: Any = connect(work.url, name=work.name)
         self._random = random.Random(work.seed)
         self._agents = list(_members(work.agents))
         self._waiting: set[str] = set()
