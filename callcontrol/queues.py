@@ -31,7 +31,7 @@ from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 
 from callcontrol import messages as m
-from callcontrol import queueing, queueviews
+from callcontrol import queueing
 from callcontrol.caretaker import Caretaker, House
 from callcontrol.queueboard import Answer, QueueBoard
 from callcontrol.queueing import AgentLook, CallLook
@@ -752,20 +752,10 @@ class Queues:
         self.follow(company, answer)
         return {"done": answer.done, "why": answer.why, "state": str(answer.data.get("state") or "")}
 
-    def agents(self, company: str) -> dict[str, Any] | None:
-        """See :func:`queueviews.agents`.  None: Redis is away."""
-        found = self.ask(partial(self._board.look, company))
-        return None if found is None else queueviews.agents(found, self._house.current(company))
-
-    def queues(self, company: str) -> dict[str, Any] | None:
-        """See :func:`queueviews.queues`.  None: Redis is away."""
-        found = self.ask(partial(self._board.look, company))
-        return None if found is None else queueviews.queues(found, self._house.current(company))
-
-    def why(self, company: str, queue: str) -> dict[str, Any] | None:
-        """See :func:`queueviews.why`.  None: Redis is away."""
-        found = self.ask(partial(self._board.look, company, queue))
-        return None if found is None else queueviews.why(found, company, queue, self._house.current(company))
+    def look(self, company: str, queue: str = "") -> Mapping[str, Any] | None:
+        """Everything about a company's queues, or one of them, as Redis keeps it.  None: it is away."""
+        found: Mapping[str, Any] | None = self.ask(partial(self._board.look, company, queue))
+        return found
 
 
 # -------------------------------------------------------------------------------------------------- small things

@@ -26,8 +26,8 @@ from callcontrol import wire
 from callcontrol.call import Call, Life
 from callcontrol.esl import EslError, EslEvent, Outbound, Reply
 from callcontrol.published import NOBODY
+from callcontrol.queue_rows import person_at
 from callcontrol.queues import COMMANDS as QUEUE_COMMANDS
-from callcontrol.queueviews import person_at
 from callcontrol.ringing import CONTEXT, RESUME_EXTENSION
 from callcontrol.state import State, StateError, decode
 

@@ -11,7 +11,6 @@ from callcontrol.messages import Enter, Miss
 from callcontrol.queueboard import QueueBoard
 from callcontrol.routing.load import check_directory, load_directory
 from callcontrol.routing.model import Routing
-from callcontrol.steps import VERBS
 from callcontrol.switchboard import Switchboard
 from scripts.queue_hour import COMPANY, NAMES, ROUTING, Hour, draw, left_behind, play, tell
 
@@ -84,7 +83,6 @@ class TestLeftBehind:
 
 
 @pytest.mark.tcp
-@pytest.mark.skipif(VERBS["queue"].not_yet is not None, reason="queues are not built yet")
 def test_a_short_hour_with_a_kill_comes_to_a_good_end(tmp_path: Path) -> None:
     (tmp_path / "routing").mkdir()
     text = (ROUTING / f"{COMPANY}.yaml").read_text(encoding="utf-8")
