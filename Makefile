@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo run reload check rehearse manual test-switch bench clean
+.PHONY: help setup test lint demo run reload agents queues check rehearse manual test-switch bench clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -38,6 +38,16 @@ run: $(READY) ## Serve routing/ to a real switch (the first run writes etc/ and 
 
 reload: $(READY) ## Publish what was changed in routing/ and say what came of it (while make run serves it)
 	@$(BIN)/cordboard reload
+
+# The server that make run started, unless variables name another.
+RUNNING = CORDBOARD_CONFIG="$${CORDBOARD_CONFIG:-etc/cordboard.yaml}" \
+	CORDBOARD_REDIS="$${CORDBOARD_REDIS:-$$(cat etc/redis.url 2>/dev/null)}"
+
+agents: $(READY) ## Say what the agents do just now (while make run serves)
+	@$(RUNNING) $(BIN)/cordboard agents
+
+queues: $(READY) ## List the queues; NAME=sales: who waits in that one, WHY=1: and why (while make run serves)
+	@$(RUNNING) $(BIN)/cordboard queue $(if $(NAME),"$(NAME)") $(if $(WHY),--why)
 
 check: $(READY) ## Check routing/
 	@$(BIN)/cordboard check routing

@@ -100,6 +100,7 @@ class Playbook:
         self.played = 0
         self.recorded = 0
         self.asked = 0
+        self.entered: m.Enter | None = None
         self.takes(self.call.begin(self.now))
 
     # ---------------------------------------------------------------------------------------- telling it
@@ -192,6 +193,7 @@ class Playbook:
             sound = command.sound
             what = sound.text if isinstance(sound, m.Speech) else sound.name
             marks = (" (keys)" if command.bargein else "") + (" (loop)" if command.loop else "")
+            marks += f" from {command.start:g}s" if command.start else ""
             return f"play {what}{marks}"
         if isinstance(command, m.Record):
             self.recorded = command.id
@@ -213,6 +215,13 @@ class Playbook:
             return f"lookup {command.url} {', '.join(command.wanted)} {command.seconds:.1f}s"
         if isinstance(command, m.Hangup):
             return f"hangup {command.reason}"
+        if isinstance(command, m.Enter):
+            self.entered = command
+            return f"enter {command.queue}{' again' if command.again else ''}"
+        if isinstance(command, m.Take):
+            return f"take {command.agent}"
+        if isinstance(command, m.Miss):
+            return f"miss {command.agent} {command.result}" + (f" {command.delay:g}s" if command.delay else "")
         if isinstance(command, m.SetSwitch):
             return f"switch {command.name} {'on' if command.on else 'off'}"
         if isinstance(command, m.SetDuty):
@@ -224,6 +233,8 @@ class Playbook:
             "StopPlay": "stop",
             "LetGo": "let go",
             "CancelLegs": "cancel all",
+            "Leave": "leave",
+            "AskPlace": "ask place",
         }[type(command).__name__]
 
     def _phone(self, leg: str) -> str:

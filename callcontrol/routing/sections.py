@@ -598,7 +598,8 @@ class _CallFields(ma.Schema):
     """from: who calls
     to: which of the company's numbers is called
     at: when, in the company's time
-    press: the keys, one item for each prompt that listens; ``""`` presses nothing
+    press: the keys, one item for each prompt that listens; ``""`` presses nothing. In a queue that keys lead out of,
+        each announcement listens; without one, the keys are pressed two seconds after the call has joined
     """
 
 
@@ -668,7 +669,7 @@ class _Given(ma.Schema):
     A switch that is not given is off.
 
     phones: what the telephones of each person do
-    agents: what each agent does when a call is offered
+    agents: what each agent does when a call is offered; not needed if the walk ends as the call joins
     lookups: what each lookup brings
     switches: how each day/night switch stands
     """

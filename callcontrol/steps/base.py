@@ -32,6 +32,9 @@ class EnterFlow:
 #: What a step yields; what it is sent (the event after a Wait, else None); how it ends.
 Run = Generator[Command | Wait | Progress, Any, "str | Edge | EnterFlow"]
 
+#: In the progress of a step whose caller stands in a queue, or did when the call began to end.
+IN_QUEUE = "b"
+
 #: The good outcome of every verb.
 THEN = "then"
 #: Catches every outcome but the good one.
@@ -52,8 +55,8 @@ class Step:
     needs_otherwise: ClassVar[bool] = False
     #: Whether the step gives the caller time (speech, ringing, waiting): a loop needs one such step.
     takes_time: ClassVar[bool] = True
-    #: What a call does when the verb is not built yet: the outcome it takes.  None: it is built.
-    not_yet: ClassVar[str | None] = None
+    #: Whether its callers stand in a queue: its progress then has :data:`IN_QUEUE`.
+    queues: ClassVar[bool] = False
     #: The longest progress that the step keeps; None: none that is longer than what ringing people needs.
     longest: ClassVar[Mapping[str, Any] | None] = None
     Fields: ClassVar[type[ma.Schema]]
@@ -94,7 +97,7 @@ class Step:
         yield
 
     def after_end(
-        self, progress: Mapping[str, Any], company: str, call_id: str
+        self, progress: Mapping[str, Any], company: str, call_id: str, now: float
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Facts that are owed when the call ended inside this step and nobody ran it: (type, data)."""
         return iter(())
@@ -143,4 +146,4 @@ def _edges_in(value: Any, label: str = "") -> Iterator[tuple[str, Edge]]:
                 yield from _edges_in(inner, label)
 
 
-__all__ = ["COMMON_OPTIONS", "OTHERWISE", "THEN", "EnterFlow", "Run", "Step", "View"]
+__all__ = ["COMMON_OPTIONS", "IN_QUEUE", "OTHERWISE", "THEN", "EnterFlow", "Run", "Step", "View"]

@@ -82,7 +82,7 @@ class FromPhone(Step):
         result: str | Edge = yield from Ways((way,), RING).run(call, progress)
         return (yield from _ended(call, result))
 
-    def after_end(self, progress: Any, company: str, call_id: str) -> Any:
+    def after_end(self, progress: Any, company: str, call_id: str, now: float) -> Any:
         return owed_by_hunt(progress, company, call_id)
 
 

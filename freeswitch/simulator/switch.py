@@ -820,6 +820,19 @@ class Switch:
         for listener in tuple(self._inbound):
             listener.abort()
 
+    def crash(self, away: float = 0.0) -> None:
+        """Die and come back after that many real seconds: every call is gone without a word, and it is another core."""
+        self._refusing_until = time.monotonic() + away
+        for listener in [*self._inbound, *(one for several in self._outbound.values() for one in several)]:
+            listener.abort()
+        self._greenlets.kill(timeout=5)
+        self.channels.clear()
+        for phone in (*self.phones.values(), *self.outsiders.values()):
+            phone.calls.clear()
+        self.writer = encoder.EventWriter(self.name, str(uuids.uuid4()))
+        self.later(_HEARTBEAT, self._beat)
+        self.something_happened()
+
     def pause(self) -> None:
         """Stop reading commands, with every connection left open, as a stopped process does."""
         self.running.clear()
