@@ -303,6 +303,7 @@ class Session:
             return False
         if event.get("variable_playback_terminator_used"):  # a key cuts the round only
             self._stopping.add(sound)
+            self._begun = 0  # no break has been sent: see _begins
             return True
         played = event.get("variable_playback_ms") or ""
         return played.isascii() and played.isdigit() and int(played) >= ROUND
