@@ -62,7 +62,7 @@ def test_the_pure_core_imports_no_socket_clock_redis_or_log(path: Path) -> None:
 def test_the_pure_core_imports_nothing_of_the_shell(path: Path) -> None:
     shell = "esl session ringing server serving supervisor switchboard facts published versions settings cli embedded "
     shell += "outcomes publishing reload lookups secrets shared speech voice directory "
-    shell += "queueboard queues caretaker commands"
+    shell += "music queueboard queues caretaker desk commands"
     assert not imports(path) & {f"callcontrol.{name}" for name in shell.split()}
 
 
