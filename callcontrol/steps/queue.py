@@ -432,7 +432,6 @@ class _Waiting:
             if isinstance(way, Way):
                 offer.legs.setdefault(call.leg_id(offer.number, way.phone.address), _Leg(way))
             else:
-                offer.results.append(way.result)
                 yield barred_result(way)
         if not offer.legs:
             yield self._remember()
