@@ -26,6 +26,8 @@ from callcontrol import wire
 from callcontrol.call import Call, Life
 from callcontrol.esl import EslError, EslEvent, Outbound, Reply
 from callcontrol.published import NOBODY
+from callcontrol.queue_rows import person_at
+from callcontrol.queues import COMMANDS as QUEUE_COMMANDS
 from callcontrol.ringing import CONTEXT, RESUME_EXTENSION
 from callcontrol.state import State, StateError, decode
 
@@ -126,6 +128,8 @@ class Session:
         self._call: Call | None = None
         self.id = ""
         self.company = ""
+        #: Whether another connection has the call now, and it is neither over nor talking.
+        self.moved = False
         self._routing = NOBODY
         self._n = 0
         self._queue: deque[m.Event] = deque()
@@ -229,6 +233,8 @@ class Session:
         self._busy = True
         self._perform(self._call.begin(self._now()))
         self._drain()
+        if self.extension and self._controller.queues.serves(self.company):
+            self._controller.queues.begins(self)
         # Only now: a call that cannot be begun must be counted out by the dialplan.
         self._connection.send(wire.setvar(uuid, "cordboard_tries", ""))
         if data.get("Answer-State") == "hangup":
@@ -318,7 +324,7 @@ class Session:
         """Another connection has the call.  Closing ours while ``socket_resume`` is true would reset the call under
         its new owner, so it stays open, deaf, until they talk or the call ends.
         """
-        self._lost = True
+        self._lost = self.moved = True
         self._queue.clear()
         self._stop_waiting()
         self._controller.forget(self)
@@ -395,6 +401,8 @@ class Session:
         if facts:
             self._tell(facts)
         if let_go:
+            if self._controller.queues.serves(self.company):
+                self._tell_queues(facts)
             self._connection.close("they talk: the call needs nobody")
 
     def _do(self, command: m.Command, out: list[wire.Command]) -> None:
@@ -442,6 +450,8 @@ class Session:
             # Not before the checkpoint is out: a new owner without it would turn the switch back.
             switches = self._controller.switches
             gevent.spawn(switches.set, self.company, command.name, command.on, command.by, self.happened)
+        elif isinstance(command, QUEUE_COMMANDS):
+            self._controller.queues.perform(self, command)
         else:
             raise TypeError(f"the session cannot perform {command!r}")
 
@@ -460,6 +470,15 @@ class Session:
     def _name(self, command: m.Play) -> str:
         """The name by which the switch tells of this sound: see :meth:`_ours`."""
         return f"play-{self._token}-{command.id}"
+
+    def _tell_queues(self, facts: Sequence[m.Tell]) -> None:
+        """They talk: an agent who is on the telephone is nobody's agent meanwhile, whatever rang it."""
+        call = self._call
+        for fact in facts:
+            if fact.type == "talk.started" and call is not None:
+                leg, address = str(fact.data["leg"]), str(fact.data["with"])
+                person = self._line.person_of(leg) or person_at(self._routing, address)
+                self._controller.queues.talks(self, leg, person)
 
     def _screen(self, command: m.RingLeg) -> wire.Screen | None:
         """What the leg must hear or confirm, as the switch plays it; never nothing where there should be words."""
@@ -604,6 +623,21 @@ class Session:
             self._connection.close("handed over")
 
     @property
+    def switch(self) -> str:
+        """The name of the switch that has the call."""
+        return self._line.name
+
+    @property
+    def caller(self) -> str:
+        """Who calls, as people read it; "" if they do not say."""
+        return (self._call.view.caller or "") if self._call is not None else ""
+
+    @property
+    def extension(self) -> str:
+        """The phone of the company's own that calls, or nothing."""
+        return (self._call.view.extension or "") if self._call is not None else ""
+
+    @property
     def ended(self) -> bool:
         """Whether the caller has left and only a recording keeps us."""
         return self._call is not None and self._call.life is Life.ENDED
@@ -624,4 +658,5 @@ class Session:
         if call.life is Life.ENDED:
             self._perform(call.close(self._now()))
         elif not call.let_go:
+            self.moved = True
             self._log.info("the call left this controller", reason=reason, step=self._where)

@@ -84,10 +84,10 @@ class Voice:
 class Config:
     """What cordboard.yaml says.  Paths are absolute.
 
-    ``longest_call`` (seconds) ends a call to the outside.  ``voices``: by language; any other is spoken by the voice
-    of espeak-ng that has its name.  ``music``: by the name that companies write, a sound file.  ``private`` are
-    networks that lookups may reach although they are not public.  ``passwords`` is the file of the phones' passwords,
-    ``secrets`` that of lookups' headers; neither need exist.
+    ``longest_call`` (seconds) ends a call to the outside. ``voices``: by language; any other is spoken by the voice
+    of espeak-ng that has its name. ``music``: by the name that companies write, a sound file. ``private`` are
+    networks that lookups may reach although they are not public. ``passwords`` is the file of the phones'
+    passwords, ``secrets`` that of lookups' headers; neither need exist.
     """
 
     switches: tuple[SwitchAddress, ...]

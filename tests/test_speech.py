@@ -155,6 +155,7 @@ def test_whatever_a_call_says_was_wanted(language: str, number: str) -> None:
     said = 0
     for variables in ({}, {"x": "*1", "y": "two words", "z": "0017", "position": "12"}, {"position": "1234"}):
         view.variables = dict(routing.numbers[number].sets) | variables
+        view.position = variables.get("position", "")
         for prompt in speech._prompts(routing):
             heard = view.sound(prompt)
             assert isinstance(heard, Speech)

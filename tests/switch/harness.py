@@ -156,6 +156,10 @@ class Watch:
     def close(self) -> None:
         self._socket.close()
 
+    def fileno(self) -> int:
+        """For those who wait for several things at once, and then ``catch_up``."""
+        return self._socket.fileno()
+
     def api(self, command: str) -> str:
         """The body of the answer to one API command."""
         return self._ask(f"api {command}").body
@@ -244,13 +248,20 @@ class Switch:
 
     ``controllers`` goes into the dialplan (``host:port``, several joined by a bar).  ``routing`` is a copy of company/
     with sounds; its phones have the passwords that ``cordboard passwords`` made.  ``home`` holds cordboard.yaml and the
-    state of the controllers, which :class:`Serve` starts.  A context manager.
+    state of the controllers, which :class:`Serve` starts.  ``conf``: a copy of our configuration with more in it.
+    A context manager.
     """
 
     def __init__(
-        self, installation: Installation, directory: Path, controllers: str, variables: dict[str, str] | None = None
+        self,
+        installation: Installation,
+        directory: Path,
+        controllers: str,
+        variables: dict[str, str] | None = None,
+        conf: Path = CONF,
     ) -> None:
         self.directory = directory
+        self._conf = conf
         self.sip_port = free_port(socket.SOCK_DGRAM)
         self.esl_port = free_port(socket.SOCK_STREAM)
         self.password = secrets.token_hex(16)
@@ -312,7 +323,7 @@ class Switch:
 
     def start(self, variables: Path | None) -> None:
         """Start; return when phones may register.  ``variables`` None: as a machine without its own file."""
-        arguments = [self._installation.program, "-nf", "-nc", "-nonat", "-nocal", "-conf", str(CONF)]
+        arguments = [self._installation.program, "-nf", "-nc", "-nonat", "-nocal", "-conf", str(self._conf)]
         places = ("log", "db", "run", "cache", "storage", "recordings", "temp", "sounds", "scripts")
         for place in places:
             (self.directory / place).mkdir(exist_ok=True)
