@@ -19,14 +19,13 @@ from typing import Any, Protocol
 import gevent
 import structlog
 
+from callcontrol import dialling, queueing, wire
 from callcontrol import messages as m
-from callcontrol import queueing, wire
 from callcontrol.esl import EslError
 from callcontrol.queueboard import Answer, QueueBoard
-from callcontrol.queueviews import person_at
 from callcontrol.routing.model import Routing
 from callcontrol.state import State, StateError, decode
-from callcontrol.view import SwitchedOn, leg_id
+from callcontrol.view import leg_id
 
 #: The sweeper's lease, and its length, seconds.
 SWEEPER, SWEEPER_LEASE = "cordboard:queue-sweeper", 5.0
@@ -63,9 +62,6 @@ class House(Protocol):
 
     def version(self, company: str, version: str) -> Routing | None:
         """A version of it; may pause."""
-
-    def switched_on(self, company: str) -> SwitchedOn:
-        """Its day/night switches."""
 
     def lease(self, name: str, seconds: float) -> bool:
         """Whether this process holds the lease now."""
@@ -173,12 +169,10 @@ class Caretaker:
                         known[agent] = on
 
     def _on(self, company: str, name: str) -> bool:
-        """Whether these hours are on now."""
+        """Whether these hours, which have times (``check`` sees to it), are on now."""
         routing = self._house.current(company)
         hours = routing.hours.get(name) if routing is not None else None
-        if hours is None:
-            return True
-        return self._house.switched_on(company)(name) if hours.switch else hours.is_on(self._house.now())
+        return hours is None or hours.is_on(self._house.now())
 
     # -------------------------------------------------------------------------------------------- leases
 
@@ -292,7 +286,7 @@ class Caretaker:
         if leg not in alive:
             return
         routing = self._house.version(state.company, state.version)
-        wrap_up, agent = _wrap_up(routing, state), person_at(routing, state.talk[0])
+        wrap_up, agent = _wrap_up(routing, state), dialling.whose(routing, state.talk[0])
         if wrap_up is None or not agent:
             self._leave(company, call, "a caller who talks with somebody else")
             return

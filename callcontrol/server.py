@@ -32,7 +32,7 @@ from gevent.server import StreamServer
 from callcontrol import messages as m
 from callcontrol import outcomes, wire
 from callcontrol.call import epilogue
-from callcontrol.commands import Commands
+from callcontrol.commands import Commands, performed_by
 from callcontrol.directory import Announcer
 from callcontrol.esl import EslError, EslEvent
 from callcontrol.facts import FactFile, Shipper
@@ -52,7 +52,7 @@ from callcontrol.steps.lookup import asked_hosts
 from callcontrol.supervisor import heartbeat, process_name
 from callcontrol.switchboard import Switchboard
 from callcontrol.versions import VersionStore
-from callcontrol.view import SwitchedOn, leg_id
+from callcontrol.view import leg_id
 
 #: How long the owner of a call that was not talking has to write its end before another does, seconds.
 GRACE = 3.0
@@ -132,7 +132,7 @@ class Controller:
             settings.redis,
             name=self.name,
             switches=[address.name for address in settings.config.switches],
-            perform={},
+            perform=performed_by(self.queues),
         )
         self._commanding: gevent.Greenlet[[], None] | None = None
         self._directory = Announcer(settings.state, self.board, self.name)
@@ -397,10 +397,6 @@ class Controller:
     def version(self, company: str, version: str) -> Routing | None:
         """See :meth:`Published.version`."""
         return self.published.version(company, version)
-
-    def switched_on(self, company: str) -> SwitchedOn:
-        """The company's day/night switches."""
-        return self.switches.of(company)
 
     def lease(self, name: str, seconds: float) -> bool:
         """Whether this process holds the lease from now."""

@@ -21,13 +21,12 @@ from typing import TYPE_CHECKING, Any
 import gevent
 import structlog
 
+from callcontrol import dialling, wire
 from callcontrol import messages as m
-from callcontrol import wire
 from callcontrol.call import Call, Life
 from callcontrol.esl import EslError, EslEvent, Outbound, Reply
 from callcontrol.published import NOBODY
 from callcontrol.queues import COMMANDS as QUEUE_COMMANDS
-from callcontrol.queueviews import person_at
 from callcontrol.ringing import CONTEXT, RESUME_EXTENSION
 from callcontrol.state import State, StateError, decode
 
@@ -476,7 +475,7 @@ class Session:
         for fact in facts:
             if fact.type == "talk.started" and call is not None:
                 leg, address = str(fact.data["leg"]), str(fact.data["with"])
-                person = self._line.person_of(leg) or person_at(self._routing, address)
+                person = self._line.person_of(leg) or dialling.whose(self._routing, address)
                 self._controller.queues.talks(self, leg, person)
 
     def _screen(self, command: m.RingLeg) -> wire.Screen | None:

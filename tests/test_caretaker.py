@@ -14,8 +14,8 @@ from callcontrol import wire
 from callcontrol.esl import ConnectionLost
 from callcontrol.state import State, encode
 from callcontrol.view import leg_id
-from tests.playbook import CALL, epoch, routing
-from tests.queuedesk import FLOWS, HEAD, LEG, OTHER, Desk, Timers, answer, look, quiet
+from tests.playbook import CALL, epoch
+from tests.queuedesk import LEG, OTHER, Desk, Timers, answer, look, quiet
 
 
 class Switch:
@@ -281,13 +281,3 @@ class TestHoursOfDuty:
         for _ in range(3):
             clock.care.keep_hours()
         assert len(clock.said) == 2
-
-    def test_hours_that_a_switch_turns_are_as_it_stands(self, clock: Care) -> None:
-        clock.house.routing = routing(FLOWS, HEAD.replace("{mon-fri: 09:00-18:00}", '{switch: "*21"}'))
-        clock.queues.take_up([clock.house.routing])
-        quiet()
-        clock.board.asked.clear()
-        clock.care.keep_hours()
-        clock.house.on = frozenset({"office"})
-        clock.care.keep_hours()
-        assert [given[1] for given in clock.board.told("duty")] == ["log_out", "log_in"]
