@@ -19,9 +19,10 @@ from typing import Any, Protocol
 import gevent
 import structlog
 
-from callcontrol import dialling, queueing, wire
 from callcontrol import messages as m
+from callcontrol import queueing, wire
 from callcontrol.esl import EslError
+from callcontrol.queue_rows import person_at
 from callcontrol.queueboard import Answer, QueueBoard
 from callcontrol.routing.model import Routing
 from callcontrol.state import State, StateError, decode
@@ -286,7 +287,7 @@ class Caretaker:
         if leg not in alive:
             return
         routing = self._house.version(state.company, state.version)
-        wrap_up, agent = _wrap_up(routing, state), dialling.whose(routing, state.talk[0])
+        wrap_up, agent = _wrap_up(routing, state), person_at(routing, state.talk[0])
         if wrap_up is None or not agent:
             self._leave(company, call, "a caller who talks with somebody else")
             return

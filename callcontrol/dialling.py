@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from callcontrol import policy
 from callcontrol.messages import Phone, RingLeg, Sound
 from callcontrol.phrases import phrase
-from callcontrol.routing.model import Person, Prompt, Routing, Target, typed_by_callers
+from callcontrol.routing.model import Person, Prompt, Target, typed_by_callers
 from callcontrol.view import View
 
 #: Refusals that say nothing of the number itself: there is no way to it, or it is none.
@@ -69,16 +69,6 @@ def phones_of(call: View, extension: str, whisper: Prompt | None = None) -> list
     person = call.routing.people[extension]
     desk = Way(Phone(extension, extension), _whisper(call, person, whisper), None, _inside(call, person), _name(call))
     return [desk, *(outside_phone(call, person, number, whisper) for number in person.phones)]
-
-
-def whose(routing: Routing | None, address: str) -> str:
-    """The person whose telephone has this address (an extension, or E.164), by extension; "": nobody's."""
-    if routing is None:
-        return ""
-    if address in routing.people:
-        return address
-    people = routing.people.values()
-    return next((one.extension for one in people if address in one.phones or address == one.mobile), "")
 
 
 def outside_phone(call: View, person: Person, number: str, whisper: Prompt | None = None) -> Way | Barred:

@@ -31,10 +31,8 @@ from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 
 from callcontrol import messages as m
-from callcontrol import queue_answers, queueing
+from callcontrol import queueing
 from callcontrol.caretaker import Caretaker, House
-from callcontrol.commands import Refused
-from callcontrol.queue_views import AgentList, AgentRow, AgentSet, QueueList, QueueRow, Why
 from callcontrol.queueboard import Answer, QueueBoard
 from callcontrol.queueing import AgentLook, CallLook
 from callcontrol.routing.model import Routing
@@ -63,8 +61,6 @@ MOST_TALKS = 20_000
 #: A timer that rang this much too early, by Redis's clock, is armed again, seconds.
 EARLY = 1.0
 
-#: What people are told then.
-_AWAY = "Redis is away: nobody knows, and nothing can be changed"
 #: What :meth:`Queues.perform` takes.
 COMMANDS = (m.Enter, m.Miss, m.Take, m.Leave, m.AskPlace, m.SetDuty)
 
@@ -739,68 +735,26 @@ class Queues:
     # ---------------------------------------------------------------------------------------- for people
 
     def _set_duty(self, session: Session, command: m.SetDuty) -> None:
-        """As an agent's code on a telephone says."""
-        answer = self._duty(session.company, command.agent, command.what, command.reason, session.extension)
-        state = str(answer.data.get("state") or "") if answer is not None else ""
+        found = self.set_duty(session.company, command.agent, command.what, command.reason, session.extension)
+        state = str(found["state"]) if found is not None else ""
         session.happened(m.DutySet(state if state in ("available", "paused", "logged_out") else ""))
 
-    def set_duty(self, company: str, agent: str, what: str, reason: str, by: str) -> AgentSet:
-        """Log an agent in or out, pause or resume them, as a command from outside says.  Raises Refused."""
-        answer = self._duty(company, agent, what, reason, by)
-        if answer is None:
-            raise Refused(_AWAY)
-        if answer.why == "nobody":
-            raise Refused(f"{agent} is no agent of any queue of {company}")
-        state = str(answer.data.get("state") or "")
-        if not answer.done:
-            raise Refused(f"{agent} is {state.replace('_', ' ')}: that is no moment to {what.replace('_', ' ')}")
-        name = queue_answers.name_of(self._house.current(company), agent)
-        return {"agent": agent, "name": name, "state": state, "reason": reason if state != "available" else ""}
+    def set_duty(self, company: str, agent: str, what: str, reason: str, by: str) -> dict[str, Any] | None:
+        """Log an agent in or out, pause or resume them: ``done``, ``why`` not, ``state`` afterwards.
 
-    def _duty(self, company: str, agent: str, what: str, reason: str, by: str) -> Answer | None:
+        ``why`` is ``nobody`` (no agent of any queue) or ``not_now``.  None: Redis is away.
+        """
         self._op += 1
-        op = f"{self._process}-{self._op}"
-        say = partial(self._board.duty, company, agent, what, reason=reason, by=by, op=op)
-        answer: Answer | None = self.ask(say) or self.ask(say)  # the first may have done it; the id makes it one
+        say = partial(self._board.duty, company, agent, what, reason=reason, by=by, op=f"{self._process}-{self._op}")
+        answer = self.ask(say) or self.ask(say)  # the first may have done it; the id makes it one
+        if answer is None:
+            return None
         self.follow(company, answer)
-        return answer
+        return {"done": answer.done, "why": answer.why, "state": str(answer.data.get("state") or "")}
 
-    def agents(self, company: str) -> AgentList:
-        """Every agent, of every company if it is "".  Raises Refused."""
-        rows: list[AgentRow] = []
-        now = 0.0
-        for one, found in self._looks(company):
-            now = float(found["now"])
-            rows += queue_answers.agents(found, one, self._house.current(one))
-        return {"now": now, "agents": rows}
-
-    def queues(self, company: str, queue: str) -> QueueList:
-        """Every queue, of every company and name if they are "".  Raises Refused."""
-        rows: list[QueueRow] = []
-        now = 0.0
-        for one, found in self._looks(company):
-            now = float(found["now"])
-            rows += queue_answers.queues(found, one, self._house.current(one), queue)
-        if company and queue and not rows:
-            raise Refused(f"there is no queue {queue} in {company}")
-        return {"now": now, "queues": rows}
-
-    def why(self, company: str, queue: str, first: int) -> Why:
-        """Why each agent was or was not rung just now, for the ``first`` so many callers.  Raises Refused."""
-        routing = self._house.current(company)
-        ((_, found),) = self._looks(company, queue)
-        if queue not in (found["queues"] or ()) and (routing is None or queue not in routing.queues):
-            raise Refused(f"there is no queue {queue} in {company}")
-        return queue_answers.why(found, company, queue, routing, first)
-
-    def _looks(self, company: str, queue: str = "") -> list[tuple[str, Mapping[str, Any]]]:
-        """What Redis keeps of a company, or of every one.  Raises Refused."""
-        if company and company not in self._agents:
-            raise Refused(f"{company} has no queues, or is none of the companies here")
-        companies = [company] if company else sorted(self._agents)
-        found = [(one, self.ask(partial(self._board.look, one, queue))) for one in companies]
-        if any(look is None for _, look in found):
-            raise Refused(_AWAY)
+    def look(self, company: str, queue: str = "") -> Mapping[str, Any] | None:
+        """Everything about a company's queues, or one of them, as Redis keeps it.  None: it is away."""
+        found: Mapping[str, Any] | None = self.ask(partial(self._board.look, company, queue))
         return found
 
 

@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 import gevent
 import structlog
 
-from callcontrol import dialling, wire
 from callcontrol import messages as m
+from callcontrol import wire
 from callcontrol.call import Call, Life
 from callcontrol.esl import EslError, EslEvent, Outbound, Reply
 from callcontrol.published import NOBODY
+from callcontrol.queue_rows import person_at
 from callcontrol.queues import COMMANDS as QUEUE_COMMANDS
 from callcontrol.ringing import CONTEXT, RESUME_EXTENSION
 from callcontrol.state import State, StateError, decode
@@ -302,6 +303,7 @@ class Session:
             return False
         if event.get("variable_playback_terminator_used"):  # a key cuts the round only
             self._stopping.add(sound)
+            self._begun = 0  # no break has been sent: see _begins
             return True
         played = event.get("variable_playback_ms") or ""
         return played.isascii() and played.isdigit() and int(played) >= ROUND
@@ -475,7 +477,7 @@ class Session:
         for fact in facts:
             if fact.type == "talk.started" and call is not None:
                 leg, address = str(fact.data["leg"]), str(fact.data["with"])
-                person = self._line.person_of(leg) or dialling.whose(self._routing, address)
+                person = self._line.person_of(leg) or person_at(self._routing, address)
                 self._controller.queues.talks(self, leg, person)
 
     def _screen(self, command: m.RingLeg) -> wire.Screen | None:

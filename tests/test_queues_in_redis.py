@@ -12,6 +12,7 @@ import pytest
 from callcontrol import caretaker, queues
 from callcontrol import messages as m
 from callcontrol.commands import Refused
+from callcontrol.desk import Desk
 from callcontrol.queueboard import SCRIPT, QueueBoard
 from callcontrol.queues import Queues
 from callcontrol.switchboard import Switchboard
@@ -36,6 +37,10 @@ class Process:
         self.queues.take_up([self.house.routing])
         gevent.sleep(0)
         self.queues.beat()
+
+    @property
+    def desk(self) -> Desk:
+        return Desk(self.queues, self.house.current)
 
     def hears(self) -> None:
         for message in self.board.wake(self.name, 0.01) or []:
@@ -205,12 +210,12 @@ def test_hours_of_duty_log_in_and_out_once_whoever_keeps_them(both: Both) -> Non
     for process in both:
         process.house.time = epoch("2026-11-23 18:30")
         process.queues.caretaker.keep_hours()
-    (anna, _) = p1.queues.agents("test")["agents"]
+    (anna, _) = p1.desk.agents("test")["agents"]
     assert (anna["state"], anna["reason"]) == ("logged_out", "hours")
-    p1.queues.set_duty("test", "301", "log_in", "", "301")  # she stays longer
+    p1.desk.set_duty("test", "301", "log_in", "", "301")  # she stays longer
     p2.queues.caretaker.forget_hours()
     p2.queues.caretaker.keep_hours()
-    assert p1.queues.agents("test")["agents"][0]["state"] == "available"
+    assert p1.desk.agents("test")["agents"][0]["state"] == "available"
 
 
 class TestAnswers:
@@ -219,31 +224,30 @@ class TestAnswers:
         one = p1.enters(ONE)
         until(lambda: bool(offers(one)), p1)
         rings, other = offers(one)[0], "302" if offers(one) == ["301"] else "301"
-        p1.queues.set_duty("test", other, "pause", "lunch", "301")
-        states = {row["agent"]: (row["state"], row["reason"]) for row in p1.queues.agents("")["agents"]}
+        p1.desk.set_duty("test", other, "pause", "lunch", "301")
+        states = {row["agent"]: (row["state"], row["reason"]) for row in p1.desk.agents("")["agents"]}
         assert states == {rings: ("ringing", ""), other: ("paused", "lunch")}
-        (queue,) = p1.queues.queues("test", "")["queues"]
+        (queue,) = p1.desk.queues("test", "")["queues"]
         assert (queue["queue"], queue["waiting"]) == ("sales", 1)
         assert queue["agents"] == {"available": 0, "busy": 1, "paused": 1, "out": 0}
-        answer = p1.queues.why("test", "sales", 50)
+        answer = p1.desk.why("test", "sales", 50)
         (caller,) = answer["callers"]
         assert (caller["caller"], caller["state"], answer["waiting"]) == ("+7903", "offered", 1)
         assert {row["agent"]: row["reason"] for row in caller["agents"]} == {rings: "rings", other: "paused"}
 
     def test_what_an_agent_was_made(self, both: Both) -> None:
         p1, _ = both
-        made = p1.queues.set_duty("test", "302", "pause", "lunch", "ann")
+        made = p1.desk.set_duty("test", "302", "pause", "lunch", "ann")
         assert made == {"agent": "302", "name": "Boris", "state": "paused", "reason": "lunch"}
 
     def test_what_cannot_be_is_refused_with_a_reason(self, both: Both) -> None:
         p1, _ = both
-        p1.queues.set_duty("test", "302", "log_out", "", "")
+        p1.desk.set_duty("test", "302", "log_out", "", "")
         for ask, why in (
-            (lambda: p1.queues.set_duty("test", "303", "pause", "", ""), "303 is no agent"),
-            (lambda: p1.queues.set_duty("test", "302", "resume", "", ""), "302 is logged out"),
-            (lambda: p1.queues.agents("nobody"), "nobody has no queues"),
-            (lambda: p1.queues.queues("test", "support"), "there is no queue support"),
-            (lambda: p1.queues.why("test", "support", 50), "there is no queue support"),
+            (lambda: p1.desk.set_duty("test", "303", "pause", "", ""), "303 is no agent"),
+            (lambda: p1.desk.set_duty("test", "302", "resume", "", ""), "302 is not logged in"),
+            (lambda: p1.desk.agents("nobody"), "no company 'nobody'"),
+            (lambda: p1.desk.why("test", "support", 50), "no queue 'support'"),
         ):
             with pytest.raises(Refused, match=why):
                 ask()
