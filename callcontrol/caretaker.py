@@ -237,7 +237,8 @@ class Caretaker:
                         self._leave(company, call, "a caller who is gone")
                 elif not one["alive"] and seen("orphan", company, call):
                     self._take_on_behalf(company, call, line, alive)
-            gevent.spawn(self.settle, company)
+            if held["waiting"]:
+                gevent.spawn(self.settle, company)
         self._suspects[line.name] = suspects
 
     def _compare(

@@ -182,7 +182,7 @@ class TestTheDead:
 class TestSettling:
     def test_a_free_agent_and_a_caller_whom_nobody_brings_together_are(self, care: Care) -> None:
         care.board.answers["settle"] = [answer(agents=(look("301", CALL),))]
-        care.looks()
+        care.holds(waiting=(waits(),)).looks(alive={CALL})
         assert care.said == [("claim", (CALL, "301"))]
         assert care.care.repaired == {"unmatched": 1}
 
@@ -191,9 +191,13 @@ class TestSettling:
             answer(agents=(look("301", CALL),)),
             answer(agents=(look("301", OTHER), look("302", CALL))),
         ]
-        care.looks()
+        care.holds(waiting=(waits(),)).looks(alive={CALL})
         assert [what for what, _ in care.said] == ["claim", "claim"]
         assert care.care.repaired == {}
+
+    def test_while_nobody_waits_nobody_asks(self, care: Care) -> None:
+        care.looks()
+        assert care.board.told("settle") == []
 
 
 class TestLeases:
