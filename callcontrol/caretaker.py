@@ -26,7 +26,7 @@ from callcontrol.queue_rows import person_at
 from callcontrol.queueboard import Answer, QueueBoard
 from callcontrol.routing.model import Routing
 from callcontrol.state import State, StateError, decode
-from callcontrol.view import SwitchedOn, leg_id
+from callcontrol.view import leg_id
 
 #: The sweeper's lease, and its length, seconds.
 SWEEPER, SWEEPER_LEASE = "cordboard:queue-sweeper", 5.0
@@ -63,9 +63,6 @@ class House(Protocol):
 
     def version(self, company: str, version: str) -> Routing | None:
         """A version of it; may pause."""
-
-    def switched_on(self, company: str) -> SwitchedOn:
-        """Its day/night switches."""
 
     def lease(self, name: str, seconds: float) -> bool:
         """Whether this process holds the lease now."""
@@ -173,12 +170,10 @@ class Caretaker:
                         known[agent] = on
 
     def _on(self, company: str, name: str) -> bool:
-        """Whether these hours are on now."""
+        """Whether these hours, which have times (``check`` sees to it), are on now."""
         routing = self._house.current(company)
         hours = routing.hours.get(name) if routing is not None else None
-        if hours is None:
-            return True
-        return self._house.switched_on(company)(name) if hours.switch else hours.is_on(self._house.now())
+        return hours is None or hours.is_on(self._house.now())
 
     # -------------------------------------------------------------------------------------------- leases
 
@@ -242,7 +237,8 @@ class Caretaker:
                         self._leave(company, call, "a caller who is gone")
                 elif not one["alive"] and seen("orphan", company, call):
                     self._take_on_behalf(company, call, line, alive)
-            gevent.spawn(self.settle, company)
+            if held["waiting"]:
+                gevent.spawn(self.settle, company)
         self._suspects[line.name] = suspects
 
     def _compare(

@@ -53,7 +53,7 @@ from callcontrol.steps.lookup import asked_hosts
 from callcontrol.supervisor import heartbeat, process_name
 from callcontrol.switchboard import Switchboard
 from callcontrol.versions import VersionStore
-from callcontrol.view import SwitchedOn, leg_id
+from callcontrol.view import leg_id
 
 #: How long the owner of a call that was not talking has to write its end before another does, seconds.
 GRACE = 3.0
@@ -398,10 +398,6 @@ class Controller:
     def version(self, company: str, version: str) -> Routing | None:
         """See :meth:`Published.version`."""
         return self.published.version(company, version)
-
-    def switched_on(self, company: str) -> SwitchedOn:
-        """The company's day/night switches."""
-        return self.switches.of(company)
 
     def lease(self, name: str, seconds: float) -> bool:
         """Whether this process holds the lease from now."""

@@ -185,7 +185,6 @@ class House:
         self.leases: set[str] = set()
         self.reconciles: set[str] = set()
         self.facts: list[tuple[str, m.Tell]] = []
-        self.on: frozenset[str] = frozenset()
         self.time = 1795424400.0  # a Monday, 12:00 in Moscow
 
     def line_named(self, switch: str) -> Any:
@@ -196,9 +195,6 @@ class House:
 
     def version(self, company: str, version: str) -> Routing | None:
         return self.current(company)
-
-    def switched_on(self, company: str) -> Callable[[str], bool]:
-        return lambda name: name in self.on
 
     def lease(self, name: str, seconds: float) -> bool:
         return name in self.leases
