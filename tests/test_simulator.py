@@ -554,6 +554,20 @@ def test_another_key_and_no_key_end_a_screened_leg(switch: Switch, presses: str,
     assert "CUSTOM" not in watch.names()
 
 
+def test_a_screened_leg_is_known_by_the_number_that_was_dialled(switch: Switch, controllers: Controllers) -> None:
+    switch.sounds["who.wav"] = 0.2
+    outside(switch, Answers(after=0.1))
+    caller = switch.call("+74950000001", "+74951234567")
+    call, _ = controllers.take()
+    call.execute("answer")
+    watch = inbound(switch, ABOUT_LEGS)
+    assert ring_outside(watch, "cordboard_whisper=/s/who.wav", SCREENED) == "+OK leg-0001\n"
+    watch.event("CUSTOM")
+    watch.job(f"uuid_bridge {caller.uuid} leg-0001", "join")
+    caller.wait("talking")
+    assert caller.talking_to == MOBILE
+
+
 def test_screening_takes_no_longer_than_fifteen_seconds(switch: Switch) -> None:
     switch.sounds["press.wav"] = 9.0
     phone = outside(switch, Answers(after=0.1))

@@ -120,14 +120,12 @@ class Profile:
     index: int = 1
     original_name: str = ""
     original_number: str = ""
+    dialled: str = ""  # what a leg was dialled as, wherever it was sent since; told in no event
 
     @property
     def who(self) -> str:
         """The number of who is at the far end, whatever joining made of the caller ID."""
-        if self.direction == "inbound":
-            return self.original_number or self.number
-        # A leg that was screened has been sent on to extensions of ours since it was dialled.
-        return self.number if self.destination.startswith("cordboard_") else self.destination
+        return self.dialled or self.original_number or self.number
 
     def flipped(self) -> Profile:
         """As FreeSWITCH turns a dialled leg round once it is on its own: the dialled one becomes the caller."""

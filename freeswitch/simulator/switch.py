@@ -591,6 +591,7 @@ class Switch:
                 callee_name="Outbound Call",
                 callee_number=extension,
                 dialplan=known.dialplan if known else "",
+                dialled=extension,
             ),
             {},
         )
