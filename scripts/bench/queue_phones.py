@@ -220,7 +220,7 @@ class Served:
     """One call at an agent's telephone.  Epoch seconds; 0.0: it did not come to it.
 
     ``invited``: the INVITE came.  ``answered``: our 200 OK left.  ``heard``: the first packet of the caller's voice
-    came.  ``ended``: our BYE left.  ``voice``: whose it was.
+    came.  ``ended``: our BYE left.  ``voice``: whose it was.  ``result``, ``over``: how and when it ended otherwise.
     """
 
     invited: float
@@ -228,7 +228,8 @@ class Served:
     heard: float = 0.0
     ended: float = 0.0
     voice: int = 0
-    result: str = ""  # how it ended otherwise
+    result: str = ""
+    over: float = 0.0
 
 
 class Agent:
@@ -292,7 +293,7 @@ class Agent:
         if ours and message.method == "CANCEL" and not self.now.answered and self._invite is not None:
             self._socket.sendto(self._invite.answer("487 Request Terminated", self._tag), peer)
         if ours and message.method in ("CANCEL", "BYE"):
-            self.now.result = message.method
+            self.now.result, self.now.over = message.method, at
             self._over()
 
     def _rings(self, invite: Message, peer: tuple[str, int], at: float) -> None:
@@ -494,7 +495,7 @@ def rush(
         lambda: sum(bool(call.ended) for agent in agents for call in agent.calls) >= talks,
         10 + longest * talks / len(agents),
     )
-    going = False
+    going, stopped = False, time.time()
     for caller in callers:
         caller.ended = lambda: None
         caller.hang_up()
@@ -506,6 +507,9 @@ def rush(
         for one, next_ in itertools.pairwise(agent.calls):
             if one.ended and next_.heard:
                 seen.idle.append(next_.invited - one.ended)
+        for call in agent.calls:
+            if call.result == "BYE" and call.over > stopped:
+                call.result = ""  # our own callers, who have left
     missing = talks - sum(bool(call.heard) for agent in agents for call in agent.calls)
     seen.lose("talks that did not come", max(0, missing))
     _take_in(seen, agents, joinings)
