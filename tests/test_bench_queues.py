@@ -153,10 +153,11 @@ def test_a_joining_is_the_first_of_this_caller_after_the_answer() -> None:
     caller.call("101")
     assert desk.run(lambda: agent.calls and agent.now.heard, 5.0)
     joinings, call = Joinings(), agent.now
-    for after, voice in ((-1.0, caller.voice), (0.2, caller.voice), (0.1, caller.voice), (0.05, caller.voice + 1)):
-        joinings.said(f"+4420794600{voice}", call.answered + after)
-    joinings.said("+15550100", call.answered)
-    assert joinings.of(call) == [call.answered + 0.1]
+    said = ((-1.0, caller.voice), (0.2, caller.voice), (0.1, caller.voice), (0.05, caller.voice + 1))
+    for took, (after, voice) in enumerate(said):
+        joinings.said(f"+4420794600{voice}", call.answered + after, took)
+    joinings.said("+15550100", call.answered, 9.0)
+    assert joinings.of(call) == [2.0]
     assert desk.run(lambda: not caller.busy, 5.0)
 
 

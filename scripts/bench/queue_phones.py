@@ -447,18 +447,22 @@ def _branch() -> str:
 class Joinings:
     """When the switch said that it had joined a caller with somebody, by the caller's voice."""
 
-    def __init__(self) -> None:
-        self._said: list[tuple[float, int]] = []
+    #: The switch's clock moves in steps: how much earlier than a telephone's it may be, seconds.
+    BEHIND = 0.06
 
-    def said(self, number: str, at: float) -> None:
-        """``number``: a caller's."""
+    def __init__(self) -> None:
+        self._said: list[tuple[float, int, float]] = []
+
+    def said(self, number: str, at: float, took: float) -> None:
+        """``number``: the caller's; ``took``: since the other had answered, seconds, by the switch's clock alone."""
         if number.startswith(NUMBER):
-            self._said.append((at, int(number.removeprefix(NUMBER))))
+            self._said.append((at, int(number.removeprefix(NUMBER)), took))
 
     def of(self, call: Served) -> list[float]:
-        """The joining of this call of an agent's, or nothing if the switch did not say it."""
-        found = [at for at, voice in self._said if voice == call.voice and call.answered <= at]
-        return sorted(found)[:1]
+        """How long the joining of this call of an agent's took, or nothing if the switch did not say it."""
+        since = call.answered - self.BEHIND
+        found = [(at, took) for at, voice, took in self._said if voice == call.voice and since <= at]
+        return [took for _, took in sorted(found)[:1]]
 
 
 def _take_in(seen: Seen, agents: Sequence[Agent], joinings: Joinings) -> None:
@@ -467,7 +471,7 @@ def _take_in(seen: Seen, agents: Sequence[Agent], joinings: Joinings) -> None:
         for call in agent.calls:
             if call.heard:
                 seen.voice.append(call.heard - call.answered)
-                seen.joined += [at - call.answered for at in joinings.of(call)]
+                seen.joined += joinings.of(call)
             if call.result not in ("", "CANCEL"):
                 seen.lose(call.result)
         seen.lose("two offers at once", agent.doubled)
