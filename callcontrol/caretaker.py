@@ -22,8 +22,8 @@ import structlog
 from callcontrol import messages as m
 from callcontrol import queueing, wire
 from callcontrol.esl import EslError
+from callcontrol.queue_rows import person_at
 from callcontrol.queueboard import Answer, QueueBoard
-from callcontrol.queueviews import person_at
 from callcontrol.routing.model import Routing
 from callcontrol.state import State, StateError, decode
 from callcontrol.view import SwitchedOn, leg_id

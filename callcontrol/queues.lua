@@ -109,10 +109,12 @@ local function rank(agent, name, member)
     return member.level * LEVEL + value
 end
 
+local CALLED = {on = 'available', paused = 'paused', out = 'logged_out'}
+
 -- What people call the state of an agent.
 local function shown(agent)
     if agent.doing ~= 'idle' then return agent.doing end
-    return ({on = 'available', paused = 'paused', out = 'logged_out'})[agent.duty]
+    return CALLED[agent.duty]
 end
 
 local function index(agent, name, free)
@@ -520,7 +522,7 @@ function does.duty()
     local agent = agent_of(name)
     if not agent then return too_late('nobody') end
     local to = DUTY[agent.duty .. ' ' .. args.what]
-    answer.state = shown(agent)
+    answer.state = CALLED[to or agent.duty]
     if not to then return too_late('not_now') end
     local was = agent.duty
     if was ~= to then agent.duty_since = now end
@@ -542,7 +544,6 @@ function does.duty()
     else
         keep(agent, name)
     end
-    answer.state = ({on = 'available', paused = 'paused', out = 'logged_out'})[to]
 end
 
 -- A leg or another call of the agent's has ended.

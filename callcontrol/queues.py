@@ -31,7 +31,7 @@ from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 
 from callcontrol import messages as m
-from callcontrol import queueing, queueviews
+from callcontrol import queueing
 from callcontrol.caretaker import Caretaker, House
 from callcontrol.queueboard import Answer, QueueBoard
 from callcontrol.queueing import AgentLook, CallLook
@@ -48,7 +48,7 @@ PATIENCE = 1.0
 #: An offer that its caller's owner has ends by itself so long after the ringing should have, seconds: the time to be
 #: asked for key 1, to be joined, and for a takeover.
 MARGIN = 45.0
-#: Refused claims in a row after which the rest is left to the reconciler.
+#: Refused claims after which the rest is left to the reconciler.
 MOST_ROUNDS = 50
 #: An operation that Redis does not do although it is there is given up after so many tries.
 MOST_TRIES = 10
@@ -106,6 +106,7 @@ class _Caller:
     first: int = 0  # no offer may have a lower number
     staffed: str = ""
     offers: dict[int, str] = field(default_factory=dict)
+    asked: tuple[int, ...] = ()  # those that there were when it was last entered
     early: list[tuple[int, str]] = field(default_factory=list)
     opens: Any = None
 
@@ -121,6 +122,7 @@ class _Talk:
     switch: str
     caller: str
     told: bool = False
+    pending: bool = False  # Redis has not heard of it yet
     timer: Any = None
 
 
@@ -209,8 +211,8 @@ class Queues:
             return
         before, self._generation = self._generation, generation
         away, self._away = self._away, False
-        lost = generation != before
-        if lost and before:
+        lost = bool(before) and generation != before
+        if lost:
             self._log.error("alarm", what="Redis has lost what it knew of the queues: it is told again")
         if lost or away:
             gevent.spawn(self._tell_again, lost=lost)
@@ -230,7 +232,7 @@ class Queues:
         for company in list(self._agents):
             self._enrol(company)
         for talk in list(self._talks.values()):
-            if talk.told:
+            if not talk.pending:
                 self._say_take(talk)
         if lost:
             for uuid, (company, agent, switch) in list(self._elsewhere.items()):
@@ -350,17 +352,21 @@ class Queues:
             caller.call,
             partial(self._say_enter, caller),
             partial(self._entered, caller),
-            wanted=lambda: self._callers.get(caller.call) is caller,
+            wanted=lambda: self._stands_here(caller),
             crowd=True,
         )
 
+    def _stands_here(self, caller: _Caller) -> bool:
+        """Whether the call still stands, or wants to stand, where this entry says."""
+        return self._callers.get(caller.call) is caller
+
     def _enter_again(self, caller: _Caller) -> None:
-        if not caller.pending and self._callers.get(caller.call) is caller:
+        if not caller.pending and self._stands_here(caller):
             caller.enter = replace(caller.enter, again=True)
             self._enter(caller)
 
     def _say_enter(self, caller: _Caller, op: str) -> Answer | None:
-        caller.sent = time.monotonic()
+        caller.sent, caller.asked = time.monotonic(), tuple(caller.offers)
         command = replace(
             caller.enter,
             joined=caller.joined or caller.enter.joined,
@@ -380,7 +386,7 @@ class Queues:
 
     def _entered(self, caller: _Caller, answer: Answer) -> None:
         caller.pending = False
-        if self._callers.get(caller.call) is caller:
+        if self._stands_here(caller):
             if answer.done:
                 self._stands(caller, answer.data)
             elif answer.data.get("unenrolled"):
@@ -403,8 +409,9 @@ class Queues:
         caller.told = True
         offers = {int(offer): agent for agent, offer in (data.get("offers") or {}).items()}
         early, caller.early = caller.early, []
-        for offer in [offer for offer in caller.offers if offer not in offers]:
-            self._withdrawn(caller, offer)
+        for offer in caller.asked:  # one that came since this was asked is not in the answer
+            if offer not in offers:
+                self._withdrawn(caller, offer)
         for offer, agent in sorted({**offers, **dict(early)}.items()):
             self._offered(caller, offer, agent)
         self._arm_opening(caller, float(data.get("opens") or 0.0))
@@ -431,15 +438,15 @@ class Queues:
     def _arm_opening(self, caller: _Caller, seconds: float) -> None:
         timer, caller.opens = caller.opens, None
         _stop(timer)
-        if seconds > 0:
+        if seconds > 0 and self._stands_here(caller):
             caller.opens = _timer(seconds, gevent.spawn, self._seek, caller)
 
     def _seek(self, caller: _Caller) -> None:
         """Agents of a further level may be asked for the caller."""
-        if self._callers.get(caller.call) is not caller:
+        if not self._stands_here(caller):
             return
         answer = self.ask(partial(self._board.seek, caller.company, caller.call))
-        if answer is not None and self._callers.get(caller.call) is caller:
+        if answer is not None:
             self._arm_opening(caller, float(answer.data.get("opens") or 0.0))
         self.follow(caller.company, answer)
 
@@ -451,6 +458,8 @@ class Queues:
 
     def _offered(self, caller: _Caller, offer: int, agent: str) -> None:
         """The agent is the caller's: from now the offer lasts as long as the ringing may."""
+        if not self._stands_here(caller):
+            return  # it ends by itself, soon
         if not caller.told:
             caller.early.append((offer, agent))
             return
@@ -471,7 +480,7 @@ class Queues:
 
     def _withdrawn(self, caller: _Caller, offer: int) -> None:
         caller.early = [one for one in caller.early if one[0] != offer]
-        if caller.offers.pop(offer, None) is not None and self._callers.get(caller.call) is caller:
+        if caller.offers.pop(offer, None) is not None and self._stands_here(caller):
             caller.session.happened(m.Withdrawn(offer))
 
     def _miss(self, session: Session, command: m.Miss) -> None:
@@ -494,6 +503,7 @@ class Queues:
             talk.timer = _timer(PATIENCE, gevent.spawn, self._grant_unheard, talk)
 
     def _say_take(self, talk: _Talk) -> None:
+        talk.pending = True
         self._say(
             talk.call,
             lambda op: self._board.take(
@@ -503,6 +513,7 @@ class Queues:
         )
 
     def _taken(self, talk: _Talk, answer: Answer) -> None:
+        talk.pending = False
         self.follow(talk.company, answer)
         if not answer.done:
             if talk.told:
@@ -570,7 +581,7 @@ class Queues:
         elif self._elsewhere.pop(uuid, None) is not None:
             self._say_hang_up(f"{company}/{person}", company, person, uuid)
         elif answered and person in self._agents.get(company, ()) and self._house.holds(switch):
-            gevent.spawn_later(LATE, self._hang_up, company, person, uuid)
+            self._timers[company, uuid] = _timer(LATE, self._nobody_told, company, person, uuid)
 
     def _say_hang_up(self, line: str, company: str, agent: str, uuid: str) -> None:
         self._say(
@@ -580,11 +591,10 @@ class Queues:
             op=f"end-{uuid}",
         )
 
-    def _hang_up(self, company: str, agent: str, uuid: str) -> bool:
-        """Say it on behalf of whoever has not; whether it was news."""
-        answer = self.ask(partial(self._board.hang_up, company, agent, uuid))
-        self.follow(company, answer)
-        return answer is not None and bool(answer.done)
+    def _nobody_told(self, company: str, agent: str, uuid: str) -> None:
+        """Tell an end on behalf of whoever should have; without an id, so that it is nothing if they have."""
+        _stop(self._timers.pop((company, uuid), None))
+        gevent.spawn(lambda: self.follow(company, self.ask(partial(self._board.hang_up, company, agent, uuid))))
 
     @staticmethod
     def _remember(known: dict[str, Any], key: str, value: Any) -> None:
@@ -742,20 +752,10 @@ class Queues:
         self.follow(company, answer)
         return {"done": answer.done, "why": answer.why, "state": str(answer.data.get("state") or "")}
 
-    def agents(self, company: str) -> dict[str, Any] | None:
-        """See :func:`queueviews.agents`.  None: Redis is away."""
-        found = self.ask(partial(self._board.look, company))
-        return None if found is None else queueviews.agents(found, self._house.current(company))
-
-    def queues(self, company: str) -> dict[str, Any] | None:
-        """See :func:`queueviews.queues`.  None: Redis is away."""
-        found = self.ask(partial(self._board.look, company))
-        return None if found is None else queueviews.queues(found, self._house.current(company))
-
-    def why(self, company: str, queue: str) -> dict[str, Any] | None:
-        """See :func:`queueviews.why`.  None: Redis is away."""
-        found = self.ask(partial(self._board.look, company, queue))
-        return None if found is None else queueviews.why(found, company, queue, self._house.current(company))
+    def look(self, company: str, queue: str = "") -> Mapping[str, Any] | None:
+        """Everything about a company's queues, or one of them, as Redis keeps it.  None: it is away."""
+        found: Mapping[str, Any] | None = self.ask(partial(self._board.look, company, queue))
+        return found
 
 
 # -------------------------------------------------------------------------------------------------- small things

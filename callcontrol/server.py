@@ -32,7 +32,8 @@ from gevent.server import StreamServer
 from callcontrol import messages as m
 from callcontrol import outcomes, wire
 from callcontrol.call import epilogue
-from callcontrol.commands import Commands
+from callcontrol.commands import Commands, performed_by
+from callcontrol.desk import Desk
 from callcontrol.directory import Announcer
 from callcontrol.esl import EslError, EslEvent
 from callcontrol.facts import FactFile, Shipper
@@ -127,12 +128,12 @@ class Controller:
         ]
         self.queues = Queues(QueueBoard(self.board), self.name, self)
         self._reconciles: dict[str, float] = {}  # switch -> monotonic: until when we hold the lease
-        #: What is asked from outside.  A verb that nobody performs is answered as not known here.
+        #: What is asked from outside.
         self.commands = Commands(
             settings.redis,
             name=self.name,
             switches=[address.name for address in settings.config.switches],
-            perform={},
+            perform=performed_by(Desk(self.queues, self.current)),
         )
         self._commanding: gevent.Greenlet[[], None] | None = None
         self._directory = Announcer(settings.state, self.board, self.name)

@@ -26,8 +26,8 @@ from callcontrol import wire
 from callcontrol.call import Call, Life
 from callcontrol.esl import EslError, EslEvent, Outbound, Reply
 from callcontrol.published import NOBODY
+from callcontrol.queue_rows import person_at
 from callcontrol.queues import COMMANDS as QUEUE_COMMANDS
-from callcontrol.queueviews import person_at
 from callcontrol.ringing import CONTEXT, RESUME_EXTENSION
 from callcontrol.state import State, StateError, decode
 
@@ -303,6 +303,7 @@ class Session:
             return False
         if event.get("variable_playback_terminator_used"):  # a key cuts the round only
             self._stopping.add(sound)
+            self._begun = 0  # no break has been sent: see _begins
             return True
         played = event.get("variable_playback_ms") or ""
         return played.isascii() and played.isdigit() and int(played) >= ROUND

@@ -429,6 +429,20 @@ def test_a_queue_belongs_to_no_flow() -> None:
     ]
 
 
+def test_a_step_of_that_very_name_is_meant_rather_than_a_flow_of_a_like_one() -> None:
+    flows = QUEUE.replace("b", "message") + "\nmessages:\n  c: {play: C.}"
+    found = queue("agents: [301], keys: {1: message}", flows=flows)
+    assert [line.partition("; did you mean ")[2] for line in found] == ['"main/message"?']
+
+
+def test_a_step_whose_name_is_like_left_may_be_led_to() -> None:
+    flows = "main:\n  a: {queue: sales, keys: {1: lefty}, otherwise: hangup}\n  lefty: {play: L.}"
+    assert queue("agents: [301]", flows=flows) == []
+    assert queue("agents: [301]", flows=flows.replace("  lefty:", "  other:")) == [
+        'E201 there is no step or flow named "lefty"; did you mean "left"?'
+    ]
+
+
 @pytest.mark.parametrize(
     "flows",
     [
@@ -598,6 +612,7 @@ def test_agents_whom_the_queue_pauses_need_a_code_to_come_back() -> None:
     assert queue("agents: [301], pause_after: 3", more='agents: {resume: "*44"}\n') == []
     assert queue("agents: [301], pause_after: 3", more='agents: {log_in: "*44"}\n') == []
     assert [line[:4] for line in queue("agents: [301], pause_after: 3", more="agents: {resume: 44}\n")] == ["E325"]
+    assert [line[:4] for line in queue("agents: [301], pause_after: 3", more='agnts: {resume: "*44"}\n')] == ["E301"]
 
 
 def test_a_code_of_agents_is_nobody_elses() -> None:
@@ -626,12 +641,14 @@ def test_what_a_queue_says_is_known_on_some_way_to_it() -> None:
 def test_the_state_of_a_caller_who_waits_needs_more_room_than_most() -> None:
     """What rings, since when, and the place in the queue: see the progress of the step."""
 
-    def longest_names(step: str) -> int:
+    def longest_names(step: str, head: str = HEAD) -> int:
         flows = (long_names(4, length).replace("{play: B.}", step) for length in range(8, 31))
-        found = [codes(text, more="queues:\n  sales: {agents: [301]}\n") for text in flows]
+        found = [codes(text, more="queues:\n  sales: {agents: [301]}\n", head=head) for text in flows]
         return sum("E413" not in line for line in found)
 
-    assert 0 < longest_names("{queue: sales, otherwise: hangup}") < longest_names("{dial: 301, otherwise: hangup}")
+    queueing = longest_names("{queue: sales, otherwise: hangup}")
+    assert 0 < queueing < longest_names("{dial: 301, otherwise: hangup}")
+    assert longest_names("{queue: sales, otherwise: hangup}", anna("forward: {busy: 302}")) == queueing
 
 
 # ------------------------------------------------------------------------------------------- outside

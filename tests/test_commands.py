@@ -303,6 +303,31 @@ def test_who_drains_ends_at_once_and_takes_nothing_that_comes_after(redis_url: s
     draining.close()
 
 
+def test_who_drains_as_a_command_comes_leaves_it_to_another(redis_url: str, board: Switchboard) -> None:
+    draining = Commands(redis_url, name="draining", switches=["switch1"], perform={"agent.list": dict})
+
+    class Moment:
+        """Both come after the loop has looked, and before it waits."""
+
+        looked = False
+
+        def is_set(self) -> bool:
+            if self.looked:
+                return True
+            self.looked = True
+            push(board)
+            draining.stop()
+            return False
+
+        def set(self) -> None:
+            pass
+
+    draining._stopping = cast(Any, Moment())
+    draining.run()
+    assert board._redis.llen(LIST) == 1
+    draining.close()
+
+
 def test_who_drains_answers_what_it_has_taken(redis_url: str, serve: Serve) -> None:
     def perform(given: Given) -> Given:
         made.stop()
@@ -353,6 +378,11 @@ def test_what_is_not_typed_is_refused_before_it_is_sent_and_when_it_is_taken(
         assert said in text
         assert text.isprintable()
         assert len(text) <= 500
+
+
+def test_who_asks_is_typed_before_anything_is_sent() -> None:
+    with pytest.raises(Refused, match="by: must be printable"):
+        ask("redis://127.0.0.1:1/0", "switch1", "agent.list", {}, by="a\nb")
 
 
 @pytest.mark.parametrize(
