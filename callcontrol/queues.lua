@@ -349,7 +349,7 @@ end
 function does.enter()
     local call, caller = args.call, caller_of(args.call)
     local enrolled = redis.call('GET', P .. 'enrolled')
-    if not enrolled then
+    if not enrolled then  -- not remembered: it is asked again under the same id
         answer.unenrolled = true
         return too_late('unenrolled')
     end
@@ -755,5 +755,5 @@ for call in pairs(seeking) do look_for_caller(call) end
 for name in pairs(freed) do look_for_agent(name) end
 for name, milliseconds in pairs(timers) do answer.timers[#answer.timers + 1] = {name, milliseconds} end
 local text = cjson.encode(answer)
-if operation ~= '' then redis.call('SET', P .. 'done:' .. operation, text, 'EX', KNOWN) end
+if operation ~= '' and not answer.unenrolled then redis.call('SET', P .. 'done:' .. operation, text, 'EX', KNOWN) end
 return text
