@@ -444,8 +444,8 @@ end
 
 function does.miss()
     local agent = offered({offered = true, talking = true})
+    if not agent then return end  -- and if the caller has the agent again, that is another offer
     unoffer(args.call, args.agent)
-    if not agent then return end
     local name = args.agent
     if args.result == 'lost' then
         becomes(agent, 'withdraw')
