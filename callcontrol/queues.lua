@@ -19,16 +19,20 @@
 -- cordboard:queue-companies                  set
 -- cordboard:queue-due                        sorted set: "<company>/<extension>" -> when something of theirs ends
 -- cordboard:queue-processes                  sorted set: process -> until when it is taken to live
+-- cordboard:queue-clock                      text: the latest time, and how far it is ahead of the machine's clock
 -- cordboard:queue-generation                 text: made when there is none; another one: everything was lost
 -- cordboard:wake:<process>                   list: what that process should know now
 --
--- Times are milliseconds of Redis's own clock.  The tables AGENT, DUTY and WAITING stand before this text.
--- The surprise: JSON numbers written by Lua have 14 digits, which is enough for milliseconds and for nothing finer.
+-- Times are milliseconds of Redis's own clock, which here never goes back: when the machine's does, it stands still once
+-- and goes on from there, or leases would not end and levels not open for as long.  Only facts tell the machine's time.
+-- The tables AGENT, DUTY and WAITING stand before this text.  The surprise: JSON numbers written by Lua have 14 digits,
+-- which is enough for milliseconds and for nothing finer.
 
 local what, operation, company = ARGV[1], ARGV[2], ARGV[3]
 local args = cjson.decode(ARGV[4])
 local P = 'cordboard:queue:' .. company .. ':'
 local DUE, PROCESSES, GENERATION = 'cordboard:queue-due', 'cordboard:queue-processes', 'cordboard:queue-generation'
+local CLOCK = 'cordboard:queue-clock'
 local LEVEL = 2 ^ 49
 local NUMBER = 2 ^ 31
 -- How many free agents are looked at for one caller, and in one settling.
@@ -42,7 +46,18 @@ local function clock()
     local time = redis.call('TIME')
     return time[1] * 1000 + math.floor(time[2] / 1000)
 end
-local now = clock()
+
+local function whole(number) return string.format('%.0f', number) end
+
+local wall = clock()
+local now = wall
+do
+    local kept = redis.call('GET', CLOCK)
+    local last, ahead = string.match(kept or '', '^(%d+) (%d+)$')
+    last, ahead = tonumber(last or 0), tonumber(ahead or 0)
+    now = math.max(wall + ahead, last)
+    if now ~= last or now ~= wall + ahead then redis.call('SET', CLOCK, whole(now) .. ' ' .. whole(now - wall)) end
+end
 
 if operation ~= '' then
     local known = redis.call('GET', P .. 'done:' .. operation)
@@ -54,8 +69,6 @@ local answer = {done = true, why = ''}
 local freed, seeking, timers = {}, {}, {}
 
 ---------------------------------------------------------------------------------------------------- small things
-
-local function whole(number) return string.format('%.0f', number) end
 
 local function covers(has, wanted)
     for skill in string.gmatch(wanted, '[^+]+') do
@@ -77,7 +90,7 @@ local function tell(kind, data, switch)
     local n = redis.call('INCR', P .. 'facts')
     local fact = cjson.encode({
         v = 1, type = kind, company = company, call = cjson.null, epoch = 0, n = n,
-        p = 'queues-' .. generation(), at = now / 1000, switch = switch, data = data,
+        p = 'queues-' .. generation(), at = wall / 1000, switch = switch, data = data,
     })
     redis.call('XADD', 'cordboard:facts', 'MAXLEN', '~', 1000000, '*', 'fact', fact)
 end
@@ -373,9 +386,11 @@ function does.enter()
                 return too_late('full')
             end
         end
+        -- A time that has not come was told by a clock that was lost with everything else.
+        local known = args.joined > 0 and args.joined <= now
         caller = {
             queue = args.queue, priority = args.priority, need = args.need, standing = 'gone', offers = {},
-            joined = args.joined > 0 and args.joined or now - args.waited, first = args.first, together = args.together,
+            joined = known and args.joined or now - args.waited, first = args.first, together = args.together,
         }
         redis.call('ZADD', P .. 'line:' .. args.queue .. ':' .. args.priority, caller.joined, call)
         redis.call('SADD', P .. 'priorities:' .. args.queue, args.priority)
