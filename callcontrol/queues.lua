@@ -35,7 +35,7 @@ local DUE, PROCESSES, GENERATION = 'cordboard:queue-due', 'cordboard:queue-proce
 local CLOCK = 'cordboard:queue-clock'
 local LEVEL = 2 ^ 49
 local NUMBER = 2 ^ 31
--- How many free agents are looked at for one caller, and in one settling.
+-- How many free agents are looked at for one caller, and callers brought up in one settling.
 local PAGE = 8
 -- How long a claimed offer waits for its owner, a talk for being seen by a reconciler, a process for its next beat.
 local CLAIMED, TALK, ALIVE = 3000, 600000, 7000
@@ -307,21 +307,42 @@ local function heads(agent)
     return found
 end
 
--- The free agents who may serve a caller now, those to be asked first among them.
+-- The free agents who may serve a caller now, those to be asked first among them.  Agents of one level of a queue may
+-- all be asked, or none of them; a level that is not open yet is passed over whole, however many are free in it.
 local function candidates(caller)
-    local found, strategy = {}, ''
-    local page = math.max(PAGE, room(caller))
+    local page, set = math.max(PAGE, room(caller)), P .. 'free:' .. caller.queue .. ':'
+    local agents, closed, ranked = {}, {}, {}
     for _, skills in ipairs(redis.call('SMEMBERS', P .. 'skills:' .. caller.queue)) do
-        if covers(skills, caller.need) then
-            for _, name in ipairs(redis.call('ZRANGE', P .. 'free:' .. caller.queue .. ':' .. skills, 0, page - 1)) do
-                local agent = agent_of(name)
-                local member = agent and agent.queues[caller.queue]
-                if member and caller.joined + member.opens <= now then
-                    found[#found + 1] = {name, member.level, member.index, agent.idle, agent.asked, agent.calls, agent.talk}
-                    strategy = member.strategy
+        local from = covers(skills, caller.need) and '-inf'
+        while from do
+            local some = redis.call('ZRANGEBYSCORE', set .. skills, from, '+inf', 'WITHSCORES', 'LIMIT', 0, page)
+            from = false
+            for i = 1, #some, 2 do
+                local name, score = some[i], tonumber(some[i + 1])
+                local level = math.floor(score / LEVEL)
+                if closed[level] == nil then
+                    agents[name] = agent_of(name)
+                    closed[level] = caller.joined + agents[name].queues[caller.queue].opens > now
                 end
+                if closed[level] then
+                    from = whole((level + 1) * LEVEL)
+                    break
+                end
+                ranked[#ranked + 1] = {name, score}
             end
         end
+    end
+    table.sort(ranked, function(one, other)
+        if one[2] ~= other[2] then return one[2] < other[2] end
+        return one[1] < other[1]
+    end)
+    local found, strategy = {}, ''
+    for i = 1, math.min(page, #ranked) do
+        local name = ranked[i][1]
+        local agent = agents[name] or agent_of(name)
+        local member = agent.queues[caller.queue]
+        found[i] = {name, member.level, member.index, agent.idle, agent.asked, agent.calls, agent.talk}
+        strategy = member.strategy
     end
     return found, strategy
 end
@@ -684,19 +705,16 @@ function does.enrol()
     redis.call('SADD', 'cordboard:queue-companies', company)
 end
 
--- Free agents who could serve somebody, and whom nobody has brought together.
+-- Callers whom a free agent could serve, and whom nobody has brought together: nobody behind the first of a line can be
+-- served if they cannot.
 function does.settle()
     local most = PAGE
     for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
-        if redis.call('EXISTS', P .. 'seeks:' .. queue) == 1 then
-            for _, skills in ipairs(redis.call('SMEMBERS', P .. 'skills:' .. queue)) do
-                for _, name in ipairs(redis.call('ZRANGE', P .. 'free:' .. queue .. ':' .. skills, 0, PAGE - 1)) do
-                    local agent = agent_of(name)
-                    if most > 0 and not freed[name] and agent and agent.free and #heads(agent) > 0 then
-                        freed[name] = true
-                        most = most - 1
-                    end
-                end
+        for _, bucket in ipairs(redis.call('SMEMBERS', P .. 'seeks:' .. queue)) do
+            local call = redis.call('ZRANGE', P .. 'seek:' .. queue .. ':' .. bucket, 0, 0)[1]
+            if most > 0 and #candidates(caller_of(call)) > 0 then
+                seeking[call] = true
+                most = most - 1
             end
         end
     end
