@@ -167,7 +167,12 @@ local function keep(agent, name)
         tell('agent.state', data, agent.switch)
         agent.told = told
     end
-    redis.call('HSET', P .. 'agents', name, cjson.encode(agent))
+    if agent.doing == 'idle' and not next(agent.queues) then  -- left the routing while they did something
+        freed[name] = nil
+        redis.call('HDEL', P .. 'agents', name)
+    else
+        redis.call('HSET', P .. 'agents', name, cjson.encode(agent))
+    end
 end
 
 -- What the agent does next; false: it came too late.
