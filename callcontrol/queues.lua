@@ -394,6 +394,7 @@ function does.enter()
     end
     if caller and (caller.queue ~= args.queue or caller.priority ~= args.priority or caller.need ~= args.need) then
         remove(caller, call)
+        args.first = math.max(args.first, caller.first)  -- numbers that the call may not have heard of are used up
         caller = nil
     end
     answer.staffed = staffed(args.queue)
@@ -416,13 +417,13 @@ function does.enter()
         local known = args.joined > 0 and args.joined <= now
         caller = {
             queue = args.queue, priority = args.priority, need = args.need, standing = 'gone', offers = {},
-            joined = known and args.joined or now - args.waited, first = args.first, together = args.together,
+            joined = known and args.joined or now - args.waited, first = args.first,
         }
         redis.call('ZADD', P .. 'line:' .. args.queue .. ':' .. args.priority, caller.joined, call)
         redis.call('SADD', P .. 'priorities:' .. args.queue, args.priority)
         redis.call('SADD', 'cordboard:queue-companies', company)
     end
-    caller.levels, caller.first = args.levels, math.max(caller.first, args.first)
+    caller.levels, caller.together, caller.first = args.levels, args.together, math.max(caller.first, args.first)
     caller.owner, caller.switch, caller.caller = args.owner, args.switch, args.caller
     stands(caller, 'enter')
     hold(caller, call)
