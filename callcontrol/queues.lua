@@ -658,6 +658,7 @@ end
 
 -- Who serves which queue, as routing says now.  Nobody's state changes.
 function does.enrol()
+    if redis.call('GET', P .. 'enrolled') == args.version then return end  -- another process was first
     local known = {}
     local queues = {}
     for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do queues[queue] = staffed(queue) end
