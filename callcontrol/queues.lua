@@ -197,7 +197,14 @@ local function staffed(queue)
     return on == redis.call('SCARD', P .. 'paused:' .. queue) and 'paused' or ''
 end
 
--- Every process hears it when somebody, or nobody, can serve a queue from now on.
+-- Every process that lived within the hour hears it: when the clock has jumped, those who live seem dead for a moment.
+local function tell_staffed(queue, is)
+    for _, process in ipairs(redis.call('ZRANGE', PROCESSES, 0, -1)) do
+        wake(process, {['do'] = 'staff', queue = queue, staffed = is})
+    end
+end
+
+-- Tells it when somebody, or nobody, can serve a queue from now on.
 local function restaff(agent, name, change)
     local before = {}
     for queue in pairs(agent.queues) do before[queue] = staffed(queue) end
@@ -209,9 +216,7 @@ local function restaff(agent, name, change)
     for queue, was in pairs(before) do
         local is = staffed(queue)
         if is ~= was then
-            for _, process in ipairs(redis.call('ZRANGEBYSCORE', PROCESSES, now, '+inf')) do
-                wake(process, {['do'] = 'staff', queue = queue, staffed = is})
-            end
+            tell_staffed(queue, is)
         end
     end
 end
@@ -703,9 +708,7 @@ function does.enrol()
     for queue, was in pairs(queues) do
         local is = staffed(queue)
         if is ~= was then
-            for _, process in ipairs(redis.call('ZRANGEBYSCORE', PROCESSES, now, '+inf')) do
-                wake(process, {['do'] = 'staff', queue = queue, staffed = is})
-            end
+            tell_staffed(queue, is)
         end
     end
     redis.call('SET', P .. 'enrolled', args.version)
