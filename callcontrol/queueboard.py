@@ -232,8 +232,9 @@ class QueueBoard:
         return [json.loads(message) for message in answer[1]] if answer else []
 
     def do(self, what: str, company: str, op: str = "", /, **arguments: Any) -> Answer | None:
-        """Run the script."""
-        text = self._run([what, op, company, json.dumps(arguments, separators=(",", ":"))])
+        """Run the script.  What is no text (half a surrogate, of a name or a reason) is none in Redis either."""
+        given = json.dumps(arguments, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+        text = self._run([what, op, company, given])
         return None if text is None else _answer(json.loads(text))
 
 
