@@ -57,8 +57,8 @@ class Agent:
     @property
     def state(self) -> str:
         if self.doing is not Doing.IDLE:
-            return self.doing.value
-        return {Duty.ON: "available", Duty.PAUSED: "paused", Duty.OUT: "logged_out"}[self.duty]
+            return str(self.doing.value)
+        return {"on": "available", "paused": "paused", "out": "logged_out"}[self.duty.value]
 
 
 @dataclass
