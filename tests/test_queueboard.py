@@ -88,6 +88,25 @@ def members_of(**queues: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def sets_of(raw: Any, company: str) -> dict[str, list[str]]:
+    """Every set and sorted set of a company in Redis, as ``Model.sets`` tells it."""
+
+    def each(command: str, keys: list[str], *more: Any) -> list[Any]:
+        pipe = raw.pipeline(transaction=False)
+        for key in keys:
+            getattr(pipe, command)(key, *more)
+        return list(pipe.execute())
+
+    prefix = f"cordboard:queue:{company}:"
+    keys = [key.decode() for key in raw.keys(prefix + "*")]
+    types = [one.decode() for one in each("type", keys)]
+    plain = [key for key, kind in zip(keys, types, strict=True) if kind == "set"]
+    ordered = [key for key, kind in zip(keys, types, strict=True) if kind == "zset"]
+    found = dict(zip(plain, map(sorted, each("smembers", plain)), strict=True))
+    found |= dict(zip(ordered, each("zrange", ordered, 0, -1), strict=True))
+    return {key.removeprefix(prefix): [one.decode() for one in those] for key, those in found.items()}
+
+
 SKILLS = ("", "", "de", "ru", "de+ru")
 a_queue = st.builds(
     queue_of,
@@ -694,24 +713,10 @@ class Queues(RuleBasedStateMachine):
 
     @invariant()
     def every_set_holds_exactly_who_belongs_there_in_order(self) -> None:
-        prefix = f"cordboard:queue:{self.company}:"
-        keys = [key.decode() for key in self.raw.keys(prefix + "*")]
-        types = [one.decode() for one in self._each("type", keys)]
-        plain = [key for key, kind in zip(keys, types, strict=True) if kind == "set"]
-        ordered = [key for key, kind in zip(keys, types, strict=True) if kind == "zset"]
-        found = dict(zip(plain, map(sorted, self._each("smembers", plain)), strict=True))
-        found |= dict(zip(ordered, self._each("zrange", ordered, 0, -1), strict=True))
-        there = {key.removeprefix(prefix): [one.decode() for one in those] for key, those in found.items()}
-        assert there == self.model.sets()
+        assert sets_of(self.raw, self.company) == self.model.sets()
         due = {one.decode(): int(at) for one, at in self.raw.zrange("cordboard:queue-due", 0, -1, withscores=True)}
         tills = {f"{self.company}/{name}": agent.till for name, agent in self.model.agents.items() if agent.till}
         assert due == tills
-
-    def _each(self, command: str, keys: list[str], *more: Any) -> list[Any]:
-        pipe = self.raw.pipeline(transaction=False)
-        for key in keys:
-            getattr(pipe, command)(key, *more)
-        return list(pipe.execute())
 
     @invariant()
     def an_offer_is_known_on_both_sides_and_an_agent_has_one(self) -> None:
