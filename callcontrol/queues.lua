@@ -37,6 +37,8 @@ local LEVEL = 2 ^ 49
 local NUMBER = 2 ^ 31
 -- How many free agents are looked at for one caller, and callers brought up in one settling.
 local PAGE = 8
+-- How many agents, or callers, are told of at a time.
+local SCANNED = 200
 -- How long a claimed offer waits for its owner, a talk for being seen by a reconciler, a process for its next beat.
 local CLAIMED, TALK, ALIVE = 3000, 600000, 7000
 -- How long wake-ups wait for a process that does not read them, and what an operation answered is known, seconds.
@@ -319,8 +321,9 @@ end
 
 -- The free agents who may serve a caller now, those to be asked first among them.  Agents of one level of a queue may
 -- all be asked, or none of them; a level that is not open yet is passed over whole, however many are free in it.
-local function candidates(caller)
-    local page, set = math.max(PAGE, room(caller)), P .. 'free:' .. caller.queue .. ':'
+-- `page`: how many at most.
+local function candidates(caller, page)
+    local set = P .. 'free:' .. caller.queue .. ':'
     local agents, closed, ranked = {}, {}, {}
     for _, skills in ipairs(redis.call('SMEMBERS', P .. 'skills:' .. caller.queue)) do
         local from = covers(skills, caller.need) and '-inf'
@@ -376,7 +379,7 @@ end
 local function look_for_caller(call)
     local caller = caller_of(call)
     if not caller or room(caller) <= 0 then return end
-    local found, strategy = candidates(caller)
+    local found, strategy = candidates(caller, math.max(PAGE, room(caller)))
     if #found > 0 then
         answer.calls[#answer.calls + 1] = {call, caller.queue, strategy, room(caller), found}
     end
@@ -722,7 +725,7 @@ function does.settle()
     for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
         for _, bucket in ipairs(redis.call('SMEMBERS', P .. 'seeks:' .. queue)) do
             local call = redis.call('ZRANGE', P .. 'seek:' .. queue .. ':' .. bucket, 0, 0)[1]
-            if most > 0 and #candidates(caller_of(call)) > 0 then
+            if most > 0 and #candidates(caller_of(call), 1) > 0 then
                 seeking[call] = true
                 most = most - 1
             end
@@ -730,50 +733,42 @@ function does.settle()
     end
 end
 
+-- Visits some of the agents, or callers, beginning where the last page ended: all at once would keep everybody waiting.
+local function some(visit)
+    local page = redis.call('HSCAN', P .. args.part, args.from, 'COUNT', SCANNED)
+    answer.from, answer.found = page[1], {}
+    for i = 1, #page[2], 2 do visit(page[2][i], cjson.decode(page[2][i + 1])) end
+end
+
 -- Everything that is reserved on a switch, to be compared with what lives there.
 function does.held()
-    answer.held, answer.waiting = {}, {}
-    local all = redis.call('HGETALL', P .. 'agents')
-    for i = 1, #all, 2 do
-        local agent = cjson.decode(all[i + 1])
+    some(args.part == 'agents' and function(name, agent)
         if agent.doing == 'talking' or agent.doing == 'offered' or next(agent.elsewhere) then
-            answer.held[#answer.held + 1] = {
-                agent = all[i], doing = agent.doing, call = agent.call, offer = agent.offer, leg = agent.leg,
+            answer.found[name] = {
+                agent = name, doing = agent.doing, call = agent.call, offer = agent.offer, leg = agent.leg,
                 switch = agent.switch, elsewhere = agent.elsewhere, since = (now - agent.since) / 1000,
                 queue = agent.queue,
             }
         end
-    end
-    all = redis.call('HGETALL', P .. 'callers')
-    for i = 1, #all, 2 do
-        local caller = cjson.decode(all[i + 1])
+    end or function(call, caller)
         local alive = tonumber(redis.call('ZSCORE', PROCESSES, caller.owner) or '0') >= now
-        answer.waiting[#answer.waiting + 1] = {
-            call = all[i], switch = caller.switch, owner = caller.owner, alive = alive, standing = caller.standing,
+        answer.found[call] = {
+            call = call, switch = caller.switch, owner = caller.owner, alive = alive, standing = caller.standing,
         }
-    end
+    end)
 end
 
 -- Everything about a queue ("": about all), for people.
 function does.look()
-    answer.now, answer.members, answer.waiting = now / 1000, {}, {}
-    local all = redis.call('HGETALL', P .. 'agents')
-    for i = 1, #all, 2 do
-        local agent = cjson.decode(all[i + 1])
-        if args.queue == '' or agent.queues[args.queue] then
-            agent.agent = all[i]
-            answer.members[#answer.members + 1] = agent
+    some(function(name, one)
+        local its = one.queue == args.queue
+        if args.part == 'agents' then its = one.queues[args.queue] end
+        if args.queue == '' or its then
+            one[args.part == 'agents' and 'agent' or 'call'] = name
+            answer.found[name] = one
         end
-    end
-    all = redis.call('HGETALL', P .. 'callers')
-    for i = 1, #all, 2 do
-        local caller = cjson.decode(all[i + 1])
-        if args.queue == '' or caller.queue == args.queue then
-            caller.call = all[i]
-            answer.waiting[#answer.waiting + 1] = caller
-        end
-    end
-    answer.queues = {}
+    end)
+    answer.now, answer.queues = now / 1000, {}
     for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do answer.queues[queue] = staffed(queue) end
 end
 

@@ -1016,3 +1016,33 @@ def test_the_real_clock_is_milliseconds(board: Switchboard) -> None:
     desk.enrol(sales=ONE)
     seconds, micros = desk.raw.time()
     assert abs(desk.member("301")["since"] - (seconds * 1000 + micros / 1000)) < 60_000
+
+
+def test_everything_is_told_page_by_page_so_that_nobody_waits_for_it(desk: Desk) -> None:
+    desk.enrol(sales=queue_of("in-order", {}, {str(1000 + number): (1, "") for number in range(700)}))
+    for number in range(700):
+        desk.board.busy("acme", str(1000 + number), "talk", "switch1")
+        desk.enter(f"call-{number}", patience=60.0)
+    desk.raw.config_resetstat()
+    held, look = desk.board.held("acme"), desk.board.look("acme", "sales")
+    assert held is not None
+    assert look is not None
+    assert desk.raw.info("commandstats")["cmdstat_evalsha"]["calls"] > 8
+    calls = {f"call-{number}" for number in range(700)}
+    assert {one["call"] for one in held["waiting"]} == {one["call"] for one in look["waiting"]} == calls
+    assert len(held["waiting"]) == len(look["members"]) == len(held["held"]) == 700
+
+
+def test_people_ask_about_one_queue(desk: Desk) -> None:
+    desk.enrol(sales=ONE, service=queue_of("in-order", {}, {"302": (1, "")}))
+    desk.enter("call-1", "sales")
+    desk.enter("call-2", "service")
+    desk.claim("call-1", "301")
+    look = desk.board.look("acme", "sales")
+    assert look is not None
+    assert [one["agent"] for one in look["members"]] == ["301"]
+    assert [one["call"] for one in look["waiting"]] == ["call-1"]
+    assert look["queues"] == {"sales": "", "service": ""}
+    nobody = desk.board.look("acme", "other")
+    assert nobody is not None
+    assert (nobody["members"], nobody["waiting"]) == ([], [])
