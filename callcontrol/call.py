@@ -27,18 +27,22 @@ from callcontrol.messages import (
     HANGUP_REASONS,
     PHONE_REASONS,
     Answered,
+    AskPlace,
     CancelLeg,
     CancelLegs,
     Checkpoint,
     Command,
+    Enter,
     Event,
     FindLeg,
     HungUp,
     Join,
     Joined,
+    Leave,
     LegFailed,
     LetGo,
     Log,
+    Miss,
     Progress,
     RingLeg,
     StopPlay,
@@ -51,7 +55,7 @@ from callcontrol.messages import (
 from callcontrol.routing.model import Edge, Flow, Routing
 from callcontrol.state import State, StateError
 from callcontrol.steps import phone
-from callcontrol.steps.base import THEN, EnterFlow, Run, Step
+from callcontrol.steps.base import IN_QUEUE, THEN, EnterFlow, Run, Step
 from callcontrol.view import SwitchedOn, View, leg_id
 
 #: Steps walked without waiting for anything: more is a loop that ``check`` did not see.
@@ -96,7 +100,9 @@ def after(life: Life, event: Event) -> Life | None:
 #: In the progress of a step that is over: the call is being hung up, for this reason.
 _ENDING = "~"
 #: Commands that change nothing outside: they need no checkpoint before them.
-_HARMLESS = (Tell, Log, WakeAt, FindLeg, StopPlay, CancelLeg)
+_HARMLESS = (Tell, Log, WakeAt, FindLeg, StopPlay, CancelLeg, AskPlace)
+#: What may still be said when the caller has left: it concerns others.
+_PAST_END = (Tell, Log, Leave, Miss)
 
 
 class Call:
@@ -168,6 +174,7 @@ class Call:
         self._alarm: float | None = None
         self._end_fact = Tell("call.ended", {})
         self._over = False
+        self._queued = False  # the caller may stand in a queue, or an agent be theirs
 
     # --------------------------------------------------------------------------------------- the outside
 
@@ -230,6 +237,7 @@ class Call:
         self.view.now = max(now, self.view.now)
         if self.life is Life.ENDED and not self._over:
             self._stop_step()
+            self._leave_queue()
             self._over = True
             self._out.append(self._end_fact)
         return self._flush()
@@ -253,6 +261,9 @@ class Call:
             if self._run is not None:
                 return
         self._stop_step()
+        if self._over:  # the step had something to finish, and has
+            return
+        self._leave_queue()
         self._over = True
         self._out.append(self._end_fact)
 
@@ -260,6 +271,12 @@ class Call:
         if self._run is not None:
             self._run.close()
         self._run = self._wait = None
+
+    def _leave_queue(self) -> None:
+        """Whatever becomes of a step: nobody waits for a caller who does not wait."""
+        if self._queued:
+            self._queued = False
+            self._out.append(Leave())
 
     def _resume(self, taken: State) -> None:
         talked = taken.talk and self._talked_to == leg_id(self.id, taken.talk[2], taken.talk[0])
@@ -274,7 +291,8 @@ class Call:
         elif taken.talk:
             self.view.tried = leg_id(self.id, taken.talk[2], taken.talk[0])
         self._stack = [frame for frame in taken.stack if self.routing.step(*frame)]
-        step = _step(self.routing, taken.flow, taken.step)
+        self._queued = IN_QUEUE in taken.progress
+        step, progress = _step(self.routing, taken.flow, taken.step), taken.progress
         if step is None:
             flow = taken.flow if taken.flow in self.routing.flows else ""
             flow = flow or (self._number.flow if self._number else next(iter(self.routing.flows), ""))
@@ -282,19 +300,25 @@ class Call:
             self._finish_with("failure", f"the step {taken.flow}/{taken.step} is gone, and every flow with it")
             self._advance(None)
         elif step is None:
-            if "r" in taken.progress:
+            self._leave_queue()
+            if "r" in taken.progress or IN_QUEUE in taken.progress:
                 self._out.append(CancelLegs())
             self._tell("step.gone", {"flow": taken.flow, "step": taken.step, "instead": flow})
             self._log("warning", f"the step {taken.flow}/{taken.step} is gone; {flow} starts again")
             self.view.talked = False
             self._follow(Edge(flow, None, None, self.routing.flows[flow].place))
         elif _ENDING in taken.progress:
+            self._leave_queue()
             self._step, self._flow, self._progress = step, step.flow, dict(taken.progress)
             reason = taken.progress[_ENDING]
             self._finish_with(reason if reason in (*HANGUP_REASONS, *PHONE_REASONS) else "normal", "")
             self._advance(None)
         else:
-            self._enter(step, taken.progress, resumed=True)
+            if step.queues != self._queued and progress:  # another verb bears the name now
+                self._leave_queue()
+                self._out.append(CancelLegs())
+                progress = {}
+            self._enter(step, progress, resumed=True)
             self._advance(None)
 
     def state(self) -> State:
@@ -353,7 +377,8 @@ class Call:
         if why:
             self._log("info", why)
         if self._progress:  # a takeover must not do again what the step has done
-            self._progress, self._dirty = {_ENDING: reason}, True
+            stood = {IN_QUEUE: 1} if IN_QUEUE in self._progress else {}
+            self._progress, self._dirty = {_ENDING: reason, **stood}, True
         self._run = _hang_up(self.view, reason)
         self._wait = None
 
@@ -365,6 +390,7 @@ class Call:
             except StopIteration as stop:
                 self._run = self._wait = None
                 if self.life is Life.ENDED:
+                    self._leave_queue()
                     self._over = True
                     self._out.append(self._end_fact)
                     return
@@ -382,17 +408,21 @@ class Call:
             if isinstance(item, Progress):
                 self._progress, self._dirty = item.value, True
                 continue
-            if self.life is Life.ENDED and not isinstance(item, Tell | Log):
+            if self.life is Life.ENDED and not isinstance(item, _PAST_END):
                 continue  # nothing can be done to a caller who has left
             self._emit(item)
 
     def _emit(self, command: Command) -> None:
-        if isinstance(command, Join) or (self._dirty and not isinstance(command, _HARMLESS)):
+        if self.life is not Life.ENDED and (
+            isinstance(command, Join) or (self._dirty and not isinstance(command, _HARMLESS))
+        ):
             self._store()
         if isinstance(command, RingLeg | FindLeg):
             self._legs.add(command.leg)
         elif isinstance(command, CancelLeg):
             self._legs.discard(command.leg)
+        elif isinstance(command, Enter | Leave):
+            self._queued = isinstance(command, Enter)
         self._out.append(command)
 
     def _store(self) -> None:
@@ -409,6 +439,7 @@ class Call:
         if step is None:  # the run that hangs up has no step
             return
         self.view.talk, self.view.talked = None, False
+        self._leave_queue()
         word = result if isinstance(result, str) else f"→ {result}" if isinstance(result, Edge) else result.flow
         why = "; ".join(self.view.reasons)
         self._tell(
@@ -443,6 +474,7 @@ class Call:
         for leg in sorted(self._legs):
             self._out.append(CancelLeg(leg))
         self._legs.clear()
+        self._leave_queue()
         if self.life is Life.ENDED:
             self._over = True
             self._out.append(self._end_fact)
@@ -514,7 +546,7 @@ def epilogue(
         facts.append(Tell("talk.ended", {"with": who, "seconds": max(0, int(now) - since)}))
     step = _step(routing, state.flow, state.step) if routing else None
     if step is not None:
-        facts.extend(Tell(kind, data) for kind, data in step.after_end(state.progress, state.company, call_id))
+        facts.extend(Tell(kind, data) for kind, data in step.after_end(state.progress, state.company, call_id, now))
     data = {"cause": cause, "by": "unowned", "seconds": max(0, int(now) - state.began), "answered": answered}
     facts.append(Tell("call.ended", {**data, "flow": state.flow, "step": state.step}))
     return facts

@@ -184,7 +184,7 @@ class _Hunting:
                 ways = [dialling.outside_phone(self._call, person, number, stage.whisper)] if number else []
                 yield from self._ring(ways, {"w": chain.text}, stage.ring, adopting)
             progress = None
-            following = chain.failed(people, _nearest(self._results[before:]))
+            following = chain.failed(people, nearest(self._results[before:]))
         return (yield from self._nobody())
 
     def _begin_anew(self) -> Part:
@@ -212,7 +212,7 @@ class _Hunting:
     def _nobody(self) -> Part:
         """The hunt is over, and nobody was joined."""
         yield from self._silence()
-        return _nearest(self._results)
+        return nearest(self._results)
 
     def _silence(self) -> Part:
         if self._tone is not None and self._tone.active:
@@ -247,9 +247,8 @@ class _Hunting:
                     ways.append(way)
             elif adopting is None:
                 self._results.append(way.result)
-                data = {"person": way.phone.person, "address": way.phone.address[:32], "result": way.result}
                 call.why(f"{way.phone.address[:32]} is not rung: {way.why}")
-                yield Tell("leg.result", {**data, "cause": way.reason.upper(), "why": way.why[:300]})
+                yield barred_result(way)
             else:
                 self._results.append(way.result)
         if not ways:
@@ -267,14 +266,14 @@ class _Hunting:
             ring = ring or call.next_ring()
             remember: dict[str, Any] = {**self._note, **mark, "u": int(deadline), "r": ring, "f": int(self._began)}
             if self._results:
-                remember["o"] = _nearest(self._results)
+                remember["o"] = nearest(self._results)
             yield Progress(remember)
             legs = {call.leg_id(ring, way.phone.address): way for way in ways}
             screened: set[str] = set()
             ready: list[str] = []
             if adopting is None:
                 for leg, way in legs.items():
-                    yield from _ring_leg(leg, way, until - call.now)
+                    yield from ring_leg(leg, way, until - call.now)
             else:
                 ready = yield from self._find(legs, until, screened)
                 adopting = None
@@ -314,7 +313,7 @@ class _Hunting:
             elif leg not in gone:  # it was there, and has ended meanwhile
                 ready = [other for other in ready if other != leg]
                 self._results.append(event.result)
-                yield _result(leg, legs.pop(leg).phone, event.result, event.cause)
+                yield leg_result(leg, legs.pop(leg).phone, event.result, event.cause)
             unknown.discard(leg)
             if asked and not unknown:
                 limit = min(limit, call.now + SETTLING)
@@ -322,9 +321,9 @@ class _Hunting:
             if leg == call.tried or until <= call.now:
                 way = legs.pop(leg)
                 self._results.append("no_answer")
-                yield _result(leg, way.phone, "no_answer", "")
+                yield leg_result(leg, way.phone, "no_answer", "")
             else:
-                yield from _ring_leg(leg, legs[leg], until - call.now)
+                yield from ring_leg(leg, legs[leg], until - call.now)
         return ready
 
     def _first(self, legs: dict[str, Way], ready: list[str], until: float, screened: set[str], ring: int) -> Part:
@@ -349,25 +348,18 @@ class _Hunting:
                 phone = alive.pop(event.leg)
                 screened.discard(event.leg)
                 self._results.append(event.result)
-                yield _result(event.leg, phone, event.result, event.cause)
+                yield leg_result(event.leg, phone, event.result, event.cause)
             elif isinstance(event, TimeCame) and call.now >= until:
                 spared = screened if call.now < hurry else set()
                 for leg in [leg for leg in alive if leg not in spared]:
                     yield CancelLeg(leg)
                     self._results.append("no_answer")
-                    yield _result(leg, alive.pop(leg), "no_answer", "")
+                    yield leg_result(leg, alive.pop(leg), "no_answer", "")
         return None
 
     def _join(self, alive: dict[str, Phone], leg: str, ring: int) -> Part:
         call, phone = self._call, alive[leg]
-        yield _result(leg, phone, "answered", "")
-        call.talk = (phone.address, call.now, ring)
-        unanswered, call.answered = not call.answered, True
-        yield Join(leg, answer=unanswered)
-        for other, loser in alive.items():
-            if other != leg:
-                yield CancelLeg(other)
-                yield _result(other, loser, "lost", "LOSE_RACE")
+        yield from join(call, leg, phone, ring, alive)
         until = call.now + JOINING
         while call.now < until:
             event = yield Wait(until)
@@ -375,12 +367,32 @@ class _Hunting:
                 break
             if isinstance(event, LegFailed) and event.leg == leg:
                 until = min(until, call.now + LEAVING)
-        call.talk = None
-        call.why(f"{phone.address} answered but could not be joined")
         self._results.append("no_answer")
-        yield CancelLeg(leg)
-        yield Tell("join.failed", {"leg": leg, "person": phone.person, "address": phone.address})
+        yield from not_joined(call, leg, phone)
         return phone
+
+
+def join(call: View, leg: str, phone: Phone, ring: int, rung: Mapping[str, Phone]) -> Part:
+    """Connect the caller with a leg that is ready, and stop the others of those ``rung``.
+
+    Joined is the end of this owner; the one who asked waits for JoinFailed, :data:`JOINING` at most.
+    """
+    yield leg_result(leg, phone, "answered", "")
+    call.talk = (phone.address, call.now, ring)
+    unanswered, call.answered = not call.answered, True
+    yield Join(leg, answer=unanswered)
+    for other, loser in rung.items():
+        if other != leg:
+            yield CancelLeg(other)
+            yield leg_result(other, loser, "lost", "LOSE_RACE")
+
+
+def not_joined(call: View, leg: str, phone: Phone) -> Part:
+    """They could not be connected: the caller is still ours."""
+    call.talk = None
+    call.why(f"{phone.address} answered but could not be joined")
+    yield CancelLeg(leg)
+    yield Tell("join.failed", {"leg": leg, "person": phone.person, "address": phone.address})
 
 
 def _patience(person: Person, ring: float) -> float:
@@ -389,15 +401,24 @@ def _patience(person: Person, ring: float) -> float:
     return min(ring, float(rule["after"])) if rule else ring
 
 
-def _ring_leg(leg: str, way: Way, seconds: float) -> Part:
+def ring_leg(leg: str, way: Way, seconds: float) -> Part:
+    """Ring a telephone, and tell it."""
     yield way.ring(leg, max(1.0, seconds))
     yield Tell("leg.rung", {"leg": leg, "person": way.phone.person, "address": way.phone.address})
 
 
-def _result(leg: str, phone: Phone, result: str, cause: str) -> Tell:
+def leg_result(leg: str, phone: Phone, result: str, cause: str = "") -> Tell:
+    """The fact of what became of a leg; ``cause`` is the switch's own word."""
     data = {"leg": leg, "person": phone.person, "address": phone.address, "result": result}
     return Tell("leg.result", {**data, "cause": cause} if cause else data)
 
 
-def _nearest(results: Sequence[str]) -> str:
+def barred_result(way: Barred) -> Tell:
+    """The fact of a telephone that is not rung."""
+    data = {"person": way.phone.person, "address": way.phone.address[:32], "result": way.result}
+    return Tell("leg.result", {**data, "cause": way.reason.upper(), "why": way.why[:300]})
+
+
+def nearest(results: Sequence[str]) -> str:
+    """Which of several telephones' results counts."""
     return next((word for word in NEARNESS if word in results), "unreachable")

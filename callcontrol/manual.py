@@ -187,7 +187,6 @@ def _steps() -> list[str]:
     for verb, step in VERBS.items():
         first = prose.read(step).paragraphs[0].partition(". ")[0].rstrip(".")
         outcomes = [f"`{word}`" for word in (*_outcomes(step), *([OTHERWISE] if step.needs_otherwise else []))]
-        first = f"{first} {_NOT_YET}" if step.not_yet else first
         rows.append((f"[{verb}](#{slug(_step_title(verb))})", first, " ".join(outcomes)))
     lines = [*_table(("Verb", "What it does", "Outcomes"), rows), ""]
     lines.append(f"Kept for later versions of the language: {_listed(RESERVED_VERBS)}.")
@@ -203,8 +202,6 @@ def _outcomes(step: type[Step]) -> tuple[str, ...]:
 def _step(step: type[Step]) -> list[str]:
     said = prose.read(step, _outcomes(step))
     lines = [*_all(said.paragraphs), *_fence(said.example)]
-    if step.not_yet:
-        lines += ["", f"**Not built yet:** a call takes `{step.not_yet}`."]
     lines += ["", *_options(step.Fields)]
     rows = [(f"`{word}`", said.sentences.get(word, ""), _edge_rule(step, word)) for word in _outcomes(step)]
     if step.needs_otherwise:
@@ -237,8 +234,6 @@ def _sections() -> list[str]:
             continue
         said = prose.read(about, _names(about))
         lines += _all(said.paragraphs)
-        if name == "queues" and VERBS["queue"].not_yet:
-            lines += ["**Not built yet:** queues are checked, and nobody waits in them.", ""]
         lines += _fence(said.example)
         key = _KEYS.get(name, "Each entry begins with its [name](#name).")
         lines += ["", *([key, ""] if key else []), *_options(about)]
@@ -420,15 +415,14 @@ def _codes() -> list[str]:
 
 
 def _commands() -> list[str]:
-    group = cli.main
     lines = [
-        "Every option that names a variable can be given by it as well. " + (group.epilog or ""),
+        "Every option that names a variable can be given by it as well. " + (cli.main.epilog or ""),
     ]
-    for name, command in sorted(group.commands.items()):
+    for name, command in all_commands(cli.main, "cordboard"):
         arguments = [
             param.make_metavar(click.Context(command)) for param in command.params if isinstance(param, click.Argument)
         ]
-        lines += ["", f"### {' '.join(['cordboard', name, *arguments])}", "", *_help(command)]
+        lines += ["", f"### {' '.join([name, *arguments])}", "", *_help(command)]
         rows = [
             (f"`{param.opts[0]}`", f"`{param.envvar}`" if param.envvar else "", param.help or "", _shown(param))
             for param in command.params
@@ -437,6 +431,14 @@ def _commands() -> list[str]:
         if rows:
             lines += ["", *_table(("Option", "Variable", "What it is", "Default"), rows)]
     return lines
+
+
+def all_commands(group: click.Group, called: str) -> Iterator[tuple[str, click.Command]]:
+    """Every command as one types it, and those below it."""
+    for name, command in sorted(group.commands.items()):
+        yield f"{called} {name}", command
+        if isinstance(command, click.Group):
+            yield from all_commands(command, f"{called} {name}")
 
 
 def _help(command: click.Command) -> list[str]:

@@ -124,10 +124,12 @@ local function rank(agent, name, member)
     return member.level * LEVEL + value
 end
 
+local CALLED = {on = 'available', paused = 'paused', out = 'logged_out'}
+
 -- What people call the state of an agent.
 local function shown(agent)
     if agent.doing ~= 'idle' then return agent.doing end
-    return ({on = 'available', paused = 'paused', out = 'logged_out'})[agent.duty]
+    return CALLED[agent.duty]
 end
 
 local function index(agent, name, free)
@@ -570,7 +572,7 @@ function does.duty()
     local agent = agent_of(name)
     if not agent then return too_late('nobody') end
     local to = DUTY[agent.duty .. ' ' .. args.what]
-    answer.state = shown(agent)
+    answer.state = CALLED[to or agent.duty]
     if not to then return too_late('not_now') end
     local was = agent.duty
     if was ~= to then agent.duty_since = now end
@@ -592,7 +594,6 @@ function does.duty()
     else
         keep(agent, name)
     end
-    answer.state = ({on = 'available', paused = 'paused', out = 'logged_out'})[to]
 end
 
 -- A leg or another call of the agent's has ended.

@@ -1,4 +1,4 @@
-"""What Cordboard keeps in Redis, and how it is spoken to; what concerns queues is in ``queueboard.py``.
+"""What Cordboard keeps in Redis, and the way to it (:func:`connect`) for the modules that keep things of their own.
 
 Every change of state is one Lua script, so that a process killed at any moment leaves a whole state behind.
 It knows no socket of a switch, no file and no flow; of facts it knows the few that change what is kept here.
@@ -236,6 +236,24 @@ class Shipped:
     damaged: int = 0  #: lines left out because they are no facts
 
 
+def connect(url: str, *, name: str, patience: float = 1.0) -> Any:
+    """A client that tries nothing twice and waits no longer than ``patience`` (seconds) for an answer.
+
+    ``name`` is what the server calls its connections.  A blocking pop needs more patience than it blocks.  Nothing is
+    connected until it is used.  Raises ValueError if ``url`` is no address.
+    """
+    return redis.Redis.from_url(
+        url,
+        client_name=name,
+        protocol=2,
+        socket_connect_timeout=0.5,
+        socket_timeout=patience,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=30,
+        driver_info=None,
+    )
+
+
 class Switchboard:
     """One process's way to Redis.  Works with gevent's sockets and with plain ones.
 
@@ -250,7 +268,7 @@ class Switchboard:
         self.available = True
         #: How many facts were left out because somebody else had told the end of their call.
         self.repeats = 0
-        self._redis: Any = client(url, name)
+        self._redis = connect(url, name=name)
         self._ship: Script = self._redis.register_script(_SHIP)
         self._claim: Script = self._redis.register_script(_CLAIM)
         self._lease: Script = self._redis.register_script(_LEASE)
@@ -265,7 +283,7 @@ class Switchboard:
 
     def waiting(self, longest: float) -> Any:
         """A client of its own for a command that waits in Redis for at most ``longest`` seconds."""
-        return client(self._url, f"{self._name}-waits", longest + 2.0)
+        return connect(self._url, name=f"{self._name}-waits", patience=longest + 2.0)
 
     def script(self, text: str) -> Callable[[Sequence[Any]], Any]:
         """A Lua script without keys, as a function of its arguments that gives the answer, or None: Redis is away."""
@@ -403,20 +421,6 @@ class Switchboard:
             _log().info("Redis is back")
         self.available = True
         return answer
-
-
-def client(url: str, name: str, timeout: float = 1.0) -> Any:
-    """A client that tries nothing twice and waits for nothing longer than ``timeout`` seconds."""
-    return redis.Redis.from_url(
-        url,
-        client_name=name,
-        protocol=2,
-        socket_connect_timeout=0.5,
-        socket_timeout=timeout,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=30,
-        driver_info=None,
-    )
 
 
 def _legs_of(switch: str) -> str:

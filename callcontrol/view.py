@@ -89,6 +89,8 @@ class View:
         self.talked = False
         #: The leg that dropped as it was joined, if that is why the call was taken over.
         self.tried = ""
+        #: The place in a queue, while it is announced: ``{position}``.
+        self.position = ""
         self.reasons: list[str] = []
         self._last_id = 0
 
@@ -124,6 +126,8 @@ class View:
             return self.called
         if name == "language":
             return self.language
+        if name == "position":
+            return self.position
         return self.variables.get(name, "")
 
     def fill(self, text: str, variables: Iterable[str]) -> str:
@@ -254,14 +258,28 @@ def leg_id(call: str, ring: int, address: str) -> str:
 class Playing:
     """One sound on its way to the caller; the first sound of a call answers it.
 
-    A file that the switch does not find is never silence: a tone takes its place, and the operator is told.
+    A sound that is not there is never silence: the tone ``instead`` takes its place, and the operator is told.
+    ``start``: seconds of a loop that are passed over.  ``quiet``: it is no reason for what the step does.
     """
 
-    def __init__(self, call: View, sound: Sound, *, bargein: bool = False, loop: bool = False) -> None:
+    def __init__(
+        self,
+        call: View,
+        sound: Sound,
+        *,
+        bargein: bool = False,
+        loop: bool = False,
+        start: float = 0.0,
+        instead: str = "missing",
+        quiet: bool = False,
+    ) -> None:
         self._call = call
         self._sound = sound
         self._bargein = bargein
         self._loop = loop
+        self._start = start
+        self._instead = Tone(instead)
+        self._quiet = quiet
         self._id = 0
         self.active = False
 
@@ -272,27 +290,35 @@ class Playing:
             yield Answer()
         self._id = self._call.next_id()
         self.active = True
-        if isinstance(self._sound, Speech):
+        if self._quiet:
+            pass
+        elif isinstance(self._sound, Speech):
             self._call.why(f"says “{self._sound.text}”")
         elif isinstance(self._sound, SoundFile):
             self._call.why(f"plays {self._sound.name}")
-        yield Play(self._id, self._sound, bargein=self._bargein, loop=self._loop)
+        yield Play(self._id, self._sound, bargein=self._bargein, loop=self._loop, start=self._start)
 
     @property
     def id(self) -> int:
         """The id of the Play that is under way."""
         return self._id
 
+    @property
+    def sound(self) -> Sound:
+        """What plays: the tone, if the sound was not there."""
+        return self._sound
+
     def over(self, event: Event) -> Part:
         """Whether ``event`` ends the sound (returned).  A missing one is replaced by a tone."""
         if not (isinstance(event, PlayEnded) and event.id == self._id and self.active):
             return not self.active
         self.active = False
-        if event.missing and not isinstance(self._sound, Tone | Music):
-            name = self._sound.name if isinstance(self._sound, SoundFile) else self._sound.text
-            yield Tell("sound.missing", {"sound": name, "language": self._sound.language})
+        if event.missing and not isinstance(self._sound, Tone):
+            name = self._sound.text if isinstance(self._sound, Speech) else self._sound.name
+            language = self._call.language if isinstance(self._sound, Music) else self._sound.language
+            yield Tell("sound.missing", {"sound": name, "language": language})
             yield Log("error", f"the sound {name!r} could not be played: a tone was played instead")
-            self._sound = Tone("missing")
+            self._sound, self._start = self._instead, 0.0
             yield from self.start()
             return False
         return True

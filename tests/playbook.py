@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 from callcontrol import messages as m
@@ -100,45 +100,47 @@ class Playbook:
         self.played = 0
         self.recorded = 0
         self.asked = 0
+        self.entered_with: m.Enter | None = None
+        self.pause_after: int | None = None
         self.takes(self.call.begin(self.now))
 
     # ---------------------------------------------------------------------------------------- telling it
 
-    def happens(self, event: m.Event, after: float = 0.0) -> Playbook:
+    def happens(self, event: m.Event, after: float = 0.0) -> Self:
         """Give the call an event, ``after`` seconds later."""
         self.now += after
         self.takes(self.call.handle(event, self.now))
         return self
 
-    def presses(self, keys: str, gap: float = 0.2) -> Playbook:
+    def presses(self, keys: str, gap: float = 0.2) -> Self:
         for key in keys:
             self.happens(m.Digit(key), gap)
         return self
 
-    def hears_all(self, after: float = 3.0) -> Playbook:
+    def hears_all(self, after: float = 3.0) -> Self:
         """The sound that plays ends."""
         return self.happens(m.PlayEnded(self.played), after)
 
-    def waits(self) -> Playbook:
+    def waits(self) -> Self:
         """Nothing happens until the call's own alarm."""
         assert self.wakes_at is not None, "the call waits for nothing"
         return self.happens(m.TimeCame(), max(0.0, self.wakes_at - self.now))
 
-    def answers(self, phone: str, after: float = 1.0) -> Playbook:
+    def answers(self, phone: str, after: float = 1.0) -> Self:
         return self.happens(m.LegReady(self.legs[phone]), after)
 
-    def fails(self, phone: str, result: str, after: float = 1.0) -> Playbook:
+    def fails(self, phone: str, result: str, after: float = 1.0) -> Self:
         return self.happens(m.LegFailed(self.legs[phone], result), after)
 
-    def joined(self, phone: str, after: float = 0.1) -> Playbook:
+    def joined(self, phone: str, after: float = 0.1) -> Self:
         return self.happens(m.Joined(self.legs[phone]), after)
 
-    def hangs_up(self, after: float = 1.0) -> Playbook:
+    def hangs_up(self, after: float = 1.0) -> Self:
         return self.happens(m.HungUp("NORMAL_CLEARING"), after)
 
-    def taken_over(self, *, after: float = 0.3, returned: bool = False) -> Playbook:
+    def taken_over(self, *, after: float = 0.3, returned: bool = False) -> Self:
         """What another controller makes of the last checkpoint: a playbook of its own."""
-        return Playbook(
+        return type(self)(
             self.routing,
             caller=self.call.view.caller,
             now=self.now + after,
@@ -152,7 +154,7 @@ class Playbook:
 
     # ------------------------------------------------------------------------------------------- checking
 
-    def then(self, *expected: str) -> Playbook:
+    def then(self, *expected: str) -> Self:
         """Everything commanded since the last look is exactly this."""
         seen, self.lines = self.lines, []
         if list(expected) != seen:
@@ -192,6 +194,7 @@ class Playbook:
             sound = command.sound
             what = sound.text if isinstance(sound, m.Speech) else sound.name
             marks = (" (keys)" if command.bargein else "") + (" (loop)" if command.loop else "")
+            marks += f" from {command.start:g}s" if command.start else ""
             return f"play {what}{marks}"
         if isinstance(command, m.Record):
             self.recorded = command.id
@@ -213,8 +216,18 @@ class Playbook:
             return f"lookup {command.url} {', '.join(command.wanted)} {command.seconds:.1f}s"
         if isinstance(command, m.Hangup):
             return f"hangup {command.reason}"
+        if isinstance(command, m.Enter):
+            self.entered_with = command
+            return f"enter {command.queue}{' again' if command.again else ''}"
+        if isinstance(command, m.Take):
+            return f"take {command.agent}"
+        if isinstance(command, m.Miss):
+            self.pause_after = command.pause_after
+            return f"miss {command.agent} {command.result}" + (f" {command.delay:g}s" if command.delay else "")
         if isinstance(command, m.SetSwitch):
             return f"switch {command.name} {'on' if command.on else 'off'}"
+        if isinstance(command, m.SetDuty):
+            return f"duty {command.agent} {command.what} {command.reason}".rstrip()
         return {
             "StopRecord": "stop recording",
             "Answer": "answer",
@@ -222,6 +235,8 @@ class Playbook:
             "StopPlay": "stop",
             "LetGo": "let go",
             "CancelLegs": "cancel all",
+            "Leave": "leave",
+            "AskPlace": "ask place",
         }[type(command).__name__]
 
     def _phone(self, leg: str) -> str:

@@ -331,15 +331,6 @@ class TestVoicemail:
         self.done(book, 4).then("play record_beep").hears_all().then("record m2 120s")
 
 
-class TestNotBuiltYet:
-    def test_a_queue_takes_no_agents(self) -> None:
-        head_queue = "{queue: sales, no_agents: good, otherwise: no}"
-        from tests.playbook import HEAD, routing
-
-        built = routing(one(head_queue), HEAD + "queues:\n  sales: {agents: [301]}\n")
-        Playbook(built).then("answer", "play Good.")
-
-
 def test_every_life_ends_exactly_once_whatever_comes_after() -> None:
     book = Playbook(one("{play: Hello., then: good}")).hangs_up()
     assert book.call.life is Life.ENDED

@@ -3,7 +3,8 @@
 A small model of the switch and of the people around it (``World``) walks a random flow twice: once undisturbed,
 once with controllers that die at random moments.  Legs, recordings and talks live in the world and go on while
 nobody owns the call; keys that are pressed meanwhile are lost, and a caller whose prompt begins again presses
-them again.  What must agree: the end, the path, each step's outcome, who talked, which messages were left.
+them again.  What must agree: the end, the path, each step's outcome, who talked, which messages were left,
+what became of each wait in a queue.
 
 The surprise: people answer for a *visit and a try*, not for a moment; only so are the two walks comparable.
 """
@@ -49,8 +50,17 @@ COMPANY = HEAD.replace(
   305: {{name: Egon, forward: {{always: 302, otherwise: voicemail}}}}
   306: {{name: Fritz, whisper: For Fritz., forward: {{unreachable: 304, otherwise: "{MOBILES[1]}"}}}}
 outbound: {{trunk: carrier-a}}
+queues:
+  sales: {{agents: [302, 303, 306], strategy: round-robin, ring: 10s, max_wait: 90s, unstaffed: 5s,
+    announce: {{every: 20s, say: "Number {{position}}."}}}}
+  all: {{agents: [302, 303], strategy: ring-all, ring: 10s, max_wait: 90s}}
 """,
 )
+#: How it is in a queue: agents are free; it takes nobody; nobody is logged in; nobody is free, and the caller leaves
+#: or presses a key.
+QUEUES = ("served", "served", "served", "full", "nobody", "leaves", "presses")
+#: How long the queue takes to say something.
+SAYS = 0.003
 
 
 @dataclass
@@ -69,6 +79,89 @@ class Script:
     messages: Sequence[str]
     caller_ends_talk: bool
     lookups: Sequence[tuple[str, float]] = (("failed", 0.1),)
+    queues: Sequence[str] = ("served",)
+
+
+class Queueing:
+    """A fair queue with one caller.  It belongs to nobody: what it says is lost with the owner it is said to."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.standing: m.Enter | None = None
+        self.owed = False  # an Enter without its Take or Leave
+        self.offers: dict[str, int] = {}
+        self.talking: str | None = None
+        self.delayed: set[str] = set()
+        self.asked: dict[str, tuple[int, int]] = {}  # when, and when before that
+        self.last = 0
+        self.seen = -1
+
+    @property
+    def mood(self) -> str:
+        moods = self.world.script.queues
+        return moods[self.world.visits % len(moods)]
+
+    def says(self, event: m.Event, after: float = SAYS) -> None:
+        self.world.later(after, event, owned=True)
+
+    def enter(self, command: m.Enter) -> None:
+        self.owed = True
+        if self.mood == "full":
+            self.says(m.NotEntered("full"))
+            return
+        assert command.again <= (command.joined == 1), "entered again without a place"
+        self.standing, self.talking = command, None
+        self.last = max(self.last, command.first - 1)
+        self.says(m.Entered(1))
+        for agent, offer in self.offers.items():
+            self.says(m.Offered(offer, agent))
+        if self.mood == "nobody":
+            self.says(m.Staffed("no_agents"), 0.5)
+        elif self.mood == "presses":
+            self.says(m.Digit("1"), 5.0)
+        elif self.mood == "leaves" and self.seen != self.world.visits:
+            self.world.later(30.0, partial(self.world.hang_up, "caller"))
+        self.seen = self.world.visits
+        self.offer()
+
+    def offer(self) -> None:
+        if self.standing is None or self.mood != "served":
+            return
+        queue = self.world.routing.queues[self.standing.queue]
+        agents = [agent.agent for agent in queue.agents]
+        for agent in sorted(agents, key=lambda agent: (self.asked.get(agent, (0, 0))[0], agents.index(agent))):
+            if agent in (*self.offers, *self.delayed, self.talking) or (self.offers and not self.standing.together):
+                continue
+            self.last += 1
+            self.offers[agent] = self.last
+            self.asked[agent] = (self.last, self.asked.get(agent, (0, 0))[0])
+            self.says(m.Offered(self.last, agent))
+
+    def miss(self, command: m.Miss) -> None:
+        agent = command.agent
+        if self.offers.get(agent) != command.offer and self.talking != agent:
+            return  # too late
+        self.offers.pop(agent, None)
+        self.talking = None if self.talking == agent else self.talking
+        if command.result == "lost":
+            self.asked[agent] = (self.asked[agent][1], 0)
+        self.delayed.add(agent)
+        self.world.later(command.delay, partial(self.rested, agent))
+        self.offer()
+
+    def rested(self, agent: str) -> None:
+        self.delayed.discard(agent)
+        self.offer()
+
+    def take(self, command: m.Take) -> None:
+        mine = self.offers.get(command.agent) == command.offer or self.talking == command.agent
+        self.standing, self.owed, self.offers = None, False, {}
+        self.talking = command.agent
+        assert mine, f"{command.agent} is taken, and was never offered"
+        self.says(m.Taken(command.offer, granted=True))
+
+    def leave(self) -> None:
+        self.standing, self.owed, self.offers, self.talking = None, False, {}, None
 
 
 @dataclass
@@ -97,6 +190,7 @@ class World:
         self.until_kill = self.kills[0][0] if self.kills else -1
         self.killed_joining = False
         self.joining: str | None = None
+        self.queueing = Queueing(self)
         self.take(None)
 
     # ------------------------------------------------------------------------------------------ its clock
@@ -191,6 +285,18 @@ class World:
                 self.later(PROMPT, m.PlayEnded(command.id), owned=True)
             if command.bargein:
                 self.ask(call.state().progress)
+        elif isinstance(command, m.StopPlay):
+            self.later(0.02, m.PlayEnded(command.id), owned=True)
+        elif isinstance(command, m.Enter):
+            self.queueing.enter(command)
+        elif isinstance(command, m.Miss):
+            self.queueing.miss(command)
+        elif isinstance(command, m.Take):
+            self.queueing.take(command)
+        elif isinstance(command, m.Leave):
+            self.queueing.leave()
+        elif isinstance(command, m.AskPlace):
+            self.queueing.says(m.PlaceTold(1))
         elif isinstance(command, m.Record):
             self.recorded(command)
         elif isinstance(command, m.StopRecord):
@@ -318,6 +424,7 @@ class World:
             return
         self.ended = True
         if self.call is None:
+            self.queueing.leave()  # whoever hears of it does that
             state = decode(self.stored)
             told = epilogue(self.routing, state, CALL, cause=cause, answered=self.answered, now=self.now)
             self.facts += [(state.epoch, fact.type, fact.data) for fact in told]
@@ -344,6 +451,11 @@ class World:
             "messages": [tuple(d["for"]) for _, d in of("message.recorded", "message.empty")],
             "forwards": Counter((d["person"], d["rule"]) for _, d in of("call.forwarded")).keys(),
             "answered": Counter(d["address"] for _, d in of("leg.result") if d["result"] == "answered"),
+            "queues": [
+                (kind, d["queue"], d.get("outcome"), d.get("agent"))
+                for kind, d in told
+                if kind.startswith("queue.") and kind not in ("queue.joined", "queue.offered", "queue.missed")
+            ],
             "once": Counter(kind for kind, _ in told if kind in ("call.started", "call.ended")),
             "cause": [d["cause"] for _, d in of("call.ended")],
             "trouble": [(k, d) for k, d in of("step.failed", "step.gone", "message.failed", "join.failed")],
@@ -374,6 +486,9 @@ def flows(draw: st.DrawFn) -> str:
                     "{{dial: team, then: {0}, otherwise: {1}, declined: {2}}}",
                     "{{dial: team, strategy: in-order, ring: 12s, then: {0}, otherwise: {1}, busy: {2}}}",
                     "{{dial: [{{to: 301, ring: 10s}}, {{to: team, ring: 15s}}], then: {0}, otherwise: {1}}}",
+                    "{{queue: sales, keys: {{1: {0}}}, then: {1}, timeout: {2}, otherwise: {3}}}",
+                    "{{queue: sales, keys: {{1: left}}, then: {1}, left: {2}, otherwise: {3}}}",
+                    "{{queue: all, keys: {{1: {0}}}, then: {1}, otherwise: {2}}}",
                     "{{voicemail: [302], greeting: Hello., then: {0}}}",
                     "{{play: Words., then: {0}}}",
                     "{{set: {{y: word}}, then: {0}}}",
@@ -396,6 +511,7 @@ SCRIPTS = st.builds(
     messages=st.lists(st.sampled_from(MESSAGES), min_size=1, max_size=3),
     caller_ends_talk=st.booleans(),
     lookups=st.lists(st.sampled_from(LOOKUPS), min_size=1, max_size=3),
+    queues=st.lists(st.sampled_from(QUEUES), min_size=1, max_size=3),
 )
 KILLS = st.lists(
     st.tuples(st.integers(1, 6), st.sampled_from([0.0, 0.01, 0.03, 0.4, 1.9, 3.0]), st.sampled_from([0.02, 0.3, 3.0])),
@@ -419,6 +535,11 @@ def test_a_call_that_changes_hands_goes_where_the_undisturbed_one_goes(
     assert calm.call is None or calm.call.life is Life.ENDED
     left = [leg.address for leg in rough.legs.values() if leg.state != "gone"]
     assert not left, f"still ringing: {left}"
+    for world in (calm, rough):
+        assert not world.queueing.owed, "somebody stands in a queue for ever"
+        assert not world.queueing.offers
+        joined = sum(kind == "queue.joined" for _, kind, _ in world.facts)
+        assert joined <= sum(d.get("verb") == "queue" and "resumed" not in d for _, _, d in world.facts)
     # An owner who dies in the 20 ms before CHANNEL_ANSWER or CHANNEL_BRIDGE takes these two facts along.
     for kind in ("call.answered", "talk.started"):
         assert sum(k == kind for _, k, _ in rough.facts) <= sum(k == kind for _, k, _ in calm.facts)

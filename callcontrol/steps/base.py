@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import marshmallow as ma
 
 from callcontrol.messages import Command, Progress, Wait
-from callcontrol.routing.model import Edge, Place
+from callcontrol.routing.model import Edge, Place, Routing
 from callcontrol.view import View
 
 
@@ -31,6 +31,9 @@ class EnterFlow:
 
 #: What a step yields; what it is sent (the event after a Wait, else None); how it ends.
 Run = Generator[Command | Wait | Progress, Any, "str | Edge | EnterFlow"]
+
+#: In the progress of a step whose caller stands in a queue, or did when the call began to end.
+IN_QUEUE = "b"
 
 #: The good outcome of every verb.
 THEN = "then"
@@ -52,8 +55,10 @@ class Step:
     needs_otherwise: ClassVar[bool] = False
     #: Whether the step gives the caller time (speech, ringing, waiting): a loop needs one such step.
     takes_time: ClassVar[bool] = True
-    #: What a call does when the verb is not built yet: the outcome it takes.  None: it is built.
-    not_yet: ClassVar[str | None] = None
+    #: Whether its callers stand in a queue: its progress then has :data:`IN_QUEUE`.
+    queues: ClassVar[bool] = False
+    #: The longest progress that the step keeps; None: none that is longer than what ringing people needs.
+    longest: ClassVar[Mapping[str, Any] | None] = None
     Fields: ClassVar[type[ma.Schema]]
 
     def __init__(
@@ -92,7 +97,7 @@ class Step:
         yield
 
     def after_end(
-        self, progress: Mapping[str, Any], company: str, call_id: str
+        self, progress: Mapping[str, Any], company: str, call_id: str, now: float
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Facts that are owed when the call ended inside this step and nobody ran it: (type, data)."""
         return iter(())
@@ -104,14 +109,24 @@ class Step:
             found = self.edges.get(OTHERWISE)
         return found
 
-    def all_edges(self) -> Iterator[tuple[str, Edge]]:
-        """Every edge with its label: outcomes, ``on_error``, and those inside fields (keys, lists, hours)."""
+    def all_edges(self, routing: Routing) -> Iterator[tuple[str, Edge]]:
+        """Every edge with its label: outcomes, ``on_error``, those inside fields (keys, lists, hours), and those of
+        what the step names in ``routing``.
+        """
         yield from self.edges.items()
         if self.on_error:
             yield "on_error", self.on_error
         for key, value in self.values.items():
             for label, edge in _edges_in(value):
                 yield f"{key} {label}".strip(), edge
+
+    def at_once(self, routing: Routing) -> tuple[str, ...]:
+        """The outcomes that may come before the caller was given any time, although the step takes time."""
+        return ()
+
+    def never(self, routing: Routing) -> Mapping[str, str]:
+        """Outcomes that cannot come as the step is written, each with the reason."""
+        return {}
 
     def __repr__(self) -> str:
         return f"<{self.verb} {self.flow}/{self.name}>"
@@ -131,4 +146,4 @@ def _edges_in(value: Any, label: str = "") -> Iterator[tuple[str, Edge]]:
                 yield from _edges_in(inner, label)
 
 
-__all__ = ["COMMON_OPTIONS", "OTHERWISE", "THEN", "EnterFlow", "Run", "Step", "View"]
+__all__ = ["COMMON_OPTIONS", "IN_QUEUE", "OTHERWISE", "THEN", "EnterFlow", "Run", "Step", "View"]

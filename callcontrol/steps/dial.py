@@ -74,6 +74,6 @@ class Dial(Step):
         return outcome
 
     def after_end(
-        self, progress: Mapping[str, Any], company: str, call_id: str
+        self, progress: Mapping[str, Any], company: str, call_id: str, now: float
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         return owed_by_hunt(progress, company, call_id)

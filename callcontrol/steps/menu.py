@@ -89,6 +89,6 @@ class Menu(Step):
         return result if isinstance(result, Edge) or result == THEN else OTHERWISE
 
     def after_end(
-        self, progress: Mapping[str, Any], company: str, call_id: str
+        self, progress: Mapping[str, Any], company: str, call_id: str, now: float
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         return owed_by_hunt(progress, company, call_id)

@@ -47,6 +47,6 @@ class Voicemail(Step):
         return THEN
 
     def after_end(
-        self, progress: Mapping[str, Any], company: str, call_id: str
+        self, progress: Mapping[str, Any], company: str, call_id: str, now: float
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         return owed(progress, self.what, company, call_id)
