@@ -35,7 +35,7 @@ local DUE, PROCESSES, GENERATION = 'cordboard:queue-due', 'cordboard:queue-proce
 local CLOCK = 'cordboard:queue-clock'
 local LEVEL = 2 ^ 49
 local NUMBER = 2 ^ 31
--- How many free agents are looked at for one caller, and callers brought up in one settling.
+-- How many free agents are looked at for one caller, and in one settling.
 local PAGE = 8
 -- How many agents, or callers, are told of at a time.
 local SCANNED = 200
@@ -719,16 +719,16 @@ function does.enrol()
     redis.call('SADD', 'cordboard:queue-companies', company)
 end
 
--- Callers whom a free agent could serve, and whom nobody has brought together: nobody behind the first of a line can be
--- served if they cannot.
+-- Free agents who could serve somebody, and whom nobody has brought together: those who may serve the first of a line;
+-- if nobody may, nobody may serve those behind.
 function does.settle()
     local most = PAGE
     for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
         for _, bucket in ipairs(redis.call('SMEMBERS', P .. 'seeks:' .. queue)) do
-            local call = redis.call('ZRANGE', P .. 'seek:' .. queue .. ':' .. bucket, 0, 0)[1]
-            if most > 0 and #candidates(caller_of(call), 1) > 0 then
-                seeking[call] = true
-                most = most - 1
+            local first = redis.call('ZRANGE', P .. 'seek:' .. queue .. ':' .. bucket, 0, 0)[1]
+            for _, candidate in ipairs(most > 0 and candidates(caller_of(first), most) or {}) do
+                if not freed[candidate[1]] then most = most - 1 end
+                freed[candidate[1]] = true
             end
         end
     end
