@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo run reload check rehearse manual test-switch bench clean
+.PHONY: help setup test lint demo run reload agents queues check rehearse manual test-switch bench bench-queue clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,6 +39,16 @@ run: $(READY) ## Serve routing/ to a real switch (the first run writes etc/ and 
 reload: $(READY) ## Publish what was changed in routing/ and say what came of it (while make run serves it)
 	@$(BIN)/cordboard reload
 
+# The server that make run started, unless variables name another.
+RUNNING = CORDBOARD_CONFIG="$${CORDBOARD_CONFIG:-etc/cordboard.yaml}" \
+	CORDBOARD_REDIS="$${CORDBOARD_REDIS:-$$(cat etc/redis.url 2>/dev/null)}"
+
+agents: $(READY) ## Say what the agents do just now (while make run serves)
+	@$(RUNNING) $(BIN)/cordboard agents
+
+queues: $(READY) ## List the queues; NAME=sales: who waits in that one, WHY=1: and why (while make run serves)
+	@$(RUNNING) $(BIN)/cordboard queue $(if $(NAME),"$(NAME)") $(if $(WHY),--why)
+
 check: $(READY) ## Check routing/
 	@$(BIN)/cordboard check routing
 
@@ -55,6 +65,9 @@ test-switch: $(READY) ## Acceptance calls on a real FreeSWITCH: make test-switch
 
 bench: $(READY) ## Measure: CPU and delay of a call, memory, takeover (ONLY=part CALLS=n FREESWITCH=/path JSON=file)
 	@$(BIN)/python -m scripts.bench --only "$(ONLY)" $(if $(CALLS),--calls "$(CALLS)") --freeswitch "$(FREESWITCH)" --json "$(JSON)"
+
+bench-queue: $(READY) ## Measure queues: idle agents, delays, decisions (ONLY=part DECISIONS=n FREESWITCH=/path JSON=file)
+	@$(BIN)/python -m scripts.bench.queues --only "$(ONLY)" $(if $(DECISIONS),--decisions "$(DECISIONS)") --freeswitch "$(FREESWITCH)" --json "$(JSON)"
 
 clean: ## Remove the virtual environment and the caches (etc/, state/ and spool/ stay)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -21,9 +21,11 @@ screening      what a phone hears and confirms (key 1) before it may be joined; 
 trunk          a way out: a gateway of the switch; a *cap* is the most calls outside that a name may have
 fact           a small versioned record of something that happened
 voice          what speaks a language: espeak-ng or a program, by a setting; its id is part of a sound's name
+command        what the web or the command line asks of controllers; also what a call's machine asks of its session
 switch         a FreeSWITCH; in routing, ``switch`` is the operator's day/night switch (``*21``)
 =============  ========================================================================================
 
-The pure modules (``messages call hunt holding forwards dialling policy voicemail keypad phrases state view wire
-rehearse steps/ routing/``) know no socket, clock, Redis or log; ``tests/test_architecture.py`` holds them to it.
+The pure modules (``messages call hunt holding forwards dialling policy voicemail keypad phrases queueing queue_views
+state view wire rehearse steps/ routing/``) know no socket, clock, Redis or log; ``tests/test_architecture.py`` holds
+them to it.
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -26,10 +28,11 @@ def _setting(name: str, default: str | None, help_: str, **more: Any) -> Callabl
 _CONFIG = _setting(
     "config", "cordboard.yaml", "The operator's own file: switches, trunks, limits.", type=click.Path(path_type=Path)
 )
+_REDIS = _setting("redis", s.REDIS, "Redis or Valkey, 7 or newer.")
 _DOMAIN = _setting("domain", s.DOMAIN, "Companies' SIP domains are <company>.<domain>.")
 
 
-_EXIT_CODES = "Exit codes: 0 fine, 1 problems in files, 2 usage, 3 cannot start."
+_EXIT_CODES = "Exit codes: 0 fine, 1 problems in files, or refused, 2 usage, 3 cannot start, or nobody answers."
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES)
@@ -123,7 +126,7 @@ def passwords(
 @main.command(short_help="Take calls from your switches.")
 @_setting("routing", None, "Directory of the companies' YAML files.", type=_DIRECTORY)
 @_setting("listen", s.LISTEN, "Where switches bring their calls: host:port.")
-@_setting("redis", s.REDIS, "Redis or Valkey, 7 or newer.")
+@_REDIS
 @_CONFIG
 @_setting("peers", s.PEERS, "Networks that switches may connect from, separated by commas.")
 @_setting("state", "state", "Directory for versions and facts.", type=click.Path(path_type=Path))
@@ -164,6 +167,152 @@ def reload(state: Path, wait: float) -> None:
     from callcontrol.reload import reload as ask
 
     sys.exit(ask(state.resolve(), wait, click.echo, lambda text: click.echo(text, err=True)))
+
+
+@main.group(short_help="Say what agents do; log them in and out.", invoke_without_command=True)
+@_REDIS
+@_CONFIG
+@click.option("--company", default="", help="Only this company's agents.")
+@click.option("--json", "as_json", is_flag=True, help="Print the same as data.")
+@click.pass_context
+def agents(context: click.Context, redis: str, config: Path, company: str, as_json: bool) -> None:
+    """Say what every agent does just now.
+
+    An agent is logged in until they log out; one who paused stays logged in and is not rung. What the subcommands do
+    holds for all queues of the agent.
+    """
+    if context.invoked_subcommand is not None:
+        for option in context.params:  # one that stands here would be thought to hold for what follows
+            if context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
+                raise click.UsageError(f"Options stand after {context.invoked_subcommand}.")
+        return
+    from callcontrol import queue_views as views
+
+    answer: Any = _asked(redis, config, "agent.list", company=company)
+    _print(answer, as_json, lambda: views.agents_table(answer) if answer["agents"] else "there are no agents")
+
+
+def _agent_command(verb: str, help_: str) -> None:
+    """``cordboard agents log-in`` and its like."""
+
+    @agents.command(verb.replace("_", "-"), short_help=help_, help=help_)
+    @click.argument("company")
+    @click.argument("extension")
+    @click.option("--reason", default="", help="Why, for those who wonder.")
+    @_REDIS
+    @_CONFIG
+    def command(company: str, extension: str, reason: str, redis: str, config: Path) -> None:
+        from callcontrol import queue_views as views
+
+        answer: Any = _asked(redis, config, f"agent.{verb}", company=company, agent=extension, reason=reason)
+        click.echo(views.agent_set(answer))
+
+
+_agent_command("log_in", "Log an agent in: their telephones ring for the callers of their queues.")
+_agent_command("log_out", "Log an agent out. A talk that they have goes on.")
+_agent_command("pause", "Pause an agent: they stay logged in, and are not rung. A talk that they have goes on.")
+_agent_command("resume", "Have an agent who paused rung again.")
+
+
+@main.command(short_help="Say who waits in queues, and why.")
+@click.argument("name", required=False)
+@_REDIS
+@_CONFIG
+@click.option("--company", default="", help="Only this company's queues.")
+@click.option("--why", is_flag=True, help="For each caller: why each agent was or was not rung just now.")
+@click.option("--json", "as_json", is_flag=True, help="Print the same as data; always with the reasons.")
+def queue(name: str | None, redis: str, config: Path, company: str, why: bool, as_json: bool) -> None:
+    """List the queues; with NAME, those who wait in one, in their order."""
+    from callcontrol import queue_views as views
+
+    answer: Any
+    if name is None:
+        if why:
+            raise click.UsageError("--why is about one queue: name it.")
+        answer = _asked(redis, config, "queue.show", company=company)
+        _print(answer, as_json, lambda: views.queues_table(answer) if answer["queues"] else "there are no queues")
+        return
+    if not company:
+        found = _asked(redis, config, "queue.show", queue=name)["queues"]
+        owners = sorted({views.shown(row["company"]) for row in found})
+        if not owners:
+            click.echo(f"cordboard: no company has a queue {views.shown(name)}", err=True)
+            sys.exit(1)
+        if len(owners) > 1:
+            raise click.UsageError(
+                f"Several companies have a queue {name}: name one with --company: {', '.join(owners)}"
+            )
+        company = owners[0]
+    answer = _asked(redis, config, "queue.why", company=company, queue=name)
+    if as_json:
+        _print(answer, True, str)
+        return
+    click.echo(views.why_title(answer))
+    if why:
+        click.echo("\n".join(views.why_lines(answer)), nl=bool(answer["callers"]))
+    elif answer["callers"]:
+        _print(answer, False, lambda: views.callers_table(answer))
+    if more := views.left_out(answer):
+        click.echo(more)
+
+
+def _asked(redis: str, config: Path, verb: str, **arguments: str) -> dict[str, Any]:
+    """The answer to a command, or an end with what is wrong.  Empty arguments are not sent.
+
+    Queues and agents are in Redis, so the controllers of any switch can tell of them: the first is asked.
+    """
+    from callcontrol import commands
+    from callcontrol.queue_views import shown
+
+    try:
+        switch = s.read_config(config.resolve()).switches[0].name
+        given = {name: value for name, value in arguments.items() if value}
+        return commands.ask(redis, switch, verb, given, by=_who())
+    except commands.Refused as error:
+        click.echo(f"cordboard: {shown(str(error))}", err=True)
+        sys.exit(1)
+    except commands.CommandError as error:
+        click.echo(f"cordboard: {shown(str(error))}", err=True)
+    except s.SettingsError as error:
+        click.echo(f"cordboard: {error}", err=True)
+    sys.exit(3)
+
+
+def _who() -> str:
+    """Who asks, as facts tell it."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # a user without a name
+        name = str(os.getuid())
+    return f"{name[:60]} on the command line"
+
+
+def _print(answer: Any, as_json: bool, text: Callable[[], Any]) -> None:
+    """An answer as data, or its text or table: in colours on a terminal, else as plain columns."""
+    from callcontrol import queue_views as views
+
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+        return
+    table = text()
+    if isinstance(table, str):
+        click.echo(table)
+    elif sys.stdout.isatty():
+        _colourful(table)
+    else:
+        click.echo("\n".join(views.plain(table)))
+
+
+def _colourful(table: Any) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(*table.head, box=SIMPLE_HEAD)
+    for cells, colour in zip(table.rows, table.colours, strict=True):
+        shown.add_row(*map(Text, cells), style=colour)  # Text: brackets in a name are no markup
+    Console().print(shown)
 
 
 def _settings(child: int | None, **given: Any) -> s.Settings:

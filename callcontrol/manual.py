@@ -415,15 +415,14 @@ def _codes() -> list[str]:
 
 
 def _commands() -> list[str]:
-    group = cli.main
     lines = [
-        "Every option that names a variable can be given by it as well. " + (group.epilog or ""),
+        "Every option that names a variable can be given by it as well. " + (cli.main.epilog or ""),
     ]
-    for name, command in sorted(group.commands.items()):
+    for name, command in all_commands(cli.main, "cordboard"):
         arguments = [
             param.make_metavar(click.Context(command)) for param in command.params if isinstance(param, click.Argument)
         ]
-        lines += ["", f"### {' '.join(['cordboard', name, *arguments])}", "", *_help(command)]
+        lines += ["", f"### {' '.join([name, *arguments])}", "", *_help(command)]
         rows = [
             (f"`{param.opts[0]}`", f"`{param.envvar}`" if param.envvar else "", param.help or "", _shown(param))
             for param in command.params
@@ -432,6 +431,14 @@ def _commands() -> list[str]:
         if rows:
             lines += ["", *_table(("Option", "Variable", "What it is", "Default"), rows)]
     return lines
+
+
+def all_commands(group: click.Group, called: str) -> Iterator[tuple[str, click.Command]]:
+    """Every command as one types it, and those below it."""
+    for name, command in sorted(group.commands.items()):
+        yield f"{called} {name}", command
+        if isinstance(command, click.Group):
+            yield from all_commands(command, f"{called} {name}")
 
 
 def _help(command: click.Command) -> list[str]:

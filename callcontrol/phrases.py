@@ -73,7 +73,48 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "fr": "C'est désactivé.",
         "it": "È disattivato.",
     },
-    "not_switched": {
+    # An agent dialled a code; what they are now, whatever the code was.
+    "logged_in": {
+        "en": "You are logged in.",
+        "ru": "Вы на линии.",
+        "de": "Sie sind angemeldet.",
+        "es": "Ha iniciado sesión.",
+        "fr": "Vous êtes en service.",
+        "it": "Connessione effettuata.",
+    },
+    "logged_out": {
+        "en": "You are logged out.",
+        "ru": "Вы больше не на линии.",
+        "de": "Sie sind abgemeldet.",
+        "es": "Ha cerrado sesión.",
+        "fr": "Vous n'êtes plus en service.",
+        "it": "Disconnessione effettuata.",
+    },
+    "paused": {
+        "en": "You are paused.",
+        "ru": "У вас перерыв.",
+        "de": "Sie sind in der Pause.",
+        "es": "Está en pausa.",
+        "fr": "Vous êtes en pause.",
+        "it": "È in pausa.",
+    },
+    "resumed": {
+        "en": "You are back.",
+        "ru": "Перерыв окончен.",
+        "de": "Ihre Pause ist beendet.",
+        "es": "Su pausa ha terminado.",
+        "fr": "Votre pause est terminée.",
+        "it": "La sua pausa è finita.",
+    },
+    "no_agent": {
+        "en": "You are not in any queue.",
+        "ru": "Вы не числитесь ни в одной очереди.",
+        "de": "Sie sind in keiner Warteschlange.",
+        "es": "No está en ninguna cola.",
+        "fr": "Vous n'êtes dans aucune file d'attente.",
+        "it": "Non è in nessuna coda.",
+    },
+    "not_done": {
         "en": "That did not work. Please try again.",
         "ru": "Не получилось. Попробуйте ещё раз.",
         "de": "Das hat nicht geklappt. Bitte versuchen Sie es noch einmal.",
@@ -93,7 +134,12 @@ WHEN: Mapping[str, str] = {
     "congestion": "a telephone of the company dialled out, and all lines that it may use are in use",
     "switched_on": "a code turned its switch on",
     "switched_off": "a code turned its switch off",
-    "not_switched": "a code was dialled, and the switch could not be turned",
+    "logged_in": "an agent dialled a code, and is logged in",
+    "logged_out": "an agent dialled a code, and is logged out",
+    "paused": "an agent dialled a code, and has paused",
+    "resumed": "an agent dialled a code, and the pause is over",
+    "no_agent": "a code of agents was dialled by a person who serves no queue",
+    "not_done": "a code was dialled, and what it stands for could not be done",
 }
 
 

@@ -125,6 +125,10 @@ class Published:
         """Their current versions."""
         return tuple(self._current.values())
 
+    def current(self, company: str) -> Routing | None:
+        """A company's current version, if it can take calls."""
+        return self._current.get(company)
+
     def say_used(self) -> None:
         """Tell the store of each old version that a call of this process has."""
         now = time.monotonic()

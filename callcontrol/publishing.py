@@ -106,6 +106,7 @@ def publish(
     sounds: Path | None = None,
     *,
     voices: Mapping[str, Any] = MappingProxyType({}),
+    music: Mapping[str, Path] = MappingProxyType({}),
     keep: float = KEEP,
     trouble: str = "",
     render: Render = render_nothing,
@@ -113,16 +114,23 @@ def publish(
 ) -> Outcome:
     """Make live what has no errors; a company whose file has some keeps the version that it has.
 
-    ``keep``: seconds for which a version that is not current is kept
-    although nobody uses it.  Raises LoadError, and changes nothing, for a directory that cannot be read or holds no
-    company; OSError when the disk takes nothing.
+    ``music``: the operator's, which ``render`` knows too: a version is made anew when it changes.  ``keep``: seconds
+    for which a version that is not current is kept although nobody uses it.  Raises LoadError, and changes nothing,
+    for a directory that cannot be read or holds no company; OSError when the disk takes nothing.
     """
-    return _Publication(directory, store, sounds or directory / "sounds", voices, render).run(keep, trouble, announce)
+    publication = _Publication(directory, store, sounds or directory / "sounds", voices, music, render)
+    return publication.run(keep, trouble, announce)
 
 
 class _Publication:
     def __init__(
-        self, directory: Path, store: VersionStore, sounds: Path, voices: Mapping[str, Any], render: Render
+        self,
+        directory: Path,
+        store: VersionStore,
+        sounds: Path,
+        voices: Mapping[str, Any],
+        music: Mapping[str, Path],
+        render: Render,
     ) -> None:
         self._began = outcomes.now()
         self._directory = directory
@@ -130,6 +138,7 @@ class _Publication:
         self._sounds = sounds
         self._index = _read_index(store.state)
         self._voices = voices
+        self._music = [f"{name} {_signature(file)}" for name, file in sorted(music.items())]
         self._render = render
 
     def run(self, keep: float, trouble: str, announce: Announce) -> Outcome:
@@ -215,9 +224,9 @@ class _Publication:
     # ----------------------------------------------------------------------------------------- remembering
 
     def _key(self, file: Path, raw: bytes) -> str:
-        """Everything that decides what a file comes to: its bytes, its sounds, the voices, the program."""
+        """Everything that decides what a file comes to: its bytes, its sounds, the voices, the music, the program."""
         found = hashlib.sha256()
-        for part in (program(), str(file), json.dumps(self._voices, sort_keys=True, default=str)):
+        for part in (program(), str(file), json.dumps(self._voices, sort_keys=True, default=str), *self._music):
             found.update(part.encode("utf-8", "surrogateescape") + b"\0")
         for line in sorted(_signatures(self._sounds / file.stem)):
             found.update(line.encode("utf-8", "surrogateescape") + b"\0")
@@ -283,6 +292,15 @@ def _signatures(folder: Path) -> list[str]:
         return []
 
 
+def _signature(file: Path) -> str:
+    """A file as far as it can be told from another without being read."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return f"{file} -"
+    return f"{file} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
+
+
 def _index_path(state: Path) -> Path:
     return state / "versions" / "index.json"
 
@@ -343,9 +361,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     VersionStore(given.state),
                     given.sounds,
                     voices=config.voices,
+                    music=config.music,
                     keep=max(KEEP, config.longest_call + 3600.0),
                     trouble=trouble,
-                    render=partial(render, renderer=renderer),
+                    render=partial(render, renderer=renderer, music=config.music),
                     announce=partial(write_directory, config=config, state=given.state, domain=given.domain),
                 )
     except (LoadError, SettingsError, OSError) as error:

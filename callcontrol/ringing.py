@@ -70,6 +70,7 @@ class _Leg:
     to: Listener
     call: str
     screened: bool = False  # its answer alone does not make it ready
+    person: str = ""  # whose telephone it is
     #: What is left to try if the trunk that has it now does not take it.
     outside: _Outside | None = None
 
@@ -91,7 +92,9 @@ class _Outside:
 
 
 class Line:
-    """The way to one switch.  ``on_end(event)`` gets the end of every call on it."""
+    """The way to one switch.  ``on_end(event)`` gets the end of every call on it that is not rung from here,
+    ``on_leg_end(event)`` that of every channel.
+    """
 
     def __init__(
         self,
@@ -101,6 +104,7 @@ class Line:
         counts: Counts,
         on_end: Callable[[Line, EslEvent], None],
         on_core: Callable[[Line, str], None],
+        on_leg_end: Callable[[Line, EslEvent], None] = lambda line, event: None,
     ) -> None:
         self.name = address.name
         self.config = config
@@ -108,6 +112,7 @@ class Line:
         self._counts = counts
         self._on_end = on_end
         self._on_core = on_core
+        self._on_leg_end = on_leg_end
         self._legs: dict[str, _Leg] = {}
         self._joins: dict[str, str] = {}
         self._waiting: list[_Waiting] = []
@@ -144,7 +149,7 @@ class Line:
     def ring(self, to: Listener, call: str, company: str, command: RingLeg, screen: wire.Screen | None) -> None:
         """Ring one telephone; LegReady or LegFailed follows, after a LegAnswered if it is ``screen``ed."""
         leg = command.leg
-        self._legs[leg] = known = _Leg(to, call, screened=screen is not None)
+        self._legs[leg] = known = _Leg(to, call, screened=screen is not None, person=command.phone.person)
         if not command.phone.outside:
             endpoint = wire.UserEndpoint(command.phone.address, f"{company}.{self._domain}")
             self._originate(known, company, command, screen, endpoint, command.seconds)
@@ -221,6 +226,8 @@ class Line:
             "cordboard_company": company,
             "park_timeout": f"{PARK_TIMEOUT}:LOSE_RACE",
         }
+        if command.phone.person:
+            variables["cordboard_person"] = command.phone.person
         shown = command.shown
         if known.outside is not None and trunk is not None:
             variables["cordboard_out"] = str(known.outside.attempt)
@@ -285,6 +292,11 @@ class Line:
         commands += [wire.setvar(call, "socket_resume", "false"), wire.bridge(call, leg, _JOIN + leg)]
         self._send(leg, *commands)
 
+    def person_of(self, leg: str) -> str:
+        """Whose telephone a leg is that was rung from here; "" if that is not known."""
+        known = self._legs.get(leg)
+        return known.person if known is not None else ""
+
     def end_legs_of(self, call: str) -> None:
         """End every leg that was rung for a call which is gone."""
         self._send("", wire.hupall(wire.Cause.LOSE_RACE, "cordboard_call", call))
@@ -317,6 +329,7 @@ class Line:
         attempt = event.get("variable_cordboard_out") or ""
         if attempt.isascii() and attempt.isdigit():
             self._count_out(uuid, int(attempt[:6]))
+        self._on_leg_end(self, event)
         if known is None:
             if event.get("variable_cordboard_state") or event.get("variable_cordboard_called"):
                 self._on_end(self, event)

@@ -32,15 +32,19 @@ from gevent.server import StreamServer
 from callcontrol import messages as m
 from callcontrol import outcomes, wire
 from callcontrol.call import epilogue
+from callcontrol.commands import Commands, performed_by
+from callcontrol.desk import Desk
 from callcontrol.directory import Announcer
 from callcontrol.esl import EslError, EslEvent
 from callcontrol.facts import FactFile, Shipper
 from callcontrol.lookups import Lookups
 from callcontrol.outcomes import Taken
 from callcontrol.published import Published
+from callcontrol.queueboard import QueueBoard
+from callcontrol.queues import Queues
 from callcontrol.ringing import CONTEXT, RESUME_EXTENSION, Line
 from callcontrol.routing.model import Routing
-from callcontrol.session import Session
+from callcontrol.session import RATE, Session, typed_company, typed_extension
 from callcontrol.settings import Settings, SettingsError, admits, read_config
 from callcontrol.shared import Counts, Switches
 from callcontrol.speech import Sounds
@@ -49,7 +53,7 @@ from callcontrol.steps.lookup import asked_hosts
 from callcontrol.supervisor import heartbeat, process_name
 from callcontrol.switchboard import Switchboard
 from callcontrol.versions import VersionStore
-from callcontrol.view import leg_id
+from callcontrol.view import SwitchedOn, leg_id
 
 #: How long the owner of a call that was not talking has to write its end before another does, seconds.
 GRACE = 3.0
@@ -111,9 +115,27 @@ class Controller:
         self.switches = Switches(self.board)
         self._counts = Counts(self.board, settings.processes)
         self._lines = [
-            Line(address, settings.domain, settings.config, self._counts, self._ended_somewhere, self._knows_core)
+            Line(
+                address,
+                settings.domain,
+                settings.config,
+                self._counts,
+                self._ended_somewhere,
+                self._knows_core,
+                self._leg_ended,
+            )
             for address in settings.config.switches
         ]
+        self.queues = Queues(QueueBoard(self.board), self.name, self)
+        self._reconciles: dict[str, float] = {}  # switch -> monotonic: until when we hold the lease
+        #: What is asked from outside.
+        self.commands = Commands(
+            settings.redis,
+            name=self.name,
+            switches=[address.name for address in settings.config.switches],
+            perform=performed_by(Desk(self.queues, self.current)),
+        )
+        self._commanding: gevent.Greenlet[[], None] | None = None
         self._directory = Announcer(settings.state, self.board, self.name)
         self._by_core: dict[str, Line] = {}
         self._sounds_directory = str(settings.sounds)
@@ -139,10 +161,12 @@ class Controller:
         self._shipper.start()
         self.switches.read()
         gevent.spawn(self.switches.run)
+        self.queues.start()
         for line in self._lines:
             line.start()
         gevent.spawn(self._reconcile_forever)
         gevent.spawn(self._settle_forever)
+        self._commanding = gevent.spawn(self.commands.run)
         self._server = StreamServer(listener, self._accepted)
         host, port = listener.getsockname()[:2]
         self._log.info("ready for calls", host=host, port=port, companies=len(self.published.companies))
@@ -181,6 +205,7 @@ class Controller:
         finally:
             gc.enable()
         gc.freeze()  # routing and code live for long: the collector need not walk them at each round
+        self.queues.take_up(self.published.routings, self._let_calls_go_on)
         self._acknowledge(replace(taken, trouble=trouble))
 
     def _read_config(self) -> str:
@@ -229,11 +254,15 @@ class Controller:
         self._log.info("draining", calls=len(self.sessions))
         if self._server is not None:
             self._server.close()
+        gevent.spawn(self.commands.stop)  # Redis may be slow to hear it
         deadline = time.monotonic() + DRAIN
         while self.sessions and time.monotonic() < deadline:
             for session in list(self.sessions.values()):
                 session.hand_over()
             gevent.sleep(0.02)
+        if self._commanding is not None:
+            self._commanding.join(1.0)  # the answer to a command that was taken
+        self.queues.stop(1.0)
         self._shipper.stop(1.0)
         self.facts.close()
         for line in self._lines:
@@ -255,6 +284,7 @@ class Controller:
         """A session is over."""
         if self.sessions.get(session.id) is session:
             del self.sessions[session.id]
+        self.queues.forget(session)
         for line in self._lines:
             line.forget(session)
 
@@ -262,8 +292,18 @@ class Controller:
         """The way back to the switch that a call came from."""
         return self._by_core.get(core, self._lines[0])
 
+    def line_named(self, switch: str) -> Line | None:
+        """The way to a switch of this name, if it is one of ours."""
+        return next((line for line in self._lines if line.name == switch), None)
+
     def _knows_core(self, line: Line, core: str) -> None:
+        before = [known for known, its in self._by_core.items() if its is line and known != core]
         self._by_core[core] = line
+        if before:
+            for known in before:
+                del self._by_core[known]
+            self._log.warning("a switch was started anew: every call on it is over", switch=line.name)
+            gevent.spawn(self._reconcile_if_ours, line, anew=True)
         gevent.spawn(self._directory.tell, line)  # the switch may have started with an older one
 
     def routing_for(
@@ -281,7 +321,7 @@ class Controller:
         if isinstance(sound, m.Tone):
             return _TONES[sound.name]
         if isinstance(sound, m.Music):
-            return None
+            return self.music(routing, sound)[0]
         found = self._sounds.find(routing, sound)
         if found:
             return wire.sounds(*map(wire.SoundPath, found))
@@ -291,6 +331,20 @@ class Controller:
         if found is not None:
             return wire.silence(20)
         return None if routing.voices else wire.Tone.PROMPT
+
+    def music(self, routing: Routing, sound: m.SoundFile | m.Music) -> tuple[str, int]:
+        """What the switch shall play again and again, and its samples; 0: nobody knows, it cannot begin in the middle.
+
+        Music that is not there is a tone, never silence.
+        """
+        found = self._sounds.music(routing, sound)
+        if found is not None:
+            path, seconds = found
+            return str(wire.SoundPath(path)), int(seconds * RATE)
+        if isinstance(sound, m.Music):
+            self._log.error("there is no music: a tone is heard instead", music=sound.name, company=routing.company)
+            return wire.Tone.MUSIC, 0
+        return self.sound(routing, sound) or wire.Tone.MUSIC, 0
 
     def spool_file(self, name: str) -> wire.SoundPath:
         """Where the switch records."""
@@ -326,8 +380,49 @@ class Controller:
             "data": fact.data,
         }
 
-    def _now(self) -> float:
+    def tell(self, company: str, fact: m.Tell) -> None:
+        """Write a fact that is no call's."""
+        self._n += 1
+        self.facts.write([self.fact(fact, company, None, 0, self._n, round(self.now(), 3), "")])
+
+    def now(self) -> float:
+        """The calls' time: the clock's, which a demonstration may shift."""
         return time.time() + self.settings.clock_offset
+
+    # ---------------------------------------------------------------------------- what queues ask for
+
+    def current(self, company: str) -> Routing | None:
+        """A company's routing as it is now."""
+        return self.published.current(company)
+
+    def version(self, company: str, version: str) -> Routing | None:
+        """See :meth:`Published.version`."""
+        return self.published.version(company, version)
+
+    def switched_on(self, company: str) -> SwitchedOn:
+        """The company's day/night switches."""
+        return self.switches.of(company)
+
+    def lease(self, name: str, seconds: float) -> bool:
+        """Whether this process holds the lease from now."""
+        return self.board.lease(name, self.name, seconds)
+
+    def holds(self, switch: str) -> bool:
+        """Whether this process is the one that reconciles the switch."""
+        return self._reconciles.get(switch, 0.0) > time.monotonic()
+
+    def _leg_ended(self, line: Line, event: EslEvent) -> None:
+        """A channel ended: whoever it was, if an agent, may be one who talked."""
+        company = typed_company(event.get("variable_cordboard_company"))
+        if company is None or not self.queues.serves(company):
+            return
+        person = typed_extension(event.get("variable_cordboard_person"))
+        own = None if person else typed_extension(event.get("variable_cordboard_extension"))
+        uuid = event.get("Unique-ID") or ""
+        if (person or own) and _UUID.fullmatch(uuid):
+            # A call that a phone of ours makes is one from its beginning, a leg from its answer.
+            answered = own is not None or (event.get("Caller-Channel-Answered-Time") or "0") != "0"
+            self.queues.ended(line.name, company, person or own or "", uuid, answered=answered)
 
     def _remember_end(self, call: str) -> None:
         self._ends[call] = None
@@ -348,9 +443,9 @@ class Controller:
             "answered": (event.get("Caller-Channel-Answered-Time") or "0") != "0",
         }
         if talking:
-            gevent.spawn(self._write_end, line, call, end, self._now())
+            gevent.spawn(self._write_end, line, call, end, self.now())
         else:
-            self._heard.append(_Heard(time.monotonic() + GRACE, line, call, end, self._now()))
+            self._heard.append(_Heard(time.monotonic() + GRACE, line, call, end, self.now()))
 
     def _settle_forever(self) -> None:
         while not self._draining:
@@ -394,6 +489,12 @@ class Controller:
         else:
             data = {"cause": end["cause"], "by": "unowned", "answered": bool(end["answered"])}
             facts = [m.Tell("call.ended", data)]
+        if state is not None and routing is not None:
+            step = routing.step(state.flow, state.step)
+            if step is not None and step.verb == "queue":
+                self.queues.leave(company, call)
+        elif state is None:
+            self.queues.leave(company, call)
         at = round(now, 3)
         records = [
             self.fact(fact, company, call, epoch, index - len(facts), at, line.name) for index, fact in enumerate(facts)
@@ -413,17 +514,25 @@ class Controller:
                 collect_at = time.monotonic() + COLLECT
                 gc.collect()
             for line in self._lines:
-                try:
-                    if self.board.lease(f"cordboard:reconciler:{line.name}", self.name, RECONCILE * 2):
-                        self._directory.tell(line)
-                        self.reconcile(line)
-                except EslError as error:
-                    self._log.info("the switch could not be asked what lives", switch=line.name, error=str(error))
-                except Exception:
-                    self._log.exception("reconciling failed", switch=line.name)
+                self._reconcile_if_ours(line)
 
-    def reconcile(self, line: Line) -> None:
-        """Compare the calls that should live with those that do.
+    def _reconcile_if_ours(self, line: Line, *, anew: bool = False) -> None:
+        """Reconcile, if this process is the one that does for this switch; ``anew``: it was started again."""
+        until = time.monotonic() + RECONCILE * 2
+        try:
+            if not self.board.lease(f"cordboard:reconciler:{line.name}", self.name, RECONCILE * 2):
+                self._reconciles.pop(line.name, None)
+                return
+            self._reconciles[line.name] = until
+            self._directory.tell(line)
+            self.reconcile(line, anew=anew)
+        except EslError as error:
+            self._log.info("the switch could not be asked what lives", switch=line.name, error=str(error))
+        except Exception:
+            self._log.exception("reconciling failed", switch=line.name)
+
+    def reconcile(self, line: Line, *, anew: bool = False) -> None:
+        """Compare the calls that should live with those that do, and what queues have reserved.
 
         Both are done at the second look: a call that is gone gets its end; one that is parked, joined with nobody
         and closed to takeover (a joining that failed while its owner died) is sent back to a controller.
@@ -434,7 +543,7 @@ class Controller:
         alive = {str(row.get("uuid", "")) for row in rows}
         before = self._suspects.get(line.name, set())
         suspects: set[str] = set()
-        now = self._now()
+        now = self.now()
         for call, known in self.board.live_calls(line.name).items():
             if call in self.sessions or not _UUID.fullmatch(call):
                 continue
@@ -455,6 +564,7 @@ class Controller:
         self._suspects[line.name] = suspects - before
         if forgotten := self._counts.reconcile(line.name, frozenset(alive)):
             self._log.warning("calls outside were still counted that are over", switch=line.name, calls=forgotten)
+        self.queues.caretaker.reconcile(line, alive, certain=anew)
 
     def _talks(self, line: Line, call: str) -> bool:
         """Whether the leg that a call was joined with still lives."""

@@ -4,8 +4,9 @@ Translates both ways: the switch's events into the call's words, the call's comm
 It decides nothing about the call.  Bytes go out first, facts are written after them, so that a takeover's
 new epoch is on the channel before any fact carries it.
 
-The surprise: a :class:`Join` and the checkpoint before it travel over the *inbound* connection, in one write
-with ``socket_resume=false``; over two sockets the talk could begin before the checkpoint is stored.
+The surprises: a :class:`Join` and the checkpoint before it travel over the *inbound* connection, in one write
+with ``socket_resume=false``; over two sockets the talk could begin before the checkpoint is stored.  And the switch
+tells of endless music as of many sounds, one after the other: to the call it is one.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from callcontrol import wire
 from callcontrol.call import Call, Life
 from callcontrol.esl import EslError, EslEvent, Outbound, Reply
 from callcontrol.published import NOBODY
+from callcontrol.queue_rows import person_at
+from callcontrol.queues import COMMANDS as QUEUE_COMMANDS
 from callcontrol.ringing import CONTEXT, RESUME_EXTENSION
 from callcontrol.state import State, StateError, decode
 
@@ -37,6 +40,13 @@ HELLO = 5.0
 LINGER = 5
 #: From the end of our ``socket`` application to the CHANNEL_BRIDGE that says why: 20 ms on a real switch, seconds.
 LEAVING = 0.2
+#: A break that comes just as the switch begins the next round of music is forgotten; after so long, seconds, it is said
+#: again.  Longer than the 40 ms from a break to the next sound, which it must not hit.
+FORGOTTEN = 0.15
+#: A round of music that was shorter was the last, milliseconds: see ``wire.endless``.
+ROUND = 500
+#: Samples per second of what the switch plays, and of one frame.
+RATE, _FRAME = 8000, 160
 #: Takeovers after which a bug of ours ends the call instead of handing it on for ever.
 MOST_STUMBLES = 3
 
@@ -94,6 +104,16 @@ def typed_extension(text: str | None) -> str | None:
     return text if text and _EXTENSION.fullmatch(text) else None
 
 
+def _frame(seconds: float, samples: int) -> int:
+    """The sample of an endless file of so many at which it is after ``seconds``: at a frame's begin, and never so near
+    its end that the switch would make no further round.
+    """
+    if samples < _FRAME:
+        return 0
+    at = int(seconds * RATE) % samples // _FRAME * _FRAME
+    return at if samples - at >= RATE else 0
+
+
 def _word(event: EslEvent, header: str) -> str:
     """A cause or a UUID: a fact has no room for more, and would lose all its data."""
     return (event.get(header) or "")[:64]
@@ -108,6 +128,8 @@ class Session:
         self._call: Call | None = None
         self.id = ""
         self.company = ""
+        #: Whether another connection has the call now, and it is neither over nor talking.
+        self.moved = False
         self._routing = NOBODY
         self._n = 0
         self._queue: deque[m.Event] = deque()
@@ -117,7 +139,9 @@ class Session:
         self._terminators = ""
         self._files: dict[str, int] = {}
         self._begun = 0
-        self._stop_at_begin: set[int] = set()
+        self._stopping: set[int] = set()
+        self._rounds: set[int] = set()
+        self._in_the_middle = 0
         self._timer: Any = None
         self._began = time.time() + controller.settings.clock_offset - time.monotonic()
         self._timer_at = 0.0
@@ -209,6 +233,8 @@ class Session:
         self._busy = True
         self._perform(self._call.begin(self._now()))
         self._drain()
+        if self.extension and self._controller.queues.serves(self.company):
+            self._controller.queues.begins(self)
         # Only now: a call that cannot be begun must be counted out by the dialplan.
         self._connection.send(wire.setvar(uuid, "cordboard_tries", ""))
         if data.get("Answer-State") == "hangup":
@@ -265,9 +291,22 @@ class Session:
                 gevent.spawn_later(LEAVING, self._left)
             return
         sound = self._ours(event, "play")
-        if sound:
+        if sound and not self._goes_on(sound, event):
+            self._stopping.discard(sound)
+            self._rounds.discard(sound)
             missing = event.get("Application-Response") == "FILE NOT FOUND"
             self.happened(m.PlayEnded(sound, missing=missing))
+
+    def _goes_on(self, sound: int, event: EslEvent) -> bool:
+        """Whether this was a round of music that another will follow."""
+        if sound not in self._rounds or sound in self._stopping or event.get("Application-Response") != "FILE PLAYED":
+            return False
+        if event.get("variable_playback_terminator_used"):  # a key cuts the round only
+            self._stopping.add(sound)
+            self._begun = 0  # no break has been sent: see _begins
+            return True
+        played = event.get("variable_playback_ms") or ""
+        return played.isascii() and played.isdigit() and int(played) >= ROUND
 
     def _ours(self, event: EslEvent, kind: str) -> int:
         """The number that this session gave to the application, 0 if it was not us."""
@@ -285,7 +324,7 @@ class Session:
         """Another connection has the call.  Closing ours while ``socket_resume`` is true would reset the call under
         its new owner, so it stays open, deaf, until they talk or the call ends.
         """
-        self._lost = True
+        self._lost = self.moved = True
         self._queue.clear()
         self._stop_waiting()
         self._controller.forget(self)
@@ -362,6 +401,8 @@ class Session:
         if facts:
             self._tell(facts)
         if let_go:
+            if self._controller.queues.serves(self.company):
+                self._tell_queues(facts)
             self._connection.close("they talk: the call needs nobody")
 
     def _do(self, command: m.Command, out: list[wire.Command]) -> None:
@@ -369,6 +410,8 @@ class Session:
             out.append(wire.execute(wire.App.ANSWER))
         elif isinstance(command, m.RingBack):
             out.append(wire.execute(wire.App.RING_READY))
+        elif isinstance(command, m.Play) and command.loop and isinstance(command.sound, m.SoundFile | m.Music):
+            self._play_music(command, command.sound, out)
         elif isinstance(command, m.Play):
             sound = self._sound(command.sound)
             if isinstance(command.sound, m.Speech):
@@ -379,7 +422,7 @@ class Session:
             self._set_terminators("any" if command.bargein else "none", out)
             if command.loop:  # it will be stopped: see _stop
                 out.append(wire.event_plain(_BEGIN))
-            out.append(wire.execute(wire.App.PLAYBACK, sound, f"play-{self._token}-{command.id}"))
+            out.append(wire.execute(wire.App.PLAYBACK, sound, self._name(command)))
         elif isinstance(command, m.StopPlay):
             self._stop(command.id, out)
         elif isinstance(command, m.Record):
@@ -407,8 +450,35 @@ class Session:
             # Not before the checkpoint is out: a new owner without it would turn the switch back.
             switches = self._controller.switches
             gevent.spawn(switches.set, self.company, command.name, command.on, command.by, self.happened)
+        elif isinstance(command, QUEUE_COMMANDS):
+            self._controller.queues.perform(self, command)
         else:
             raise TypeError(f"the session cannot perform {command!r}")
+
+    def _play_music(self, command: m.Play, sound: m.SoundFile | m.Music, out: list[wire.Command]) -> None:
+        """Begin a file that has no end, where it was left: see :func:`wire.endless`."""
+        found, samples = self._controller.music(self._routing, sound)
+        start = _frame(command.start, samples)
+        self._set_terminators("any" if command.bargein else "none", out)
+        self._rounds.add(command.id)
+        if start:
+            self._in_the_middle = command.id
+            out.append(wire.setvar(self.id, wire.START, str(start)))
+        out.append(wire.event_plain(_BEGIN))
+        out.append(wire.endless(found, self._name(command), middle=bool(start)))
+
+    def _name(self, command: m.Play) -> str:
+        """The name by which the switch tells of this sound: see :meth:`_ours`."""
+        return f"play-{self._token}-{command.id}"
+
+    def _tell_queues(self, facts: Sequence[m.Tell]) -> None:
+        """They talk: an agent who is on the telephone is nobody's agent meanwhile, whatever rang it."""
+        call = self._call
+        for fact in facts:
+            if fact.type == "talk.started" and call is not None:
+                leg, address = str(fact.data["leg"]), str(fact.data["with"])
+                person = self._line.person_of(leg) or person_at(self._routing, address)
+                self._controller.queues.talks(self, leg, person)
 
     def _screen(self, command: m.RingLeg) -> wire.Screen | None:
         """What the leg must hear or confirm, as the switch plays it; never nothing where there should be words."""
@@ -426,15 +496,25 @@ class Session:
 
     def _stop(self, sound: int, out: list[wire.Command]) -> None:
         """Cut a loop short, but not before it has begun: the switch would forget the break and play for ever."""
+        self._stopping.add(sound)
         if sound == self._begun:
             out.append(wire.break_(self.id, queued=False))
-        else:
-            self._stop_at_begin.add(sound)
 
     def _begins(self, event: EslEvent) -> None:
-        self._begun = self._ours(event, "play") or self._begun
-        if self._begun in self._stop_at_begin:
-            self._stop_at_begin.discard(self._begun)
+        """A sound, or the next round of music, begins."""
+        sound = self._ours(event, "play")
+        again = sound == self._begun
+        self._begun = sound or self._begun
+        if sound and sound == self._in_the_middle:
+            self._in_the_middle = 0
+            self._send([wire.setvar(self.id, wire.START, "")])
+        if sound in self._stopping and again:  # the break is on its way, or was forgotten
+            gevent.spawn_later(FORGOTTEN, self._break_again, sound)
+        elif sound in self._stopping:
+            self._send([wire.break_(self.id, queued=False)])
+
+    def _break_again(self, sound: int) -> None:
+        if sound in self._stopping and sound == self._begun:
             self._send([wire.break_(self.id, queued=False)])
 
     def _record(self, command: m.Record) -> None:
@@ -543,6 +623,21 @@ class Session:
             self._connection.close("handed over")
 
     @property
+    def switch(self) -> str:
+        """The name of the switch that has the call."""
+        return self._line.name
+
+    @property
+    def caller(self) -> str:
+        """Who calls, as people read it; "" if they do not say."""
+        return (self._call.view.caller or "") if self._call is not None else ""
+
+    @property
+    def extension(self) -> str:
+        """The phone of the company's own that calls, or nothing."""
+        return (self._call.view.extension or "") if self._call is not None else ""
+
+    @property
     def ended(self) -> bool:
         """Whether the caller has left and only a recording keeps us."""
         return self._call is not None and self._call.life is Life.ENDED
@@ -563,4 +658,5 @@ class Session:
         if call.life is Life.ENDED:
             self._perform(call.close(self._now()))
         elif not call.let_go:
+            self.moved = True
             self._log.info("the call left this controller", reason=reason, step=self._where)

@@ -1,8 +1,8 @@
 """Settings: the flags of ``cordboard serve``, the same names as ``CORDBOARD_`` variables, and cordboard.yaml.
 
-``cordboard.yaml`` is the operator's own file (switches, trunks, limits, voices), not a company's: the one who edits
-routing cannot change where the switch is, or what a call may cost.  It holds no secret, only the names of files
-that do.
+``cordboard.yaml`` is the operator's own file (switches, trunks, limits, voices, music), not a company's: the one who
+edits routing cannot change where the switch is, or what a call may cost.  It holds no secret, only the names of
+files that do.
 """
 
 from __future__ import annotations
@@ -84,10 +84,10 @@ class Voice:
 class Config:
     """What cordboard.yaml says.  Paths are absolute.
 
-    ``longest_call`` (seconds) ends a call to the outside.  ``voices``: by language; any other is spoken by the voice
-    of espeak-ng that has its name.  ``private`` are networks that lookups may reach although
-    they are not public.  ``passwords`` is the file of the phones' passwords, ``secrets`` that of lookups' headers;
-    neither need exist.
+    ``longest_call`` (seconds) ends a call to the outside. ``voices``: by language; any other is spoken by the voice
+    of espeak-ng that has its name. ``music``: by the name that companies write, a sound file. ``private`` are
+    networks that lookups may reach although they are not public. ``passwords`` is the file of the phones'
+    passwords, ``secrets`` that of lookups' headers; neither need exist.
     """
 
     switches: tuple[SwitchAddress, ...]
@@ -95,6 +95,7 @@ class Config:
     longest_call: float = 4 * 3600.0
     private: tuple[Network, ...] = ()
     voices: Mapping[str, Voice] = field(default_factory=dict)
+    music: Mapping[str, Path] = field(default_factory=dict)
     passwords: Path = Path("passwords.yaml")
     secrets: Path = Path("secrets.yaml")
 
@@ -259,6 +260,7 @@ class _Config(ma.Schema):
     limits: {longest_call: 4h}
     lookups: {private: [10.1.2.0/24]}
     voices: {en: {espeak: en-gb, speed: 140}}
+    music: {moh: sounds/our-music.wav}
     ```
 
     switches: the switches that bring calls
@@ -266,6 +268,8 @@ class _Config(ma.Schema):
     limits: what no company may exceed
     lookups: what lookups may ask
     voices: by language, how speech is made
+    music: sound files by the names that companies write for music, ``moh`` for what waiting callers hear when nothing
+        else is said; a path begins at this file.  Whatever is not here is Cordboard's own music
     passwords: the file of the telephones' passwords; beside this file
     secrets: the file of the headers that lookups send; beside this file
     """
@@ -277,6 +281,11 @@ class _Config(ma.Schema):
     voices = ma.fields.Dict(
         keys=ma.fields.String(validate=ma.validate.Regexp(LANGUAGE.pattern + r"\Z")),
         values=ma.fields.Nested(_Voice),
+        load_default=dict,
+    )
+    music = ma.fields.Dict(
+        keys=ma.fields.String(validate=ma.validate.Regexp(NAME.pattern + r"\Z")),
+        values=ma.fields.String(validate=ma.validate.Regexp(r"[^\x00-\x1f\x7f]{1,1000}\Z")),
         load_default=dict,
     )
     passwords = ma.fields.String(load_default="passwords.yaml")
@@ -346,6 +355,7 @@ def read_config(path: Path, text: str | None = None) -> Config:
             language: Voice(**{**voice, "command": tuple(voice.get("command", ()))})
             for language, voice in config["voices"].items()
         },
+        music={name: path.parent / file for name, file in config["music"].items()},
         passwords=path.parent / config["passwords"],
         secrets=path.parent / config["secrets"],
     )

@@ -1,4 +1,4 @@
-"""Speech and sounds: what a routing needs spoken, made when it is published, found again while calls walk it.
+"""Speech, sounds and music: what a routing needs heard, made when it is published, found again while calls walk it.
 
 Two sides that meet in the names of files.  Publishing calls :func:`render`, in a process that has no calls: every text
 that a call could need is spoken by the program of ``voice.py``, every file of the company converted, into
@@ -11,7 +11,7 @@ Beside each stands ``<hash>.txt`` with the language and the words, for people.
 
 The surprise: a call must ask for exactly what was made.  Both sides cut texts by ``view.pieces`` and take a part
 apart by :func:`texts_of`.  A change in how a text is *spoken* must raise :data:`VOICE_FORMAT`, one in how files are
-converted :data:`SOUND_FORMAT`.
+converted :data:`SOUND_FORMAT`, one in Cordboard's own music :data:`MUSIC_FORMAT`.
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
-from callcontrol.messages import Counted, SoundFile, Speech, Spelled, Words
+import structlog
+
+from callcontrol.messages import Counted, Music, SoundFile, Speech, Spelled, Words
 from callcontrol.phrases import PHRASES, phrase
 from callcontrol.routing.codes import problem
 from callcontrol.routing.model import File, Place, Problem, Prompt, Routing, Text
@@ -49,6 +51,12 @@ from callcontrol.view import pieces, said
 #: Part of every voice's id, and of every converted file's name.
 VOICE_FORMAT = 1
 SOUND_FORMAT = 1
+#: All of the name of Cordboard's own music.
+MUSIC_FORMAT = 1
+#: The name of the music that is heard when a queue names none.
+MUSIC = "moh"
+#: Music that is shorter is no music, and the switch would take a round of half a second for a failure; seconds.
+SHORTEST_MUSIC = 1.0
 #: Characters that can be spoken one by one.
 CHARACTERS = "0123456789+*#"
 #: The largest number spoken as one.
@@ -82,6 +90,8 @@ _HASH = re.compile(r"[0-9a-f]{32}")
 _UNBORN = ".new-"
 #: A WAV file without a sample; a power cut can leave one shorter, never half of one.
 _EMPTY = 44
+#: Bytes of a second, as ``voice.py`` writes every file: 16 bits, mono, 8000 samples.
+_SECOND = 16_000
 _SOUND = re.compile(r"\S+\.(wav|mp3|ogg)")
 
 
@@ -207,6 +217,13 @@ class SpeechStore:
         except OSError:
             return False
 
+    def seconds(self, name: str) -> float:
+        """How long the file is; 0 if it is not there."""
+        try:
+            return max(0, self.path(name).stat().st_size - _EMPTY) / _SECOND
+        except OSError:
+            return 0.0
+
     def touch(self, name: str) -> None:
         """Let the file's age count from now."""
         with contextlib.suppress(FileNotFoundError):
@@ -275,7 +292,10 @@ def hashes(routing: Routing) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What was made for a routing.  ``sounds``: a company's file → hash; ``voices``: language → the voice's id."""
+    """What was made for a routing.
+
+    ``sounds``: a company's file, or the name of some music → hash; ``voices``: language → the voice's id.
+    """
 
     problems: tuple[Problem, ...]
     sounds: Mapping[str, str]
@@ -384,20 +404,27 @@ def _status(status: int | None) -> str:
 
 
 def render(
-    routing: Routing, sounds_dir: Path, state: Path, voices: Mapping[str, Voice], renderer: Renderer | None = None
+    routing: Routing,
+    sounds_dir: Path,
+    state: Path,
+    voices: Mapping[str, Voice],
+    renderer: Renderer | None = None,
+    *,
+    music: Mapping[str, Path] = MappingProxyType({}),
 ) -> Rendered:
     """Make every file that calls of ``routing`` can need and that is not there yet.  Never in a call's process.
 
-    ``sounds_dir`` has a directory of sound files for each company.  What cannot be made is a problem at its place: an
-    error for a file and for a whole language, a warning for one text (callers hear a tone).  Raises OSError if the
-    store cannot be written.
+    ``sounds_dir`` has a directory of sound files for each company, ``music`` the operator's files by name.
+    What cannot be made is a problem at its place: an error for a file and for a whole language, a warning for one text
+    (callers hear a tone).  Raises OSError if the store cannot be written.
     """
     if renderer is None:
         with Renderer() as own:
-            return render(routing, sounds_dir, state, voices, own)
+            return render(routing, sounds_dir, state, voices, own, music=music)
     work = _Rendering(routing, SpeechStore(state), voices, renderer)
     work.speak()
     work.convert(sounds_dir / routing.company)
+    work.choose(music)
     return Rendered(tuple(sorted(work.problems, key=_order)), work.sounds, work.voices)
 
 
@@ -521,13 +548,47 @@ class _Rendering:
 
     def convert(self, folder: Path) -> None:
         """Every sound file that the routing names."""
+        music = _music(self.routing)
         for name, place in _files(self.routing, self._file).items():
-            why = self._convert(name, folder / name)
+            why = self._convert(name, folder / name, music=name in music)
             if why is not None:
                 message = f"the sound {quoted(name)} cannot be played: {why}"
                 self.problems.append(problem("E215", place, message))
 
-    def _convert(self, name: str, path: Path) -> str | None:
+    def choose(self, operators: Mapping[str, Path]) -> None:
+        """For each name of music the operator's file, else Cordboard's own: a caller who waits is never in silence."""
+        for name in sorted(_music(self.routing)):
+            if _SOUND.fullmatch(name):
+                continue
+            file = operators.get(name)
+            if file is not None:
+                why = self._convert(name, file, music=True)
+                if why is None:
+                    continue
+                _log().error("this music cannot be played: Cordboard's own is", music=name, file=str(file), why=why)
+            elif name != MUSIC:
+                company = self.routing.company
+                _log().warning("there is no music of this name: Cordboard's own is played", music=name, company=company)
+            own = self._own_music()
+            if own:
+                self.sounds[name] = own
+
+    def _own_music(self) -> str | None:
+        """The hash of Cordboard's own music, made if it is not there; None if it cannot be made."""
+        name = own_music()
+        if self.store.has(name):
+            self.store.touch(name)
+            return name
+        unborn = self.store.unborn(name)
+        why = self._made({"do": "music", "to": str(unborn)}, FILE_TIME, unborn)
+        if why is not None:
+            _log().error("Cordboard's own music could not be made: callers hear a tone", why=why)
+            return None
+        self.store.add(name, "", f"music: {MUSIC}")
+        return name
+
+    def _convert(self, name: str, path: Path, *, music: bool = False) -> str | None:
+        """Convert the file that routing calls ``name``; why it cannot be played, or None."""
         try:
             if not path.is_file():
                 return "there is no such file" if not path.exists() else "it is not a regular file"
@@ -547,9 +608,26 @@ class _Rendering:
             why = self._made(request, FILE_TIME, unborn)
             if why is not None:
                 return why
-            self.store.add(sound, "", name)
+            self.store.add(sound, "", name if _SOUND.fullmatch(name) else path.name)
+        seconds = self.store.seconds(sound)
+        if music and seconds < SHORTEST_MUSIC:
+            return f"it lasts {seconds:.1f} s; as music {SHORTEST_MUSIC:.0f} s is the least"
         self.sounds[name] = sound
         return None
+
+
+def own_music() -> str:
+    """The hash of Cordboard's own music."""
+    return _digest("music", str(MUSIC_FORMAT))
+
+
+def _music(routing: Routing) -> set[str]:
+    """What a routing names as music: files of the company, and names."""
+    return {queue.music or MUSIC for queue in routing.queues.values()}
+
+
+def _log() -> Any:
+    return structlog.get_logger("publishing")
 
 
 def _files(routing: Routing, otherwise: Place) -> dict[str, Place]:
@@ -617,6 +695,19 @@ class Sounds:
                     return None
                 found.append(path)
         return found[:MOST_PARTS]
+
+    def music(self, routing: Routing, sound: SoundFile | Music) -> tuple[str, float] | None:
+        """The file to be played again and again, and its seconds; None if there is none.
+
+        Music that the version has no file for, since it is from a time before there was any, is Cordboard's own if
+        another version has brought it.
+        """
+        names = [routing.sounds.get(sound.name, "")] + ([own_music()] if isinstance(sound, Music) else [])
+        for name in filter(None, names):
+            seconds = self._store.seconds(name)
+            if seconds:
+                return str(self._store.path(name)), seconds
+        return None
 
     def _spoken(self, voice: str, language: str, text: str) -> str | None:
         key = (voice, language, text)

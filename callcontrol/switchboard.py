@@ -1,4 +1,4 @@
-"""Everything Cordboard keeps in Redis, and the only module that speaks to it.
+"""What Cordboard keeps in Redis, and the way to it (:func:`connect`) for the modules that keep things of their own.
 
 Every change of state is one Lua script, so that a process killed at any moment leaves a whole state behind.
 It knows no socket of a switch, no file and no flow; of facts it knows the few that change what is kept here.
@@ -30,7 +30,7 @@ Where the surprise lies:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -236,6 +236,24 @@ class Shipped:
     damaged: int = 0  #: lines left out because they are no facts
 
 
+def connect(url: str, *, name: str, patience: float = 1.0) -> Any:
+    """A client that tries nothing twice and waits no longer than ``patience`` (seconds) for an answer.
+
+    ``name`` is what the server calls its connections.  A blocking pop needs more patience than it blocks.  Nothing is
+    connected until it is used.  Raises ValueError if ``url`` is no address.
+    """
+    return redis.Redis.from_url(
+        url,
+        client_name=name,
+        protocol=2,
+        socket_connect_timeout=0.5,
+        socket_timeout=patience,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=30,
+        driver_info=None,
+    )
+
+
 class Switchboard:
     """One process's way to Redis.  Works with gevent's sockets and with plain ones.
 
@@ -245,20 +263,12 @@ class Switchboard:
 
     def __init__(self, url: str, *, name: str) -> None:
         self._name = name
+        self._url = url
         #: Whether Redis did what it was last asked.
         self.available = True
         #: How many facts were left out because somebody else had told the end of their call.
         self.repeats = 0
-        self._redis: Any = redis.Redis.from_url(
-            url,
-            client_name=name,
-            protocol=2,
-            socket_connect_timeout=0.5,
-            socket_timeout=1.0,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=30,
-            driver_info=None,
-        )
+        self._redis = connect(url, name=name)
         self._ship: Script = self._redis.register_script(_SHIP)
         self._claim: Script = self._redis.register_script(_CLAIM)
         self._lease: Script = self._redis.register_script(_LEASE)
@@ -270,6 +280,15 @@ class Switchboard:
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()
+
+    def waiting(self, longest: float) -> Any:
+        """A client of its own for a command that waits in Redis for at most ``longest`` seconds."""
+        return connect(self._url, name=f"{self._name}-waits", patience=longest + 2.0)
+
+    def script(self, text: str) -> Callable[[Sequence[Any]], Any]:
+        """A Lua script without keys, as a function of its arguments that gives the answer, or None: Redis is away."""
+        script: Script = self._redis.register_script(text)
+        return lambda arguments: self._do(script, (), arguments)
 
     # -------------------------------------------------------------------------------------------- facts
 

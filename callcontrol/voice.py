@@ -1,4 +1,4 @@
-"""The voice: a program of its own that speaks texts into sound files, and converts operators' files.
+"""The voice: a program of its own that speaks texts into sound files, converts operators' files, and makes music.
 
 ``python -m callcontrol.voice`` reads one JSON object a line and answers each with one: ``{"seconds": …}``, or
 ``{"error": …, "kind": …}`` where ``kind`` is ``text`` (this one cannot be spoken, or played), ``voice`` (the voice
@@ -38,6 +38,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr
+
+from callcontrol import music
 
 Samples = npt.NDArray[np.float32]
 
@@ -377,7 +379,10 @@ def perform(request: Mapping[str, Any]) -> float:
 
     ``{"do": "voice", "espeak": ["ru"], "speed": 150}``: is there such a voice?  ``{"do": "speak", "text", "to"}``
     with ``espeak`` and ``speed``, or with ``command``.  ``{"do": "convert", "from", "sha256", "to"}``.
+    ``{"do": "music", "to"}``: Cordboard's own.
     """
+    if request["do"] == "music":
+        return write(request["to"], iter([music.piece()]))
     if request["do"] == "convert":
         return write(request["to"], decoded(_file(request["from"], request["sha256"]), LONGEST_FILE))
     command = request.get("command")

@@ -377,6 +377,10 @@ def _sound(text: str) -> str:
     return SoundPath(text).path
 
 
+#: The channel variable with the sample at which a round of :func:`endless` begins; none: at the first.
+START: Final = "cordboard_start"
+
+
 # ---------------------------------------------------------------------------------------- endpoints
 
 
@@ -552,14 +556,35 @@ def execute(app: App, arg: str | int | SoundPath | None = None, uuid: str | None
     """
     if not isinstance(app, App):
         raise Refused("application", f"must be one of wire.App: {_shown(app)}")
-    text = f"sendmsg\ncall-command: execute\nexecute-app-name: {app.value}"
     if arg is not None:
-        text += f"\nexecute-app-arg: {_ARGUMENT_OF[app](str(arg))}"
-    elif app in _NEEDS_ARGUMENT:
+        return _execute(app, _ARGUMENT_OF[app](str(arg)), uuid)
+    if app in _NEEDS_ARGUMENT:
         raise Refused("argument", f"{app.value} needs one")
+    return _execute(app, "", uuid)
+
+
+def endless(sound: str | SoundPath, uuid: str, *, middle: bool = False) -> Command:
+    """Play a sound again and again without a gap, until :func:`break_` ends it or the channel leaves.
+
+    Each round has its own ``CHANNEL_EXECUTE`` and ``CHANNEL_EXECUTE_COMPLETE``, all of them with this ``uuid``.  The
+    switch makes no further round after a break, nor after one that took less than half a second
+    (``switch_ivr_parse_event``).  ``middle``, of a file only: each round begins at the sample that :data:`START` says
+    as it begins, which must lie in the file: so set it before, and remove it once the first round has begun.
+    """
+    argument = _sound(str(sound))
+    if middle:
+        # The one expansion that we ever ask for, of a name that stands here and a number that we set.
+        argument = f"{SoundPath(argument).path}@@${{{START}}}"
+    return _execute(App.PLAYBACK, argument, uuid, "\nloops: -1")
+
+
+def _execute(app: App, argument: str, uuid: str | None, more: str = "") -> Command:
+    text = f"sendmsg\ncall-command: execute\nexecute-app-name: {app.value}"
+    if argument:
+        text += f"\nexecute-app-arg: {argument}"
     if uuid is not None:
-        text += f"\nEvent-UUID: {_uuid('uuid', uuid)}"
-    return Command(text + "\nevent-lock: true")
+        more += f"\nEvent-UUID: {_uuid('uuid', uuid)}"
+    return Command(f"{text}{more}\nevent-lock: true")
 
 
 def setvar(call: str, name: str, value: str) -> Command:

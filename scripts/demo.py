@@ -1,7 +1,8 @@
-"""``make demo``: calls through routing/ on a stand-in switch, each told as people would tell it.
+"""``make demo``: calls through routing/ on a stand-in switch, each told as people would tell it, and a queue hour.
 
 The server is the real one, started with ``cordboard serve``; the switch speaks real Event Socket bytes to it
 over TCP.  Exit code 0 only if every story ended as it should; nothing is left running unless ``KEEP=1``.
+The example company has no codes for agents: what they dial is shown by the company of the hour.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Any
 import gevent
 
 from callcontrol.wire import Tone
-from freeswitch.simulator import Answers, Busy, Caller, NeverAnswers, Unregistered
+from freeswitch.simulator import Answers, Behaviour, Busy, Caller, NeverAnswers, Rejects, Ring, Unregistered
+from scripts import queue_hour
 from scripts.rig import Rig, RigError
 
 NUMBER = "+74951234567"
@@ -66,15 +68,16 @@ class Stage:
         self.rig = rig
         self.switch = rig.switch
         self.callers: list[Caller] = []
+        self.stream = queue_hour.Stream(rig.redis_url)
 
     def call(self, from_: str, to: str = NUMBER, name: str = "") -> Caller:
         caller = self.switch.call(from_, to, name=name)
         self.callers.append(caller)
         return caller
 
-    def dials(self, extension: str, to: str) -> Caller:
+    def dials(self, extension: str, to: str, company: str = "acme") -> Caller:
         """A telephone of the company calls; it is known by its password, not by the number that it says."""
-        caller = self.switch.call(extension, to, company="acme", extension=extension)
+        caller = self.switch.call(extension, to, company=company, extension=extension)
         self.callers.append(caller)
         return caller
 
@@ -88,6 +91,15 @@ class Stage:
     def told(self, caller: Caller, kind: str) -> dict[str, Any]:
         return dict(self.rig.wait_fact(caller.uuid, kind, 15)["data"])
 
+    def ringing(self) -> list[str]:
+        """The telephones that ring."""
+        return [extension for (extension, _), phone in self.switch.phones.items() if phone.ringing]
+
+    def agent(self, extension: str) -> dict[str, Any]:
+        """What is known of an agent now: the newest fact of theirs, which is in the stream only."""
+        self.stream.read()
+        return dict(next(f for f in reversed(self.stream.of_agents) if f["data"]["agent"] == extension)["data"])
+
     def path(self, caller: Caller) -> list[str]:
         return [f["data"]["step"] for f in self.rig.facts(caller.uuid, "step.entered")]
 
@@ -96,14 +108,78 @@ class Stage:
         self.told(caller, "call.ended")
 
 
+def presses(stage: Stage, key: str, from_: str = SOMEBODY) -> Caller:
+    """Somebody who is greeted and presses a key."""
+    caller = stage.call(from_)
+    caller.wait("heard:speech", 10)
+    caller.press(key)
+    return caller
+
+
 def vip(stage: Stage) -> None:
-    stage.phones()
+    stage.phones(p301=Answers(0.5, talk=3.0), p302=Answers(0.5, talk=60.0), p303=Answers(0.5, talk=60.0))
+    others = [presses(stage, "1", f"+7903000000{n}") for n in (1, 2, 3)]
+    for other in others:
+        other.wait("talking", 20)
+    earlier = presses(stage, "1")
+    stage.told(earlier, "queue.joined")
     caller = stage.call(VIP)
-    caller.wait(lambda c: bool(c.recordings), 20)
-    stage.switch.sleep(1.5)
+    stage.told(caller, "queue.joined")
+    caller.wait(lambda c: bool(c.heard), 10)  # nothing is said to a VIP: this is the music
+    caller.wait("talking", 30)
+    expect(earlier.state == "answered", "who came earlier still waits")
+    for other in (earlier, *others, caller):
+        other.hangup()
+        stage.ended(other)
+    expect(stage.path(caller) == ["gate", "vip"], "a VIP goes to the queue at once")
+    expect(stage.told(caller, "queue.joined")["priority"] == 10, "and goes first there")
+    expect(stage.told(earlier, "queue.abandoned"), "the other one gave up")
+
+
+def leaves_while_it_rings(stage: Stage) -> None:
+    stage.phones()
+    caller = presses(stage, "1")
+    stage.switch.wait(lambda: bool(stage.ringing()), 20)
+    agent = stage.told(caller, "queue.offered")["agent"]
+    stage.switch.sleep(0.5)
     caller.hangup()
-    message(stage, caller)
-    expect(stage.path(caller) == ["gate", "vip", "message"], "a VIP goes to the queue first")
+    stage.switch.wait(lambda: not stage.ringing(), 10)
+    stage.ended(caller)
+    stage.told(caller, "queue.abandoned")
+    expect(stage.agent(agent)["state"] == "available", "the agent is free again at once: it was not their doing")
+
+
+def declines(stage: Stage) -> None:
+    first: list[Behaviour] = [Rejects(0.6)]
+
+    def decide(ring: Ring) -> Behaviour:
+        return first.pop() if first else Answers(0.6, talk=1.5)
+
+    stage.phones(p301=decide, p302=decide)
+    caller = presses(stage, "1")
+    caller.wait("talking", 30)
+    stage.ended(caller)
+    missed, answered = stage.told(caller, "queue.missed"), stage.told(caller, "queue.answered")
+    expect(missed["result"] == "declined", f"the first declines, not {missed['result']}")
+    expect(missed["agent"] != answered["agent"], "another answers")
+
+
+def by_code(stage: Stage) -> None:
+    """At the company of the hour.  Whoever has been free longest is asked first, and that is Alma."""
+    for extension in queue_hour.NAMES:
+        stage.switch.phone(extension, Answers(0.4, talk=1.0), domain=queue_hour.DOMAIN)
+    alma = stage.dials("401", "*43", queue_hour.COMPANY)
+    stage.ended(alma)
+    told = stage.agent("401")
+    expect((told["state"], told.get("reason")) == ("paused", "lunch"), f"Alma is at lunch, not {told}")
+    caller = stage.call(SOMEBODY, queue_hour.NUMBER)
+    caller.wait("talking", 15)
+    stage.ended(caller)
+    answered = stage.told(caller, "queue.answered")["agent"]
+    expect(answered == "402", f"Bruno is asked, who comes after Alma, not {answered}")
+    alma = stage.dials("401", "*44", queue_hour.COMPANY)
+    stage.ended(alma)
+    expect(stage.agent("401")["state"] == "available", "Alma is back")
 
 
 def menu(stage: Stage) -> None:
@@ -211,15 +287,15 @@ def by_hand(stage: Stage) -> None:
 
 
 def no_crm(stage: Stage) -> None:
-    stage.phones()
+    stage.phones(p301=Answers(0.5, talk=1.0), p302=Answers(0.5, talk=1.0), p303=Answers(0.5, talk=1.0))
     caller = stage.call(SOMEBODY, HOTLINE)
     caller.wait("heard:speech", 10)
     caller.press("12345678", gap=0.1)
     stage.told(caller, "lookup.done")
-    caller.wait(lambda c: bool(c.recordings), 20)
-    caller.hangup()
+    caller.wait("talking", 30)
     stage.ended(caller)
     expect("vip" in stage.path(caller), "the fallback is taken")
+    expect(stage.told(caller, "queue.answered")["queue"] == "sales", "and somebody in sales answers")
 
 
 def hangs_up_in_menu(stage: Stage) -> None:
@@ -302,7 +378,9 @@ def message(stage: Stage, caller: Caller) -> None:
 
 
 DAY = [
-    Story("A VIP calls: the queue is not built yet, so a message", vip),
+    Story("Sales is busy: a VIP waits with music, and is served before one who came earlier", vip),
+    Story("A caller gives up while an agent's telephone rings", leaves_while_it_rings),
+    Story("An agent declines, so the next one is rung", declines),
     Story("Somebody presses 2 for service", menu),
     Story("Wrong keys end at Anna", wrong_keys),
     Story("One is busy, the next answers", busy_then_next),
@@ -320,6 +398,7 @@ DAY = [
     Story("A controller is killed while one is in a menu and two talk", killed),
 ]
 NIGHT = [Story("After hours: a message", after_hours)]
+DESK = [Story("Alma goes to lunch by *43 and comes back by *44", by_code)]
 
 
 def main() -> int:
@@ -330,27 +409,35 @@ def main() -> int:
     print("Cordboard demo: the real server, a stand-in switch, Redis; all on loopback.")
     print("First everything that the example company says is spoken into files: some ten seconds.\n", flush=True)
     rig = Rig(directory)
+    hour = Rig(directory / "hour", routing=queue_hour.ROUTING, clock=None)
+    stories = [*DAY, *NIGHT, *DESK]
     try:
         rig.start()
-        for when, stories in (("Monday 2026-11-23, 10:00", DAY), ("Monday 2026-11-23, 23:10", NIGHT)):
-            if stories is NIGHT:
-                rig.stop_server()
-                rig.set_clock("2026-11-23 23:10")
-                rig.start_server()
-            print(f"── {when} in Moscow ──\n")
-            for number, story in enumerate(stories, 1 if stories is DAY else len(DAY) + 1):
-                play(rig, number, story)
-        told = [*DAY, *NIGHT]
-        good = sum(not story.trouble for story in told)
-        calls = sum(len(story.callers) for story in told)
-        facts = len(rig.facts())
-        print(f"{good} of {len(told)} stories ended as they should: {calls} calls, {facts} facts, ", end="")
+        print("── Monday 2026-11-23, 10:00 in Moscow ──\n")
+        tell(rig, stories, DAY)
+        rig.stop_server()
+        rig.set_clock("2026-11-23 23:10")
+        rig.start_server()
+        print("── Monday 2026-11-23, 23:10 in Moscow ──\n")
+        tell(rig, stories, NIGHT)
+        hour.start()
+        print("── Another company: a help desk with eight agents ──\n")
+        tell(hour, stories, DESK)
+        print("── An hour at the help desk in fast time: a second stands for a minute ──\n", flush=True)
+        account = queue_hour.Play(hour, queue_hour.Hour(), say).run()
+        held = queue_hour.tell(account, say)
+        good = sum(not story.trouble for story in stories)
+        calls = sum(len(story.callers) for story in stories) + len(account.journeys)
+        facts = len(rig.facts()) + len(hour.facts())
+        print(f"\n{good} of {len(stories)} stories ended as they should, ", end="")
+        print(f"the queue hour {'too' if held else 'did not'}: {calls} calls, {facts} facts, ", end="")
         print(f"{time.monotonic() - began:.0f} s.")
+        hour.stop()
         if keep:
             print(f"\nKept up: server at 127.0.0.1:{rig.port}, files in {directory}. Ctrl-C ends it; the files stay.")
             while True:
                 gevent.sleep(3600)
-        return 0 if good == len(told) else 1
+        return 0 if held and good == len(stories) else 1
     except KeyboardInterrupt:
         print("\nStopped.")
         return 130
@@ -358,9 +445,22 @@ def main() -> int:
         print(f"The demo could not be played: {error}", file=sys.stderr)
         return 1
     finally:
-        rig.stop()
+        try:
+            hour.stop()
+        finally:
+            rig.stop()
         if not keep:
             remove(directory)
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def tell(rig: Rig, all_: list[Story], stories: list[Story]) -> None:
+    """Play these stories of all."""
+    for story in stories:
+        play(rig, all_.index(story) + 1, story)
 
 
 def play(rig: Rig, number: int, story: Story) -> None:
@@ -416,10 +516,19 @@ def of_fact(fact: dict[str, Any]) -> str:
         ),
         "talk.ended": lambda: f"the talk with {data['with']} is over after {data['seconds']} s",
         "message.recorded": lambda: f"a message of {data['seconds'] or 0:.1f} s for {' and '.join(data['for'])}",
+        "queue.joined": lambda: f"waits in the queue {data['queue']}{_priority(data)}",
+        "queue.offered": lambda: f"{data['agent']} is asked",
+        "queue.missed": lambda: f"{data['agent']}: {RESULTS.get(data['result'], data['result'].replace('_', ' '))}",
+        "queue.answered": lambda: f"{data['agent']} takes the call, after {data['waited']:.1f} s",
+        "queue.abandoned": lambda: f"gave up waiting after {data['waited']:.1f} s",
         "call.ended": lambda: f"the end: {data['cause']} by {data['by']}",
     }
     tell = words.get(fact["type"])
     return tell() if tell else ""
+
+
+def _priority(data: dict[str, Any]) -> str:
+    return f", with priority {data['priority']}" if data.get("priority") else ""
 
 
 def remove(directory: Path) -> None:

@@ -2,7 +2,7 @@
 
 The first run writes ``etc/`` (mode 0700): the switch's password, ``cordboard.yaml``, and ``switch-vars.xml``
 for the configuration in ``freeswitch/conf``.  Each run makes a password for every phone that has none.  Without
-``CORDBOARD_REDIS`` a Valkey of its own is started.
+``CORDBOARD_REDIS`` a Valkey of its own is started; ``etc/redis.url`` tells ``make agents`` and ``make queues`` where.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ def main() -> int:
         if redis is not None:
             redis.start()
             environment["CORDBOARD_REDIS"] = redis.url
+            _secret(ETC / "redis.url", redis.url)
             print(f"Started a Valkey of our own at {redis.url} (set CORDBOARD_REDIS to use another).", flush=True)
         command = [str(BIN / "cordboard"), "serve", "--routing", str(ROOT / "routing")]
         server = subprocess.Popen(command, env=environment, cwd=ROOT)
@@ -81,6 +82,7 @@ def main() -> int:
         return server.wait()
     finally:
         if redis is not None:
+            (ETC / "redis.url").unlink(missing_ok=True)
             redis.stop()
 
 

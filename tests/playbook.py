@@ -226,6 +226,8 @@ class Playbook:
             return f"miss {command.agent} {command.result}" + (f" {command.delay:g}s" if command.delay else "")
         if isinstance(command, m.SetSwitch):
             return f"switch {command.name} {'on' if command.on else 'off'}"
+        if isinstance(command, m.SetDuty):
+            return f"duty {command.agent} {command.what} {command.reason}".rstrip()
         return {
             "StopRecord": "stop recording",
             "Answer": "answer",

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PURE_NAMES = (
     *("messages", "call", "hunt", "forwards", "dialling", "policy", "voicemail", "keypad", "phrases"),
-    *("state", "view", "wire", "rehearse", "holding"),
+    *("state", "view", "wire", "rehearse", "queueing", "queue_views", "queue_rows", "holding"),
 )
 PURE = [
     *(ROOT / "callcontrol" / f"{name}.py" for name in PURE_NAMES),
@@ -61,7 +61,8 @@ def test_the_pure_core_imports_no_socket_clock_redis_or_log(path: Path) -> None:
 @pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_pure_core_imports_nothing_of_the_shell(path: Path) -> None:
     shell = "esl session ringing server serving supervisor switchboard facts published versions settings cli embedded "
-    shell += "outcomes publishing reload lookups secrets shared speech voice directory"
+    shell += "outcomes publishing reload lookups secrets shared speech voice directory "
+    shell += "music queueboard queues caretaker desk commands"
     assert not imports(path) & {f"callcontrol.{name}" for name in shell.split()}
 
 
@@ -69,8 +70,9 @@ def test_voices_and_decoders_are_loaded_by_one_program_that_nobody_imports() -> 
     """espeak-ng is under the GPL, and both read what strangers made: they stay in a process of their own."""
     heavy = {"numpy", "soundfile", "soxr", "espeakng_loader"}
     everything = modules("callcontrol", "freeswitch", "workers", "webhooks", "scripts")
-    assert [path.name for path in everything if roots(path) & heavy] == ["voice.py"]
+    assert [path.name for path in everything if roots(path) & heavy] == ["music.py", "voice.py"]
     assert not [path.name for path in everything if "callcontrol.voice" in imports(path)]
+    assert [path.name for path in everything if "callcontrol.music" in imports(path)] == ["voice.py"]
 
 
 def test_greenswitch_is_imported_by_one_module() -> None:

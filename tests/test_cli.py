@@ -35,7 +35,7 @@ def test_check_listens_to_the_sound_files(tmp_path: Path) -> None:
 def test_help_names_every_command() -> None:
     code, text = run("--help")
     assert code == 0
-    assert all(word in text for word in ("check", "rehearse", "passwords", "serve", "reload"))
+    assert all(word in text for word in ("check", "rehearse", "passwords", "serve", "reload", "agents", "queue"))
 
 
 def test_serve_help_names_every_setting_and_its_variable() -> None:

@@ -35,7 +35,7 @@ hours:
   lunch: {sat: 09:00-18:00}
   shut: {switch: "*21"}
 queues:
-  sales: {agents: [301]}
+  sales: {agents: [{agent: 301, skills: [german]}]}
 """
 #: Where the examples' edges lead, besides their own step.
 NAMES = ("sales", "service_", "greet", "message", "reject", "clock", "night", "lunch_", "anna", "who", "manager")

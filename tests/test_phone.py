@@ -22,6 +22,9 @@ people:
   303: {name: Chiara, language: ru}
 hours:
   shut: {switch: "*21"}
+queues:
+  sales: {agents: [301, 303]}
+agents: {log_in: "*41", log_out: "*42", pause: {lunch: "*43", meeting: "*45"}, resume: "*44"}
 outbound:
   trunk: carrier-a
   caller_id: {otherwise: "+74951234567"}
@@ -137,9 +140,9 @@ class TestCodes:
 
     def test_a_switch_that_cannot_be_kept_is_not_said_to_be_on(self) -> None:
         book = dials("*21").then("switch shut on").happens(m.SwitchSet("shut", False))
-        book.then("answer", says("not_switched"))
+        book.then("answer", says("not_done"))
         assert book.told("switch.set") == []
-        dials("*21").then("switch shut on").waits().then("answer", says("not_switched"))
+        dials("*21").then("switch shut on").waits().then("answer", says("not_done"))
 
     def test_a_takeover_does_not_turn_it_twice(self) -> None:
         book = dials("*21").then("switch shut on")
@@ -159,3 +162,59 @@ class TestCodes:
     def test_callers_from_outside_dial_no_codes_and_no_extensions(self) -> None:
         for called in ("*21", "*77", "301", "112", "89161112233"):
             Playbook(routing(FLOWS, HEAD), called=called).then("hangup unknown_number")
+
+
+class TestAgents:
+    @pytest.mark.parametrize(
+        ("code", "asked", "state", "said"),
+        [
+            ("*41", "log_in", "available", "logged_in"),
+            ("*42", "log_out", "logged_out", "logged_out"),
+            ("*43", "pause lunch", "paused", "paused"),
+            ("*45", "pause meeting", "paused", "paused"),
+            ("*44", "resume", "available", "resumed"),
+        ],
+    )
+    def test_a_code_does_it_and_says_so(self, code: str, asked: str, state: str, said: str) -> None:
+        book = dials(code).then(f"duty 301 {asked}").happens(m.DutySet(state), 0.01)
+        book.then("answer", says(said)).hears_all().then("hangup normal")
+
+    def test_what_is_said_is_what_the_agent_is_now_and_not_what_was_wanted(self) -> None:
+        dials("*43").happens(m.DutySet("logged_out")).then("duty 301 pause lunch", "answer", says("logged_out"))
+        dials("*44").happens(m.DutySet("logged_out")).then("duty 301 resume", "answer", says("logged_out"))
+
+    def test_it_is_the_agent_of_the_phone_in_their_own_language(self) -> None:
+        book = dials("*41", "303").then("duty 303 log_in").happens(m.DutySet("available"))
+        book.then("answer", says("logged_in", "ru"))
+
+    def test_a_person_who_serves_no_queue_hears_that(self) -> None:
+        dials("*41", "302").then("answer", says("no_agent")).hears_all().then("hangup normal")
+
+    def test_what_could_not_be_done_is_not_said_to_be(self) -> None:
+        dials("*41").then("duty 301 log_in").happens(m.DutySet("")).then("answer", says("not_done"))
+        dials("*41").then("duty 301 log_in").happens(m.DutySet("gone fishing")).then("answer", says("not_done"))
+
+    def test_an_answer_that_does_not_come_is_waited_for_three_seconds(self) -> None:
+        book = dials("*43").then("duty 301 pause lunch").happens(m.SwitchSet("shut", True), 2.0).then()
+        assert book.wakes_at == pytest.approx(book.now + 1.0)
+        book.waits().then("answer", says("not_done")).happens(m.DutySet("paused")).then()
+        book.hears_all().then("hangup normal")
+
+    def test_a_takeover_asks_again_while_nothing_is_known(self) -> None:
+        dials("*43").then("duty 301 pause lunch").taken_over().then("duty 301 pause lunch")
+
+    def test_one_while_it_is_said_does_not_undo_what_somebody_else_did_since(self) -> None:
+        book = dials("*43").happens(m.DutySet("paused")).then("duty 301 pause lunch", "answer", says("paused"))
+        book.taken_over().then(says("paused")).hears_all().then("hangup normal")
+
+    def test_the_facts_are_written_where_it_happens(self) -> None:
+        book = dials("*43").happens(m.DutySet("paused")).hears_all()
+        assert [fact.type for fact in book.facts] == ["call.started", "step.entered"]
+        assert book.told("agent.state") == []
+
+    def test_an_extension_or_a_code_of_a_switch_is_no_code_of_agents(self) -> None:
+        dials("*21").then("switch shut on")
+        dials("302").then("ringback", "ring 302 60s")
+
+    def test_callers_from_outside_are_no_agents(self) -> None:
+        Playbook(routing(FLOWS, HEAD), called="*41").then("hangup unknown_number")

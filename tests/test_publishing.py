@@ -94,6 +94,18 @@ class TestWhatIsParsed:
         assert parsed == ["acme"]
         assert "E209" in codes(outcome)
 
+    def test_everything_when_the_operators_music_changed(
+        self, directory: Path, store: VersionStore, parsed: list[str], tmp_path: Path
+    ) -> None:
+        music = {"moh": tmp_path / "our.wav"}
+        publish(directory, store, music=music)
+        parsed.clear()
+        publish(directory, store, music=music)
+        assert parsed == []
+        music["moh"].write_bytes(b"x")
+        publish(directory, store, music=music)
+        assert parsed == ["acme", "beta"]
+
     def test_everything_when_voices_or_the_program_changed(
         self, directory: Path, store: VersionStore, parsed: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -104,6 +104,19 @@ class TestConfig:
         with pytest.raises(SettingsError, match=said):
             read_config(self.write(tmp_path, f"{self.GOOD}voices: {voices}\n"))
 
+    def test_music_is_a_file_beside_this_one_or_anywhere(self, tmp_path: Path) -> None:
+        text = "music: {moh: sounds/our music.wav, jazz: /srv/jazz.ogg}"
+        found = read_config(self.write(tmp_path, f"{self.GOOD}{text}\n")).music
+        assert found == {"moh": tmp_path / "sounds/our music.wav", "jazz": Path("/srv/jazz.ogg")}
+        assert read_config(self.write(tmp_path, self.GOOD)).music == {}
+
+    @pytest.mark.parametrize(
+        "music", ["{moh: ''}", "{'Our Music': a.wav}", "{hold.wav: a.wav}", "a.wav", '{moh: "a\\0"}']
+    )
+    def test_a_mistake_in_music_is_named(self, tmp_path: Path, music: str) -> None:
+        with pytest.raises(SettingsError, match="music"):
+            read_config(self.write(tmp_path, f"{self.GOOD}music: {music}\n"))
+
     def test_a_file_that_is_not_there_is_explained(self, tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match="there is no such file"):
             read_config(tmp_path / "cordboard.yaml")

@@ -558,6 +558,23 @@ class TestSounds:
     def test_nothing_to_say_is_a_moment_of_silence(self, controller: Controller, made: Routing) -> None:
         assert controller.sound(made, m.Speech((), "en")) == "silence_stream://20"
 
+    def test_music_is_a_file_and_its_samples(self, controller: Controller, made: Routing) -> None:
+        store = SpeechStore(controller.settings.state)
+        name = "1" * 32
+        store.unborn(name).write_bytes(b"x" * (44 + 16_000 * 3))
+        store.add(name, "", "music: moh")
+        made = replace(made, sounds={**made.sounds, "moh": name, "hold.wav": name})
+        assert controller.music(made, m.Music("moh")) == (str(store.path(name)), 24_000)
+        assert controller.music(made, m.SoundFile("hold.wav", "en")) == (str(store.path(name)), 24_000)
+
+    def test_music_that_is_not_there_is_a_tone_and_told(
+        self, controller: Controller, made: Routing, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert controller.music(made, m.Music("moh")) == (wire.Tone.MUSIC, 0)
+        assert "there is no music" in capsys.readouterr().out
+        own = str(controller.settings.sounds / made.company / "day.wav")
+        assert controller.music(made, m.SoundFile("day.wav", "en")) == (own, 0)
+
     def test_speech_that_should_be_there_and_is_not_is_a_tone_and_a_fact(
         self, controller: Controller, made: Routing, monkeypatch: pytest.MonkeyPatch
     ) -> None:

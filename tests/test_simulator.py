@@ -26,6 +26,7 @@ from freeswitch.simulator import (
     Phone,
     Refuses,
     Rejects,
+    Ring,
     Silent,
     Switch,
     Unregistered,
@@ -309,6 +310,65 @@ def test_each_phone_gives_its_own_result(switch: Switch, behaviour: Answers | No
     watch = inbound(switch, "event plain BACKGROUND_JOB")
     dial = "{origination_uuid=leg-0001,originate_timeout=3}user/301@acme.cordboard.test"
     assert watch.job(f"originate {dial} &park()", "j1") == result
+
+
+def originate(watch: Connection, uuid: str, seconds: int = 3) -> str:
+    """What comes of ringing 301."""
+    dial = f"{{origination_uuid={uuid},origination_caller_id_number={uuid},originate_timeout={seconds}}}"
+    return watch.job(f"originate {dial}user/301@acme.cordboard.test &park()", f"job-{uuid}")
+
+
+def test_a_phone_may_decide_for_each_call_by_what_it_shows(switch: Switch) -> None:
+    shown: list[str] = []
+    known: dict[str, Behaviour] = {"11": Rejects(), "12": Answers(after=0.2, hangs_up=0.5)}
+
+    def decide(ring: Ring) -> Behaviour:
+        shown.append(ring.number)
+        return known.get(ring.number, Unregistered())
+
+    switch.phone("301", decide)
+    watch = inbound(switch, "event plain BACKGROUND_JOB CHANNEL_HANGUP_COMPLETE")
+    assert originate(watch, "11") == "-ERR CALL_REJECTED\n"
+    assert originate(watch, "12") == "+OK 12\n"
+    assert watch.event("CHANNEL_HANGUP_COMPLETE", Unique_ID="12")["Hangup-Cause"] == "NORMAL_CLEARING"
+    assert originate(watch, "13") == "-ERR USER_NOT_REGISTERED\n"
+    assert shown == ["11", "12", "13"]
+
+
+def test_a_phone_with_one_line_is_busy_while_it_rings_and_while_it_talks(switch: Switch) -> None:
+    phone = switch.phone("301", Answers(after=1))
+    phone.lines = 1
+    watch = inbound(switch, "event plain BACKGROUND_JOB")
+    watch.send(
+        "bgapi originate {origination_uuid=21,originate_timeout=9}user/301@acme.cordboard.test &park()\nJob-UUID: first"
+    )
+    switch.wait(lambda: phone.ringing)
+    assert originate(watch, "22") == "-ERR USER_BUSY\n"
+    assert watch.event("BACKGROUND_JOB", Job_UUID="first")["body"] == "+OK 21\n"
+    assert originate(watch, "23") == "-ERR USER_BUSY\n"
+    watch.api("uuid_kill 21")
+    assert originate(watch, "24") == "+OK 24\n"
+
+
+def test_a_phone_with_one_line_is_busy_while_it_calls_somebody(switch: Switch, controllers: Controllers) -> None:
+    switch.phone("301", Answers(after=0.1)).lines = 1
+    watch = inbound(switch, "event plain BACKGROUND_JOB")
+    caller = switch.call("301", "*44", company="acme", extension="301")
+    assert originate(watch, "31") == "-ERR USER_BUSY\n"
+    caller.hangup()
+    assert originate(watch, "32") == "+OK 32\n"
+
+
+def test_a_registration_that_comes_back_finds_the_phone_as_it_was(switch: Switch) -> None:
+    phone = switch.phone("301", Answers(after=0.1))
+    watch = inbound(switch, "event plain BACKGROUND_JOB CHANNEL_HANGUP_COMPLETE")
+    assert originate(watch, "41") == "+OK 41\n"
+    phone.unregister()
+    assert watch.api("uuid_exists 41") == "true"
+    phone.unregister()
+    assert originate(watch, "42") == "-ERR USER_NOT_REGISTERED\n"
+    phone.register()
+    assert originate(watch, "43") == "+OK 43\n"
 
 
 def test_a_phone_presses_keys_after_it_answered(switch: Switch) -> None:

@@ -71,6 +71,7 @@ PEOPLE: dict[str, list[tuple[float, Doing]]] = {
     "digits_pressed": [(0.32, lambda caller: caller.press("101"))],
     "digits_pressed_early_during_earlier_playback": [(0.04, lambda caller: caller.press("2"))],
     "digits_with_terminator": [(0.32, lambda caller: caller.press("4#", gap=0))],
+    "music_without_end_broken_and_taken_up_in_the_middle": [(0.66, lambda caller: caller.press("5"))],
     "digits_during_and_between_playbacks": [
         (0.28, lambda caller: caller.press("1")),
         (0.78, lambda caller: caller.press("2")),
@@ -95,6 +96,7 @@ TEST_PHONES: dict[str, Behaviour] = {
 PHONES: dict[str, dict[str, Behaviour]] = {
     "join_of_a_dead_leg_then_transfer_brings_the_call_back": {"301": Answers(after=0.2)},
     "leg_dies_at_the_joining_call_takes_its_next_action": {"301": Answers(after=0.2)},
+    "music_left_by_the_joining_and_after_the_talk": {"301": Answers(after=0.5, talk=1.18)},
     "legs_ringing_inline_ready_and_their_results": {"301": Answers(after=0.6), "302": Busy(), "303": Rejects(0.02)},
     "owner_lets_go_at_the_joining_call_comes_back_after_the_talk": {"301": Answers(after=0.3, talk=1.46)},
 }
@@ -136,7 +138,7 @@ OUTSIDE: dict[str, Behaviour] = {
     "trunks_that_fail_and_the_next_under_the_same_uuid": Answers(after=0.2),
     "whispered_leg_and_a_missing_sound": Answers(after=0.2),
 }
-SOUNDS = {"who.wav": 2.0, "press.wav": 1.5}
+SOUNDS = {"who.wav": 2.0, "press.wav": 1.5, "music.wav": 2.0, "said.wav": 0.6}
 
 # Messages that come from different threads of FreeSWITCH and may stand in either order: each kind is compared in its
 # own order only.
@@ -539,7 +541,7 @@ def says_the_same(name: str, tmp_path: Path) -> None:
         dialplan=None if ours_shipped else dialplan(controller.ports),
         domain="acme.cordboard.test" if ours_shipped else "127.0.0.1",
         password="secret" if ours_shipped else "ClueCon",
-        sounds=SOUNDS if name in OUTSIDE else {},
+        sounds=SOUNDS,
     ) as switch:
         if name in OUTSIDE:
             switch.gateway("carrier-a")

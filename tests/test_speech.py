@@ -155,6 +155,7 @@ def test_whatever_a_call_says_was_wanted(language: str, number: str) -> None:
     said = 0
     for variables in ({}, {"x": "*1", "y": "two words", "z": "0017", "position": "12"}, {"position": "1234"}):
         view.variables = dict(routing.numbers[number].sets) | variables
+        view.position = variables.get("position", "")
         for prompt in speech._prompts(routing):
             heard = view.sound(prompt)
             assert isinstance(heard, Speech)
@@ -601,7 +602,7 @@ def test_the_music_of_a_queue_is_converted_too(tmp_path: Path, renderer: Rendere
     tone(tmp_path / "test" / "song.ogg", 44100, 2)
     more = "queues:\n  sales: {agents: [301], music: song.ogg}\n  other: {agents: [301], music: moh}\n"
     made = render(company("a: {queue: sales, otherwise: hangup}", more), tmp_path, tmp_path, {}, renderer)
-    assert set(made.sounds) == {"song.ogg"}
+    assert set(made.sounds) == {"song.ogg", "moh"}
 
 
 def test_a_file_that_is_cut_short_is_not_played_without_a_word(tmp_path: Path, renderer: Renderer) -> None:
@@ -769,6 +770,6 @@ def test_speech_of_very_many_parts_is_cut_and_not_refused(found: Any) -> None:
 
 
 def test_a_call_process_loads_no_library_for_it() -> None:
-    heavy = ["numpy", "soundfile", "soxr", "espeakng_loader", "callcontrol.voice"]
+    heavy = ["numpy", "soundfile", "soxr", "espeakng_loader", "callcontrol.voice", "callcontrol.music"]
     code = f"import sys, callcontrol.speech; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

@@ -74,6 +74,13 @@ def test_what_is_taken_up_is_acknowledged(controller: Controller, tmp_path: Path
     assert outcomes.acknowledged(tmp_path / "state") == {process_name(): Taken(2)}
 
 
+def test_one_that_drains_takes_no_more_commands(controller: Controller, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = gevent.event.Event()
+    monkeypatch.setattr(controller.commands, "stop", stopped.set)
+    controller.drain()
+    assert stopped.wait(5)
+
+
 def test_one_that_drains_takes_up_and_says_nothing_more(controller: Controller, tmp_path: Path) -> None:
     controller.drain()
     assert outcomes.acknowledged(tmp_path / "state") == {}

@@ -19,6 +19,7 @@ CALL = "59e1a03e-a89a-4a8d-8f5c-dc97048f0a1e"
 LEG = "leg-59e1a03e-301"
 JOB = "1f4a929f-f603-482e-86b5-246b35e02376"
 TRUNK = wire.GatewayEndpoint("carrier-a", "+79161112233")
+PLAYING = "play-00000001-1"
 QUESTION = wire.Screen(wire.sounds(SoundPath("/s/1.wav"), SoundPath("/s/2.wav")), "/s/press.wav")
 PHONE = UserEndpoint("301", "acme.cordboard.test")
 
@@ -153,6 +154,26 @@ def test_the_spelling_is_that_of_the_transcripts() -> None:
 @pytest.mark.parametrize("tone", list(Tone))
 def test_every_tone_can_be_played(tone: Tone) -> None:
     assert wire.execute(App.PLAYBACK, tone).text.split("\n")[3] == f"execute-app-arg: {tone.value}"
+
+
+def test_an_endless_sound_is_begun_again_by_the_switch_itself() -> None:
+    text = wire.endless(SoundPath("/s/music.wav"), PLAYING).text
+    assert text.startswith(
+        "sendmsg\ncall-command: execute\nexecute-app-name: playback\nexecute-app-arg: /s/music.wav\n"
+    )
+    assert text.splitlines()[4:] == ["loops: -1", f"Event-UUID: {PLAYING}", "event-lock: true"]
+
+
+def test_an_endless_file_begins_where_a_variable_of_ours_says() -> None:
+    text = wire.endless("/s/music.wav", PLAYING, middle=True).text
+    assert "execute-app-arg: /s/music.wav@@${cordboard_start}\n" in text
+    assert wire.setvar(CALL, wire.START, "98400").text == f"api uuid_setvar {CALL} cordboard_start 98400"
+
+
+@pytest.mark.parametrize("sound", [Tone.MUSIC, wire.silence(-1), wire.sounds(SoundPath("/s/1"), SoundPath("/s/2"))])
+def test_what_is_no_file_has_no_middle(sound: str) -> None:
+    with pytest.raises(Refused, match="sound path"):
+        wire.endless(sound, PLAYING, middle=True)
 
 
 def test_several_files_are_played_as_one_sound() -> None:

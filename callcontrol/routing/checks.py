@@ -9,7 +9,8 @@ whose answer a hole could change stays silent when ``incomplete`` is set.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -19,11 +20,10 @@ from callcontrol import policy, state
 from callcontrol.forwards import MOST_PEOPLE
 from callcontrol.routing import kinds
 from callcontrol.routing.codes import problem
-from callcontrol.routing.kinds import did_you_mean
-from callcontrol.routing.model import Edge, Place, Problem, Reference, Routing
+from callcontrol.routing.kinds import did_you_mean, spoken
+from callcontrol.routing.model import DutyCode, Edge, Place, Problem, Queue, Reference, Routing
 from callcontrol.routing.nodes import quoted
-from callcontrol.steps.base import THEN, Step
-from callcontrol.steps.queue import MOST_NOTED
+from callcontrol.steps.base import OTHERWISE, THEN, Step
 
 #: All values of a call together, bytes.
 LONGEST_VALUES = 160
@@ -51,6 +51,8 @@ class Whole:
     sounds: frozenset[str] | None = None
     #: Whether ``routing.outbound`` is all that the file says of it.
     outbound_known: bool = True
+    #: Whether ``routing.duty_codes`` is all that the file says of them.
+    codes_known: bool = True
 
     @cached_property
     def ways(self) -> _Ways:
@@ -64,11 +66,11 @@ class Whole:
 
     @cached_property
     def dangling(self) -> bool:
-        """Whether some edge or flow leads nowhere, so that ways cannot be followed."""
+        """Whether some edge, flow or queue leads nowhere, so that ways cannot be followed."""
         return any(
             _missing(self, reference) is not None
             for reference in self.references
-            if reference.kind in ("edge", "flow", "step")
+            if reference.kind in ("edge", "flow", "step", "queue")
         )
 
 
@@ -146,6 +148,11 @@ def _missing_step(whole: Whole, reference: Reference) -> tuple[str, str, Iterabl
         return "E208", f"the flow {quoted(reference.flow)} has no step named {quoted(flow)}", here
     if flow in here or flow in whole.steps:
         return None
+    if flow == kinds.LEFT:
+        return "E201", f"only a key in a queue leads to {quoted(flow)}, the outcome of its step", ()
+    if reference.queue is not None:
+        message = f"there is no flow named {quoted(flow)}; a queue stands in no flow: write a step as flow/step"
+        return "E201", message, whole.steps
     return "E201", f"there is no step or flow named {quoted(flow)} here", [*here, *whole.steps]
 
 
@@ -155,12 +162,14 @@ def _hint(whole: Whole, reference: Reference, known: Iterable[str]) -> str:
     if kind == "person":
         guess = kinds.closest(name, known)
         return f"; did you mean {guess} ({people[guess].name})?" if guess and guess in people else ""
+    elsewhere = sorted(f"{flow}/{name}" for flow, steps in whole.steps.items() if name in steps)
+    if reference.queue is not None and kind == "edge" and elsewhere:
+        return f"; did you mean {quoted(elsewhere[0])}?"
     hint = did_you_mean(name, known)
     if not hint and kind == "group":
         named = [p for p in people.values() if name.lower() in p.name.lower().split()]
         return f"; did you mean {named[0].extension} ({named[0].name})?" if named else ""
     if not hint and kind in ("edge", "step"):
-        elsewhere = sorted(f"{flow}/{name}" for flow, steps in whole.steps.items() if name in steps)
         return f"; did you mean {quoted(elsewhere[0])}?" if elsewhere else ""
     return hint
 
@@ -175,6 +184,7 @@ class _Ways:
     after: Mapping[At, tuple[tuple[str, At], ...]]
     begin: Mapping[At, frozenset[frozenset[str]]]  # with the sets of variables that a number gives
     ends: frozenset[At]  # steps after which a call may end
+    hasty: Mapping[At, tuple[At, ...]]  # the next steps that a call may come to without any time for the caller
 
     def reached(self, begin: Iterable[At]) -> dict[At, None]:
         """Every step on a way from ``begin``, in the order found."""
@@ -193,19 +203,22 @@ def _ways(whole: Whole) -> _Ways:
     routing = whole.routing
     runs = {(r.flow or "", r.step): r.name for r in whole.references if r.kind == "flow" and r.step is not None}
     after: dict[At, list[tuple[str, At]]] = {}
+    hasty: dict[At, list[At]] = {}
     ends: set[At] = set()
-    returning: list[At] = []
+    returning: list[tuple[At, bool]] = []
     for step in _steps(routing):
         at = (step.flow, step.name)
-        after[at] = []
+        after[at], hasty[at] = [], []
         for label, edge in _edges(routing, step):
             target = _target(routing, step.flow, edge)
+            hurried = _hurried(routing, step, label)
             if edge.special:
                 ends.add(at)
                 if edge.special == "return":
-                    returning.append(at)
+                    returning.append((at, hurried))
             elif target is not None and not (at in runs and label == THEN):
                 after[at].append((label, target))
+                hasty[at] += [target] if hurried else []
         if not after[at] and at not in runs:
             ends.add(at)
         elif step.then == "optional" and THEN not in step.edges and step.values.get("extensions") != ():
@@ -214,11 +227,13 @@ def _ways(whole: Whole) -> _Ways:
         if at not in after or name not in routing.flows:
             continue
         after[at].append(("flow", (name, routing.flows[name].start)))
+        hasty[at].append((name, routing.flows[name].start))
         then = routing.flows[at[0]].steps[at[1]].edges.get(THEN)
         back = _target(routing, at[0], then) if then else None
-        for other in returning:
+        for other, hurried in returning:
             if other[0] == name and back is not None:
                 after[other].append(("return", back))
+                hasty[other] += [back] if hurried else []
     begin: dict[At, frozenset[frozenset[str]]] = {}
     for number in routing.numbers.values():
         if number.flow in routing.flows:
@@ -228,7 +243,20 @@ def _ways(whole: Whole) -> _Ways:
         if flow.code is not None:
             at = (flow.name, flow.start)
             begin[at] = begin.get(at, frozenset()) | {frozenset()}
-    return _Ways({at: tuple(targets) for at, targets in after.items()}, begin, frozenset(ends))
+    return _Ways(
+        after={at: tuple(targets) for at, targets in after.items()},
+        begin=begin,
+        ends=frozenset(ends),
+        hasty={at: tuple(targets) for at, targets in hasty.items()},
+    )
+
+
+def _hurried(routing: Routing, step: Step, label: str) -> bool:
+    """Whether a call may follow this edge of a step before the caller was given any time."""
+    if not step.takes_time:
+        return label != "on_error"
+    outcomes = step.at_once(routing)
+    return label in outcomes or (label == OTHERWISE and any(outcome not in step.edges for outcome in outcomes))
 
 
 def _steps(routing: Routing) -> Iterator[Step]:
@@ -237,7 +265,7 @@ def _steps(routing: Routing) -> Iterator[Step]:
 
 
 def _edges(routing: Routing, step: Step) -> Iterator[tuple[str, Edge]]:
-    yield from step.all_edges()
+    yield from step.all_edges(routing)
     on_error = routing.flows[step.flow].on_error
     if on_error is not None and step.on_error is None:
         yield "on_error", on_error
@@ -274,13 +302,8 @@ def loops(whole: Whole) -> Iterator[Problem]:
     """Loops that spin without giving the caller time, and loops that nobody gets out of."""
     steps = {(step.flow, step.name): step for step in _steps(whole.routing)}
     ways = whole.ways
-    hasty = {
-        at: [to for label, to in targets if label != "on_error" and to in steps and not steps[to].takes_time]
-        for at, targets in ways.after.items()
-        if not steps[at].takes_time
-    }
     spinning: set[At] = set()
-    for ring in _rings(hasty):
+    for ring in _rings({at: list(targets) for at, targets in ways.hasty.items()}):
         spinning.update(ring)
         first = min(ring, key=lambda at: steps[at].place)
         yield problem("E410", steps[first].place, f"a loop without any pause for the caller: {_listed(ring, first)}")
@@ -460,8 +483,12 @@ def unset_variables(whole: Whole) -> Iterator[Problem]:
     for reference in whole.references:
         if reference.kind != "variable" or reference.name in kinds.BUILT_IN:
             continue
-        if reference.step is None:
-            there: frozenset[str] | None = anywhere
+        there: frozenset[str] | None
+        if reference.queue is not None:
+            ways = [known[at] for at in _entering(whole).get(reference.queue, ()) if at in known]
+            there = frozenset().union(*ways) if ways else None
+        elif reference.step is None:
+            there = anywhere
         else:
             there = known.get((reference.flow or "", reference.step))
         if there is None or reference.name in there:
@@ -470,9 +497,11 @@ def unset_variables(whole: Whole) -> Iterator[Problem]:
         if reference.name == "position":
             yield problem("E213", reference.place, f"{name} is known only in the announce of a queue")
         elif reference.name in anywhere:
-            yield problem("E213", reference.place, f"{name} is set elsewhere, but on no way to this step")
+            where = "this queue" if reference.queue is not None else "this step"
+            yield problem("E213", reference.place, f"{name} is set elsewhere, but on no way to {where}")
         else:
-            guess = kinds.closest(reference.name, [*there, *anywhere, *kinds.BUILT_IN])
+            place = ["position"] if reference.queue is not None else []
+            guess = kinds.closest(reference.name, [*there, *anywhere, *kinds.BUILT_IN, *place])
             hint = f"; did you mean {{{guess}}}?" if guess else ""
             yield problem("E213", reference.place, f"nothing sets {name}{hint}")
 
@@ -537,8 +566,6 @@ def _too_much(sizes: Mapping[str, int]) -> str:
 
 #: The longest progress that any step keeps, besides the chain of forwards; see ``hunt.py`` and ``steps/``.
 _PROGRESS = {"x": "999999", "a": 99, "u": 1999999999, "r": 999, "f": 1999999999, "o": "unreachable"}
-#: And the longest of a caller who waits in a queue.
-_WAITING = {"t": 1999999999, "b": 999, "j": "1999999999999", "o": "x" * MOST_NOTED}
 
 
 def room_for_state(whole: Whole) -> Iterator[Problem]:
@@ -574,12 +601,10 @@ def _overflow(routing: Routing, step: Step, stack: tuple[At, ...], values: Mappi
         more = min(spare, kinds.LONGEST_VALUE) if size == 0 else 0
         variables[name] = "x" * (size + more)
         spare -= more
-    progress: dict[str, object] = dict(_PROGRESS)
-    if any(person.forward for person in routing.people.values()):
+    progress: dict[str, object] = dict(step.longest or _PROGRESS)
+    if step.longest is None and any(person.forward for person in routing.people.values()):
         del progress["a"]  # whoever follows a chain rings no stages
         progress["w"] = "".join(f"{extension}n" for extension in sorted(routing.people, key=len)[-MOST_PEOPLE:])
-    if routing.queues:
-        progress = max(progress, dict(_WAITING), key=lambda one: len(str(one)))
     worst = state.State(
         company=routing.company,
         version="0" * 16,
@@ -672,7 +697,7 @@ def codes(whole: Whole) -> Iterator[Problem]:
         if flow.code:
             yield from _code(used, flow.code, f"the flow {name}", flow.place)
     for code in routing.duty_codes.values():
-        yield from _code(used, code.code, f"agents who {code.what.replace('_', ' ')}", code.place)
+        yield from _code(used, code.code, str(code), code.place)
 
 
 def _code(used: dict[str, tuple[str, Place]], code: str, what: str, place: Place) -> Iterator[Problem]:
@@ -826,6 +851,141 @@ def given_lookups(whole: Whole) -> Iterator[Problem]:
                     yield problem("E509", rehearsal.place, f"{quoted(rehearsal.name)}: {message}")
 
 
+# ------------------------------------------------------------------------------------ queues and agents
+
+
+def _entering(whole: Whole) -> Mapping[str, list[At]]:
+    """For each queue the steps in which callers join it."""
+    found: dict[str, list[At]] = {}
+    for reference in whole.references:
+        if reference.kind == "queue" and reference.step is not None:
+            found.setdefault(reference.name, []).append((reference.flow or "", reference.step))
+    return found
+
+
+def skills(whole: Whole) -> Iterator[Problem]:
+    """Callers who need what no agent of their queue can do, and agents who can what no caller of the queue needs."""
+    needed: dict[tuple[str | None, str | None, str | None], list[Reference]] = {}
+    offered: dict[str | None, list[Reference]] = {}
+    for reference in whole.references:
+        if reference.kind == "skill":
+            needed.setdefault((reference.queue, reference.flow, reference.step), []).append(reference)
+        elif reference.kind == "can":
+            offered.setdefault(reference.queue, []).append(reference)
+    entering = _entering(whole)
+    for queue in whole.routing.queues.values():
+        asked = needed.get((queue.name, None, None), [])
+        hopeless = list(_hopeless(queue, asked, ()))
+        steps = [needed[None, *at] for at in entering.get(queue.name, ()) if (None, *at) in needed]
+        if not hopeless:  # else the steps would only repeat it
+            hopeless = [found for more in steps for found in _hopeless(queue, more, queue.skills)]
+        yield from hopeless
+        if not hopeless and not whole.incomplete and not whole.dangling:
+            wanted = {reference.name for more in (asked, *steps) for reference in more}
+            yield from _unwanted(queue, offered.get(queue.name, ()), wanted)
+
+
+def _hopeless(queue: Queue, asked: Sequence[Reference], besides: Iterable[str]) -> Iterator[Problem]:
+    wanted = {*besides, *(reference.name for reference in asked)}
+    if any(wanted <= {*agent.skills} for agent in queue.agents):
+        return
+    known = {skill for agent in queue.agents for skill in agent.skills}
+    missing = [reference for reference in asked if reference.name not in known]
+    for reference in missing:
+        message = f"no agent of the queue {quoted(queue.name)} has the skill {quoted(reference.name)}"
+        yield problem("E510", reference.place, message + did_you_mean(reference.name, known))
+    if not missing:
+        skills = " and ".join(sorted(wanted))
+        message = f"no agent of the queue {quoted(queue.name)} has {skills} together"
+        yield problem("E510", asked[0].place, f"{message}: callers who need them would wait for ever")
+
+
+def _unwanted(queue: Queue, offered: Iterable[Reference], wanted: Iterable[str]) -> Iterator[Problem]:
+    told = {*wanted}
+    for reference in offered:
+        if reference.name not in told:
+            told.add(reference.name)
+            message = f"no caller of the queue {quoted(queue.name)} needs the skill {quoted(reference.name)}"
+            yield problem("W510", reference.place, message + did_you_mean(reference.name, wanted))
+
+
+def levels(whole: Whole) -> Iterator[Problem]:
+    """Waiting times of levels that nobody has, that keep everybody from being asked, or that never pass."""
+    places = {(r.queue, int(r.name)): r.place for r in whole.references if r.kind == "level"}
+    for queue in whole.routing.queues.values():
+        known = sorted({agent.level for agent in queue.agents})
+        opens = {level: queue.levels.get(level, 0.0) for level in known}
+        for level, seconds in queue.levels.items():
+            place = places[queue.name, level]
+            if level not in opens:
+                message = f"no agent of the queue has level {level}; its agents have {_numbers(known)}"
+                yield problem("W511", place, message)
+            elif queue.max_wait is not None and seconds >= queue.max_wait:
+                wait = f"callers wait {spoken(queue.max_wait)} at most"
+                yield problem("W515", place, f"level {level} opens after {spoken(seconds)}, and {wait}")
+        first = min(opens.values())
+        if first:
+            place = places[queue.name, known[0]]
+            message = f"nobody is asked in the first {spoken(first)}: every level of the agents has a waiting time"
+            yield problem("W512", place, message)
+        for lower, higher in itertools.pairwise(known):
+            if opens[higher] < opens[lower]:
+                when = f"after {spoken(opens[higher])}" if opens[higher] else "at once"
+                later = f"level {lower}, which should come first, only after {spoken(opens[lower])}"
+                yield problem("W512", places[queue.name, lower], f"level {higher} is asked {when}, and {later}")
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    return " and ".join(filter(None, (", ".join(map(str, numbers[:-1])), str(numbers[-1]))))
+
+
+def queues(whole: Whole) -> Iterator[Problem]:
+    """Queues that no step leads to, edges of queue steps that are never followed, waits that are never over."""
+    for step in _steps(whole.routing):
+        for outcome, why in step.never(whole.routing).items():
+            if outcome in step.edges:
+                yield problem("W514", step.edges[outcome].place, f"{outcome} never comes: {why}")
+    entering = _entering(whole)
+    for queue in whole.routing.queues.values():
+        if queue.name not in entering and not whole.incomplete and not whole.dangling:
+            yield problem("W513", queue.place, f"no step leads to the queue {quoted(queue.name)}")
+        if queue.max_wait is not None and queue.unstaffed > queue.max_wait:
+            wait = f"unstaffed is {spoken(queue.unstaffed)}, and callers wait {spoken(queue.max_wait)} at most"
+            yield problem("W515", queue.place, f"{wait}: no_agents and paused never come")
+
+
+def duties(whole: Whole) -> Iterator[Problem]:
+    """People with a duty who serve no queue, or whose duty is a switch; agents who cannot come back by a code."""
+    routing = whole.routing
+    agents = {agent.agent for queue in routing.queues.values() for agent in queue.agents}
+    all_read = whole.names.get("queue") == frozenset(routing.queues)
+    for reference in whole.references:
+        if reference.kind != "hours" or reference.person not in routing.people or _missing(whole, reference):
+            continue
+        if reference.name in routing.switches:
+            message = f"{quoted(reference.name)} is a switch, and has no times: a duty needs hours that begin and end"
+            yield problem("E511", reference.place, message)
+        elif reference.person not in agents and all_read:
+            yield problem("W516", reference.place, f"{reference.person} has a duty, and is no agent of any queue")
+    codes: dict[str, DutyCode] = {}
+    for code in routing.duty_codes.values():
+        codes.setdefault(code.what, code)
+    if not whole.codes_known or "log_in" in codes:  # it ends a pause too
+        return
+    if "log_out" in codes:
+        message = f"who dials {codes['log_out'].code} cannot log in again by telephone: add log_in"
+        yield problem("W517", codes["log_out"].place, message)
+    if "resume" in codes:
+        return
+    if "pause" in codes:
+        message = f"who dials {codes['pause'].code} cannot end the pause by telephone: add resume"
+        yield problem("W517", codes["pause"].place, message)
+    for queue in routing.queues.values():
+        if queue.pause_after is not None:
+            message = "pause_after pauses agents, and no code ends the pause: add resume under agents"
+            yield problem("W517", queue.place, message)
+
+
 CHECKS: tuple[Check, ...] = (
     dangling_names,
     unreachable,
@@ -844,4 +1004,8 @@ CHECKS: tuple[Check, ...] = (
     outside,
     caller_ids,
     given_lookups,
+    skills,
+    levels,
+    queues,
+    duties,
 )

@@ -110,6 +110,8 @@ CODES: dict[str, str] = {
     "E507": "a number that may not be dialled from here",
     "E508": "people who always forward to each other, so that nobody would ever ring",
     "E509": "what a rehearsal gives for a lookup is not what the step asks for",
+    "E510": "skills that no agent of the queue has: the caller would wait for ever",
+    "E511": "the duty of a person is a switch: it has no times",
     # ---------------------------------------------------------------------------------------- warnings
     "W501": "a step that no call reaches",
     "W502": "a flow that no call reaches",
@@ -120,6 +122,14 @@ CODES: dict[str, str] = {
     "W507": "a caller ID that is none of the company's numbers, though it has others of that country",
     "W508": "people who may forward to each other in a circle",
     "W509": "a text that its voice could not say",
+    "W510": "a skill of an agent that no caller of the queue needs",
+    "W511": "a waiting time for a level that no agent has",
+    "W512": "levels of a queue that do not open one after the other, beginning at once",
+    "W513": "a queue that no step leads to",
+    "W514": "an edge of a step that is never followed, as the step or its queue is written",
+    "W515": "something in a queue that would come only after its max_wait, and so never",
+    "W516": "a person with a duty who is no agent of any queue",
+    "W517": "agents who leave by a code, or are paused, and have none to come back",
 }
 
 

@@ -94,6 +94,7 @@ class Reader:
     flow: str | None = None
     step: str | None = None
     person: str | None = None
+    queue: str | None = None
     references: list[Reference] = field(default_factory=list)
     #: Variables that get a value here.
     assigned: list[Reference] = field(default_factory=list)
@@ -101,7 +102,7 @@ class Reader:
 
     def refer(self, kind: str, name: str, node: Tree) -> None:
         """Note a name that must exist, or a number that is not the company's own."""
-        self.references.append(Reference(kind, name, node.place, self.flow, self.step, self.person))
+        self.references.append(Reference(kind, name, node.place, self.flow, self.step, self.person, self.queue))
 
     def assign(self, name: str, node: Tree, kind: str = "variable") -> None:
         """Note a variable that gets a value; ``kind`` as in Reference."""
@@ -220,25 +221,30 @@ def options(fields: type[ma.Schema], node: Tree, what: str) -> dict[str, Any]:
     """Read a mapping of options; raises Wrong with everything that is wrong in it."""
     given = entries(node, what)
     known = schema_of(fields).fields
+    others: Mapping[str, str] = getattr(fields, "others", {})
     read = {key.text: value for key, value in given if key.text in known}
     problems = []
     for key, _ in given:
         if key.text not in known:
-            problems.append(
-                problem("E301", key.place, f"{what} has no option {quoted(key.text)}{did_you_mean(key.text, known)}")
-            )
+            hint = did_you_mean(others.get(key.text, key.text), known)
+            problems.append(problem("E301", key.place, f"{what} has no option {quoted(key.text)}{hint}"))
     if problems:
-        read |= meant_by(given, known)
+        read |= meant_by(given, known, others)
     values, more, whole = load_fields(fields, read, node.place, what, damaged=_damaged(node))
     if problems or not whole:
         raise Wrong(*problems, *more)
     return values
 
 
-def meant_by(given: Iterable[tuple[Scalar, Tree]], known: Iterable[str]) -> dict[str, Tree]:
-    """The known names that unknown ones probably mean: they are broken, not missing as well."""
-    names, found = set(known), {key.text for key, _ in given}
-    meant = {closest(key.text, names): value for key, value in given if key.text not in names}
+def meant_by(
+    given: Iterable[tuple[Scalar, Tree]], known: Iterable[str], others: Mapping[str, str] | None = None
+) -> dict[str, Tree]:
+    """The known names that unknown ones probably mean: they are broken, not missing as well.
+
+    ``others``: what other systems call some of them.
+    """
+    names, found, words = set(known), {key.text for key, _ in given}, others or {}
+    meant = {closest(words.get(key.text, key.text), names): value for key, value in given if key.text not in names}
     return {
         name: Broken(value.path, value.line, value.column)
         for name, value in meant.items()
@@ -454,6 +460,19 @@ class NameField(Kind):
         if not NAME.fullmatch(text):
             raise self.expected("E309", node, _better(text, NAME))
         return text
+
+
+class SkillField(NameField):
+    """A skill: a name that is compared with others of its sort.  ``has``: an agent has it, else a caller needs it."""
+
+    def __init__(self, *, has: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.has = has
+
+    def read(self, node: Tree) -> str:
+        skill = super().read(node)
+        self.refer("can" if self.has else "skill", skill, node)
+        return skill
 
 
 def _better(text: str, shape: re.Pattern[str]) -> str:
@@ -757,12 +776,15 @@ class _KeyField(Kind):
     kind = "key"
     wants = "a key of a telephone: 0 to 9, star or hash"
 
+    def __init__(self, *, longer: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.longer = longer  # what is said of several digits
+
     def read(self, node: Tree) -> str:
         text = self.text(node)
         key = {"star": "*", "hash": "#"}.get(text, text)
         if len(key) != 1 or key not in "0123456789*#":
-            why = "; a menu takes one key, for more use extensions or collect" if key.isdecimal() else ""
-            raise self.expected("E313", node, why)
+            raise self.expected("E313", node, f"; {self.longer}" if key.isdecimal() else "")
         return key
 
 
@@ -774,7 +796,8 @@ class KeysField(MapField):
     samples = ("{1: sales, 2: service, star: greet}",)
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(_KeyField(), EdgeField(), "a mapping of keys to steps", **kwargs)
+        key = _KeyField(longer="a menu takes one key, for more use extensions or collect")
+        super().__init__(key, EdgeField(), "a mapping of keys to steps", **kwargs)
 
 
 class _LeavingField(EdgeField):
@@ -785,8 +808,11 @@ class _LeavingField(EdgeField):
     wants = f"{EdgeField.wants}, or {LEFT}"
 
     def read(self, node: Tree) -> Edge:
-        if self.text(node) == LEFT:
+        text, flows = self.text(node), _READER.get().flows
+        if text == LEFT:
             return Edge(None, None, LEFT, node.place)
+        if closest(text, (LEFT,)) and not any(text in (flow, *steps) for flow, steps in flows.items()):
+            raise wrong("E201", node, f"there is no step or flow named {quoted(text)}; did you mean {quoted(LEFT)}?")
         return super().read(node)
 
 
@@ -794,11 +820,15 @@ class LeavingKeysField(MapField):
     """Key -> edge or ``left``, for callers who wait in a queue."""
 
     kind = "leaving_keys"
-    about = "For each key of the telephone where it leads: 0 to 9, star, hash. ``left`` is the outcome of that name."
-    samples = ("{1: message, star: left}",)
+    about = (
+        "For each key of the telephone where it leads: 0 to 9, star, hash. ``left`` is the outcome of that name of the "
+        "step in which the caller waits. A queue stands in no flow: there a step is written as flow/step."
+    )
+    samples = ("{1: message, star: left}", "{0: reception/anna}")
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(_KeyField(), _LeavingField(), "a mapping of keys to steps", **kwargs)
+        key = _KeyField(longer="a caller who waits presses one key")
+        super().__init__(key, _LeavingField(), "a mapping of keys to steps", **kwargs)
 
 
 class HoursNameField(NamedField):

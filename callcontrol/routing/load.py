@@ -377,6 +377,7 @@ class _Company:
             names=self._names(head, numbers, routing.switches),
             steps=self.reader.flows,
             incomplete=self.incomplete,
+            codes_known="agents" not in self.unread and ("agents" not in given or bool(routing.duty_codes)),
             outbound_known="outbound" not in self.unread and ("outbound" not in given or bool(routing.outbound)),
         )
 
@@ -401,7 +402,7 @@ class _Company:
                 own, value = kinds.both(partial(name.read, key), partial(read, key.text, key, node))
             except Wrong as error:
                 self.problems += error.problems
-                self.incomplete |= section in ("flows", "numbers")
+                self.incomplete |= section in ("flows", "numbers", "queues")
                 continue
             if own in found:
                 self._say("E323", key, f"{quoted(key.text)} is the same as an entry above")
@@ -466,28 +467,40 @@ class _Company:
         return replace(kinds.CallersField().read(node), name=name)
 
     def _queue(self, name: str, key: Scalar, node: Tree) -> Queue:
-        found = kinds.options(sections.QueueFields, node, "a queue")
-        agents = [agent.agent for agent in found["agents"]]
-        twice = sorted({agent for agent in agents if agents.count(agent) > 1})
-        if twice:
-            raise wrong("E323", node, f"an agent stands in the queue twice: {', '.join(twice)}")
+        self.reader.queue = name
+        try:
+            found = kinds.options(sections.QueueFields, node, "a queue")
+        finally:
+            self.reader.queue = None
+        known: set[str] = set()
+        for agent in found["agents"]:
+            if agent.agent in known:
+                raise Wrong(problem("E323", agent.place, f"{agent.agent} stands in this queue twice"))
+            known.add(agent.agent)
         return Queue(name=name, place=key.place, **{**found, "delays": {**sections.DELAYS, **found["delays"]}})
 
     def _duty_codes(self) -> dict[str, DutyCode]:
         node = self.tree.get("agents")
         if node is None:
             return {}
+        if not isinstance(node, MappingNode | Broken):
+            message = (
+                "agents has what agents dial: log_in, log_out, pause, resume; who serves a queue stands in the queue"
+            )
+            self._say("E303", node, message)
+            return {}
         try:
-            found = kinds.options(sections.AgentFields, node, "agents")
+            values = kinds.options(sections.AgentFields, node, "agents")
         except Wrong as error:
             self.problems += error.problems
             return {}
-        codes = [(found[what], what, "") for what in ("log_in", "log_out", "resume") if found[what]]
-        codes += [(code, "pause", reason) for reason, code in found["pause"].items()]
-        twice = sorted({code for code, _, _ in codes if [known for known, _, _ in codes].count(code) > 1})
-        if twice:
-            self._say("E503", node, f"the code {twice[0]} stands here twice")
-        return {code: DutyCode(code, what, reason, node.place) for code, what, reason in codes}
+        found: dict[str, DutyCode] = {}
+        for code in _codes_in(node, values):
+            if code.code in found:
+                message = f"the code {code.code} belongs to {found[code.code]} already"
+                self.problems.append(problem("E503", code.place, f"{message} (line {found[code.code].place.line})"))
+            found.setdefault(code.code, code)
+        return found
 
     def _outbound(self) -> dict[str, Any]:
         node = self.tree.get("outbound")
@@ -722,6 +735,19 @@ class _Company:
             return None
         known = numbers.get(to.text)
         return known.flow if known else None
+
+
+def _codes_in(node: Tree, values: Mapping[str, Any]) -> list[DutyCode]:
+    """The codes of the section ``agents``, each with its own place, in the order of the file."""
+    found = []
+    for key, value in kinds.entries(node, "agents"):
+        if key.text != "pause":
+            found.append(DutyCode(values[key.text], key.text, "", value.place))
+            continue
+        places = {reason.text: code.place for reason, code in value.items} if isinstance(value, MappingNode) else {}
+        for reason, code in values["pause"].items():
+            found.append(DutyCode(code, "pause", reason, places.get(reason, value.place)))
+    return found
 
 
 def settings_of_flows() -> tuple[str, ...]:

@@ -49,10 +49,11 @@ class Reference:
     (``shown``).
 
     ``kind``: ``person group list hours switch queue flow step edge sound language number variable spoken outside
-    shown emergency``.  ``flow`` and ``step`` say where it stands, if that is in a flow; an ``edge`` is looked up there
-    first.  ``person`` is the extension in whose entry it stands.  A variable in speech is noted twice, as ``variable``
-    and as ``spoken``.  Where a variable gets its value the kind is ``variable``, or ``answer`` if what it will be is
-    not known before it is looked up.
+    shown emergency skill can level``.  ``flow`` and ``step`` say where it stands, if that is in a flow; an ``edge`` is
+    looked up there first.  ``person`` is the extension in whose entry it stands, ``queue`` the queue.  A variable in
+    speech is noted twice, as ``variable`` and as ``spoken``.  Where a variable gets its value the kind is ``variable``,
+    or ``answer`` if what it will be is not known before it is looked up.  A ``skill`` is one that callers need, ``can``
+    one that an agent has; a ``level`` is one that has a waiting time.
     """
 
     kind: str
@@ -61,6 +62,7 @@ class Reference:
     flow: str | None = None
     step: str | None = None
     person: str | None = None
+    queue: str | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -190,6 +192,7 @@ class QueueAgent:
     agent: str
     level: int = 1
     skills: tuple[str, ...] = ()
+    place: Place = field(default=Place("", 0, 0), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +241,9 @@ class DutyCode:
     what: str
     reason: str = ""
     place: Place = field(default=Place("", 0, 0), compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.reason}) of agents" if self.reason else f"{self.what} of agents"
 
 
 @dataclass(frozen=True, slots=True)

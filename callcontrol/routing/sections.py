@@ -18,7 +18,7 @@ import marshmallow as ma
 from callcontrol.messages import HANGUP_REASONS
 from callcontrol.routing import kinds
 from callcontrol.routing.kinds import did_you_mean, wrong
-from callcontrol.routing.model import Announcement, QueueAgent
+from callcontrol.routing.model import Announcement, File, QueueAgent
 from callcontrol.routing.nodes import Mapping as MappingNode
 from callcontrol.routing.nodes import Scalar, Tree, quoted
 from callcontrol.routing.nodes import Sequence as SequenceNode
@@ -174,7 +174,7 @@ class PersonFields(ma.Schema):
         forward: {no_answer: {after: 20s, to: mobile}, busy: 302, unreachable: mobile}
         whisper: A call for Acme.
       302: {name: Boris Orlov, forward: {otherwise: voicemail}}
-      303: {name: Chiara Rossi, phones: ["+390612345678"], show: caller, max_calls: 2}
+      303: {name: Chiara Rossi, phones: ["+390612345678"], show: caller, max_calls: 2, duty: office}
     ```
 
     name: who it is; the telephones of colleagues show it
@@ -254,12 +254,12 @@ class NumberFields(ma.Schema):
 class _AgentOptions(ma.Schema):
     """agent: the agent's extension
     level: agents of a higher level are asked later
-    skills: what the agent can do
+    skills: what the agent can do, in words of your own
     """
 
     agent = kinds.ExtensionField(required=True)
     level = kinds.CountField(1, 9, load_default=1)
-    skills = kinds.ListField(kinds.NameField(), load_default=())
+    skills = kinds.ListField(kinds.SkillField(has=True), load_default=())
 
 
 class _Agent(kinds.Kind):
@@ -271,8 +271,11 @@ class _Agent(kinds.Kind):
 
     def read(self, node: Tree) -> QueueAgent:
         if isinstance(node, Scalar):
-            return QueueAgent(_EXTENSION.read(node))
-        return QueueAgent(**kinds.options(_AgentOptions, node, "an agent"))
+            if kinds.NAME.fullmatch(node.text):
+                message = f"{quoted(node.text)} is not an extension; agents are people, each by their extension"
+                raise wrong("E308", node, message)
+            return QueueAgent(_EXTENSION.read(node), place=node.place)
+        return QueueAgent(**kinds.options(_AgentOptions, node, "an agent"), place=node.place)
 
 
 class _Music(kinds.Kind):
@@ -283,9 +286,10 @@ class _Music(kinds.Kind):
 
     def read(self, node: Tree) -> str:
         text = self.text(node)
-        if text.lower().endswith(kinds.SOUND_ENDINGS):
-            kinds.PromptField().read(node)
-            return text
+        if "." in text:  # no name has one, so it is meant as a file
+            found = kinds.PromptField().read(node).sayings[""]
+            if isinstance(found, File):
+                return found.name
         return str(kinds.NameField().read(node))
 
 
@@ -337,6 +341,18 @@ class _Delays(ma.Schema):
 #: How long an agent is left alone where the queue says nothing, seconds.
 DELAYS: Mapping[str, float] = {name: field.load_default for name, field in _Delays._declared_fields.items()}
 
+
+class _Level(kinds.CountField):
+    """A level that has a waiting time."""
+
+    def read(self, node: Tree) -> int:
+        if self.text(node) == "1":
+            raise wrong("E305", node, "agents of level 1 are asked at once: a waiting time is for the levels 2 to 9")
+        level = super().read(node)
+        self.refer("level", str(level), node)
+        return level
+
+
 STRATEGIES = (
     "longest-idle",
     "round-robin",
@@ -349,20 +365,32 @@ STRATEGIES = (
 
 
 class QueueFields(ma.Schema):
-    """Callers who wait, and the agents who serve them.
+    """Callers who wait, and the agents who serve them.  Calls come into a queue by a ``queue`` step.
 
-    An agent in several queues is one agent: one call at a time, one wrap-up.  An agent is logged in until they log out
-    (see ``agents``).  Callers with a higher priority are served first, then those who came first.
+    An agent in several queues is one agent: one call at a time, one wrap-up.  A talk that is not from a queue counts as
+    well: nothing is offered meanwhile.  Agents are logged in until they log out (see ``agents``, and ``duty`` of a
+    person).
+
+    Of the callers whom a free agent can serve, those with a higher priority go first, then those who came first.  Of
+    the free agents who can serve a caller, those of a lower level are asked first, then the one who has been free
+    longest (``longest-idle``), was asked longest ago (``round-robin``), has had the fewest calls or the least talk
+    since they logged in (``fewest-calls``, ``least-talk-time``), stands first in the list (``in-order``), or any
+    (``random``); ``ring-all`` rings all of them together, ten at most.
+
+    Agents of level 1 are asked at once.  ``levels`` says how long a caller waits before those of a higher level are
+    asked too; a level without a time is asked from the beginning, after the lower ones.
 
     ```yaml
     queues:
       sales:
         agents: [301, 302, {agent: 303, level: 2}]
+        levels: {2: 30s}
         strategy: longest-idle
         wrap_up: 5s
         announce: {every: 45s, say: "You are number {position} in the queue."}
         max_wait: 5m
         max_callers: 20
+        keys: {0: reception/anna, star: left}
     ```
 
     agents: who serves the queue
@@ -371,17 +399,29 @@ class QueueFields(ma.Schema):
     wrap_up: how long an agent is left alone after a call
     delays: how long an agent is left alone after a call that they did not take
     pause_after: so many calls not taken in a row pause the agent, until they resume; busy is not counted
-    levels: how long a caller waits before agents of that level are asked too
+    levels: for each level, how long a caller waits before its agents are asked too
     skills: what an agent must be able to do; a step may ask for more
     priority: callers of a queue with a higher one go first; that of the step is added
     music: what the caller hears meanwhile; without it Cordboard's own
     announce: what is said to a waiting caller again and again, or a list of such
     whisper: what the agent hears before they are connected
-    max_wait: how long a caller waits at most
-    max_callers: how many callers wait at most
+    max_wait: how long a caller waits at most; without it there is no limit
+    max_callers: how many callers wait at most; without it there is no limit
     unstaffed: how long callers wait while nobody is logged in, or everybody has paused; by default not at all
-    keys: where each key leads that a waiting caller presses; ``left`` is the outcome of that name
+    keys: where each key leads that a waiting caller presses; a step stands here as ``flow/step``
     """
+
+    #: What other systems call some of these.  Only for messages: the language has no synonyms.
+    others: ClassVar[Mapping[str, str]] = {
+        "members": "agents",
+        "member": "agents",
+        "timeout": "max_wait",
+        "maxlen": "max_callers",
+        "max_length": "max_callers",
+        "weight": "priority",
+        "moh": "music",
+        "exit_keys": "keys",
+    }
 
     agents = kinds.ListField(_Agent(), required=True)
     strategy = kinds.ChoiceField(*STRATEGIES, load_default="longest-idle")
@@ -390,9 +430,9 @@ class QueueFields(ma.Schema):
     delays = kinds.OptionsField(_Delays, "delays", load_default=dict)
     pause_after = kinds.CountField(1, 20, load_default=None)
     levels = kinds.MapField(
-        kinds.CountField(2, 9), kinds.DurationField(1, 3600), "a mapping of levels to waiting times", load_default=dict
+        _Level(2, 9), kinds.DurationField(1, 3600), "a mapping of levels to waiting times", load_default=dict
     )
-    skills = kinds.ListField(kinds.NameField(), load_default=())
+    skills = kinds.ListField(kinds.SkillField(), load_default=())
     priority = kinds.CountField(0, 100, load_default=0)
     music = _Music(load_default=None)
     announce = _Announcements(load_default=())
@@ -420,18 +460,21 @@ class _PauseCodes(kinds.Kind):
 class AgentFields(ma.Schema):
     """What agents dial on their telephones; ``cordboard agents`` does the same from outside.
 
-    Whoever stands in a queue is logged in until they log out.  A pause and a log-out end what is being offered to the
-    agent, and let a talk go on.
+    Who serves a queue stands in the queue, and is logged in until they log out.  A code holds for all queues of the
+    agent who dials it, and they hear what they are then.  A pause and a log-out end what is being offered to the agent,
+    and let a talk go on.
 
     ```yaml
     agents: {log_in: "*41", log_out: "*42", pause: {lunch: "*43", meeting: "*45"}, resume: "*44"}
     ```
 
-    log_in: the agent is there, in all of their queues
-    log_out: the agent has gone
+    log_in: the agent is there, in all of their queues; a pause is over
+    log_out: the agent has gone, until they log in or their ``duty`` begins
     pause: no calls for a while: one code, or one for each reason
     resume: the end of a pause
     """
+
+    others: ClassVar[Mapping[str, str]] = {"unpause": "resume", "available": "resume", "break": "pause"}
 
     log_in = kinds.CodeField(load_default=None)
     log_out = kinds.CodeField(load_default=None)
@@ -489,10 +532,11 @@ class FlowSettings(ma.Schema):
         on_error: hangup
         bye: {play: Goodbye., then: hangup}
         greet:
-          menu: "Welcome to {brand}. For service press 1."
-          keys: {1: service}
+          menu: "Welcome to {brand}. For service press 1, for sales press 2."
+          keys: {1: service, 2: sales}
           otherwise: anna
         service: {dial: service, otherwise: bye}
+        sales: {queue: sales, full: anna, otherwise: bye}
         anna: {dial: 301, otherwise: bye}
     ```
 

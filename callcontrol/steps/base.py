@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import marshmallow as ma
 
 from callcontrol.messages import Command, Progress, Wait
-from callcontrol.routing.model import Edge, Place
+from callcontrol.routing.model import Edge, Place, Routing
 from callcontrol.view import View
 
 
@@ -57,6 +57,8 @@ class Step:
     takes_time: ClassVar[bool] = True
     #: Whether its callers stand in a queue: its progress then has :data:`IN_QUEUE`.
     queues: ClassVar[bool] = False
+    #: The longest progress that the step keeps; None: none that is longer than what ringing people needs.
+    longest: ClassVar[Mapping[str, Any] | None] = None
     Fields: ClassVar[type[ma.Schema]]
 
     def __init__(
@@ -107,14 +109,24 @@ class Step:
             found = self.edges.get(OTHERWISE)
         return found
 
-    def all_edges(self) -> Iterator[tuple[str, Edge]]:
-        """Every edge with its label: outcomes, ``on_error``, and those inside fields (keys, lists, hours)."""
+    def all_edges(self, routing: Routing) -> Iterator[tuple[str, Edge]]:
+        """Every edge with its label: outcomes, ``on_error``, those inside fields (keys, lists, hours), and those of
+        what the step names in ``routing``.
+        """
         yield from self.edges.items()
         if self.on_error:
             yield "on_error", self.on_error
         for key, value in self.values.items():
             for label, edge in _edges_in(value):
                 yield f"{key} {label}".strip(), edge
+
+    def at_once(self, routing: Routing) -> tuple[str, ...]:
+        """The outcomes that may come before the caller was given any time, although the step takes time."""
+        return ()
+
+    def never(self, routing: Routing) -> Mapping[str, str]:
+        """Outcomes that cannot come as the step is written, each with the reason."""
+        return {}
 
     def __repr__(self) -> str:
         return f"<{self.verb} {self.flow}/{self.name}>"

@@ -1,8 +1,8 @@
 """What one of the company's own phones dialled: the built-in step with which such a call begins.
 
 No operator writes it and it is not in ``VERBS``.  Who the phone is comes from the switch's directory, never from what
-the phone says of itself.  In this order a text dialled is: an extension, a code (of a switch or a flow), an emergency
-number of the company's list, one of the company's own numbers, a number outside as policy allows.
+the phone says of itself.  In this order a text dialled is: an extension, a code (of a switch, a flow, or agents), an
+emergency number of the company's list, one of the company's own numbers, a number outside as policy allows.
 
 The surprise: a refusal is spoken before the call ends, because a display that says "403" explains nothing.
 """
@@ -16,15 +16,17 @@ import marshmallow as ma
 from callcontrol import dialling, policy
 from callcontrol.dialling import Barred
 from callcontrol.hunt import Hunt, Ways, owed_by_hunt
-from callcontrol.messages import Progress, SetSwitch, SwitchSet, Tell, Wait
+from callcontrol.messages import DutySet, Progress, SetDuty, SetSwitch, SwitchSet, Tell, Wait
 from callcontrol.phrases import phrase
-from callcontrol.routing.model import Edge, Flow, Place, Stage, Target
+from callcontrol.routing.model import DutyCode, Edge, Flow, Place, Stage, Target
 from callcontrol.steps.base import THEN, Run, Step, View
 
 #: How long somebody who is called from a phone of the company rings, seconds.
 RING = 60.0
 #: How long it may take until a switch is kept, seconds.
 SWITCHING = 3.0
+#: How long it may take until an agent is logged in or out, seconds.
+SIGNING = 3.0
 #: The built-in flow; no operator can name one so.
 FLOW = "~phone"
 _NOWHERE = Place("", 0, 0)
@@ -63,6 +65,8 @@ class FromPhone(Step):
             if flow.code == dialled:
                 call.why(f"{dialled} is the code of the flow {flow.name}")
                 return Edge(flow.name, None, None, flow.place)
+        if dialled in routing.duty_codes:
+            return (yield from _duty(call, routing.duty_codes[dialled], progress))
         emergency = dialled in routing.outbound.get("emergency", ())
         number = None if emergency else policy.e164(dialled, routing.country)
         own = routing.numbers.get(number or "")
@@ -119,7 +123,36 @@ def _switch(call: View, name: str, progress: dict[str, Any]) -> Run:
             yield Progress({"v": int(on), "k": 1})
             yield Tell("switch.set", {"switch": name, "on": on, "by": call.extension})
     call.why(f"{name} is {'on' if on else 'off'}" if kept else f"{name} could not be switched")
-    situation = ("switched_on" if on else "switched_off") if kept else "not_switched"
+    situation = ("switched_on" if on else "switched_off") if kept else "not_done"
+    return (yield from _say_and_end(call, situation))
+
+
+def _duty(call: View, code: DutyCode, progress: dict[str, Any]) -> Run:
+    """Log the agent in or out, pause or resume them, and say what they are now.
+
+    Doing it again changes nothing, so a takeover does, unless an earlier owner has heard what came of it.  The facts
+    are written where it happens, since agents come and go in other ways too.
+    """
+    agent = call.extension or ""
+    if not any(agent == member.agent for queue in call.routing.queues.values() for member in queue.agents):
+        call.why(f"{agent} is an agent of no queue")
+        return (yield from _say_and_end(call, "no_agent"))
+    state = str(progress["d"]) if "d" in progress else None
+    if state is None:
+        yield SetDuty(agent, code.what, code.reason)
+        until = call.now + SIGNING
+        while state is None and call.now < until:
+            event = yield Wait(until)
+            state = event.state if isinstance(event, DutySet) else None
+        state = state or ""
+        yield Progress({"d": state})  # somebody else may pause them while it is said
+    call.why(f"{agent} is {state.replace('_', ' ')}" if state else f"{code} was not done")
+    said = {"available": "logged_in" if code.what == "log_in" else "resumed", "paused": "paused"}
+    said["logged_out"] = "logged_out"
+    return (yield from _say_and_end(call, said.get(state, "not_done")))
+
+
+def _say_and_end(call: View, situation: str) -> Run:
     yield from call.play(phrase(situation, call.language))
     yield from call.hang_up("normal")
     return THEN

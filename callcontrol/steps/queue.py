@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 import marshmallow as ma
 
@@ -64,8 +64,9 @@ from callcontrol.messages import (
     Withdrawn,
 )
 from callcontrol.routing import kinds
-from callcontrol.routing.model import Edge
-from callcontrol.steps.base import IN_QUEUE, THEN, Run, Step, View
+from callcontrol.routing.model import Edge, Routing
+from callcontrol.routing.model import Queue as QueueEntry
+from callcontrol.steps.base import IN_QUEUE, OTHERWISE, THEN, Run, Step, View
 from callcontrol.view import Part
 
 #: How long an unanswered caller waits for the queue's word before music answers them: who is refused is not, seconds.
@@ -89,7 +90,8 @@ class Queue(Step):
     """Wait in a queue until an agent answers; ``then`` is followed after they talked.
 
     The caller hears the queue's music and announcements, and keeps the place in the queue whatever becomes of the
-    controllers.  The agent's own telephones ring, as in a group; one outside must press 1.
+    controllers.  The agent's own telephones ring, as in a group; one outside must press 1.  A caller who is not taken
+    leaves by an outcome below, by a key, or by hanging up.
 
     ```yaml
     sales: {queue: sales, skills: [german], keys: {star: left}, otherwise: message}
@@ -106,17 +108,18 @@ class Queue(Step):
     verb = "queue"
     outcomes = ("timeout", "full", "no_agents", "paused", "left")
     queues = True
+    longest: ClassVar[Mapping[str, Any]] = {"t": 1999999999, "j": "1" * 13, "b": 999, "o": "9" * MOST_NOTED, "a": 1}
 
     class Fields(ma.Schema):
         """queue: the queue to join
-        priority: callers with a higher one go first
+        priority: callers with a higher one go first; that of the queue is added
         skills: what the agent must be able to do besides what the queue asks for
-        keys: where each key leads that the caller presses while waiting, before those of the queue
+        keys: where each key leads that the caller presses while waiting; one that stands here beats that of the queue
         """
 
         queue = kinds.QueueField(required=True)
         priority = kinds.CountField(0, 100, load_default=0)
-        skills = kinds.ListField(kinds.NameField(), load_default=())
+        skills = kinds.ListField(kinds.SkillField(), load_default=())
         keys = kinds.LeavingKeysField(load_default=dict)
 
     what: str
@@ -136,6 +139,39 @@ class Queue(Step):
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         if "t" in progress and "a" not in progress:
             yield "queue.abandoned", {"queue": self.what, "waited": max(0, int(now) - _whole(progress["t"]))}
+
+    # ------------------------------------------------------------------------------- what check asks
+
+    def _queue(self, routing: Routing) -> QueueEntry | None:
+        return routing.queues.get(self.values.get("queue", ""))
+
+    def all_edges(self, routing: Routing) -> Iterator[tuple[str, Edge]]:
+        queue, own = self._queue(routing), self.values.get("keys", {})
+        # A key of the step's own beats the queue's.
+        keys = {f"keys {key}": edge for key, edge in (queue.keys if queue else {}).items() if key not in own}
+        for label, edge in (*super().all_edges(routing), *keys.items()):
+            leads = self.edge(kinds.LEFT) if edge.special == kinds.LEFT else edge
+            if leads is not None:
+                yield label, leads
+
+    def at_once(self, routing: Routing) -> tuple[str, ...]:
+        queue = self._queue(routing)
+        if queue is None:
+            return ()
+        full = ("full",) if queue.max_callers is not None else ()
+        return full if queue.unstaffed else (*full, "no_agents", "paused")
+
+    def never(self, routing: Routing) -> Mapping[str, str]:
+        queue, own = self._queue(routing), self.values.get("keys", {})
+        if queue is None:
+            return {}
+        found = {} if queue.max_wait else {"timeout": f'the queue "{queue.name}" has no max_wait'}
+        if OTHERWISE in self.edges:  # without it the other edges had to be given
+            if queue.max_callers is None:
+                found["full"] = f'the queue "{queue.name}" has no max_callers'
+            if not any(edge.special == kinds.LEFT for edge in {**queue.keys, **own}.values()):
+                found[kinds.LEFT] = f'no key leads to "{kinds.LEFT}", here or in the queue "{queue.name}"'
+        return found
 
 
 class _Rings(Enum):

@@ -14,6 +14,8 @@ Where the surprise lies:
   ready either, and everything that waits gives up then.  That is how a `playback` ends in PLAYBACK ERROR on
   a living caller, and why a `record` that is cut short that way hangs the caller up (`record_function` in
   mod_dptools).
+- `loops: -1` on an `execute` begins the application again and again, each time with both events, under one UUID; a
+  break ends the whole, and so does a round of less than half a second (`switch_ivr_parse_event`).
 - A digit is an event when it is *read*, not when it is pressed: playback, record and park read digits,
   sleep does not.
 """
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["TICK", "Channel", "Party", "Profile", "Why", "truth", "words"]
 
 TICK = 0.020  # seconds between two media frames
+_SHORTEST_ROUND = 0.5  # seconds: an application that is over sooner is not begun again
 _DEEPEST = 16  # SWITCH_MAX_STACKS: applications inside applications
 _REFERENCE = re.compile(r"\$\{(?P<name>\w+)(?:\((?P<call>[^)]*)\))?\}")
 _DIGITS = "0123456789*#"
@@ -232,6 +235,7 @@ class Channel:
         self._wake = Event()
         self._broken = 0
         self._executing = False  # CF_BROADCAST
+        self._stopped = False  # CF_STOP_BROADCAST
         self._controlled = False  # CF_CONTROLLED: a park is running
         self._locked = False  # CF_EVENT_LOCK
         self._depth = 0
@@ -359,6 +363,7 @@ class Channel:
         if everything:
             self.pending.clear()
         self._broken = 2 if everything and not self._executing else 1
+        self._stopped = self._executing
         self._wake.set()
 
     def hangup(self, cause: str = "NORMAL_CLEARING") -> None:
@@ -552,10 +557,8 @@ class Channel:
         elif command == "execute" and message.get("execute-app-name"):
             outermost = not self._executing
             self._executing = True
-            self.set_all({"current_loop": "1", "total_loops": message.get("loops", "1")})
-            argument = message.get("execute-app-arg") or message.get("body", "")
             try:
-                self.execute(message["execute-app-name"], argument, message.get("event-uuid"))
+                self._execute_rounds(message)
             finally:
                 self.set("current_loop", None)
                 self.set("total_loops", None)
@@ -563,6 +566,21 @@ class Channel:
                     self._executing = False
         if lock:
             self._locked = False
+
+    def _execute_rounds(self, message: dict[str, str]) -> None:
+        """An `execute` as often as its `loops` says, once by default, without end if they are negative."""
+        loops = int(message.get("loops", "1"))
+        argument = message.get("execute-app-arg") or message.get("body", "")
+        self._stopped = False
+        number = 0
+        while loops < 0 or number < loops:
+            number += 1
+            self.set_all({"current_loop": str(number), "total_loops": str(loops)})
+            begun = self.switch.clock()
+            if not self.execute(message["execute-app-name"], argument, message.get("event-uuid")):
+                break
+            if not self.ready or self._stopped or self.switch.clock() - begun < _SHORTEST_ROUND:
+                break
 
     # -- applications ------------------------------------------------------------------------------
 
@@ -713,8 +731,8 @@ class Channel:
         path = header("Playback-File-Path", spec)
         self.fire("PLAYBACK_START", path)
         for sound in sounds:
-            if self.party is not None:
-                self.party.hears(sound)
+            if self.party is not None and self.variables.get("current_loop", "1") == "1":
+                self.party.hears(sound)  # what begins again without a gap is one thing to hear
             why = self.wait(sound.seconds, on_digit=on_digit)
             if why is not Why.TIME:
                 break

@@ -6,6 +6,7 @@ Knows nothing of calls.
 
 A file may have its words beside it: `<name>.txt`, the language in the first line (empty: the words are a file's name),
 the words in the rest. A listener then hears words; several files of words joined by `file_string://` are one speech.
+`FILE@@SAMPLES` begins in the middle.
 """
 
 from __future__ import annotations
@@ -56,18 +57,23 @@ def find_sounds(spec: str, lengths: Mapping[str, float]) -> list[Sound] | None:
         return [Sound(spec, _tone_seconds(spec))]
     if spec.startswith("local_stream://"):
         return [Sound(spec, None)]
-    path = spec.partition("@@")[0]
+    path, _, start = spec.partition("@@")  # begin at this sample; beyond the end there is nothing left to play
     said = _words(path)
     for name in (path, path.rsplit("/", 1)[-1], said[0]):
         if name in lengths:
-            return [Sound(path, lengths[name], *said)]
+            return [_from(start, Sound(path, lengths[name], *said))]
     try:
         with wave.open(path, "rb") as sound:
-            return [Sound(path, sound.getnframes() / sound.getframerate(), *said)]
+            return [_from(start, Sound(path, sound.getnframes() / sound.getframerate(), *said))]
     except OSError:
         return None
     except (wave.Error, EOFError):
         return [Sound(path, _LENGTH_UNKNOWN)]
+
+
+def _from(start: str, sound: Sound) -> Sound:
+    passed = int(start) / RATE if start.isdigit() else 0.0
+    return sound._replace(seconds=max(0.0, (sound.seconds or 0.0) - passed)) if passed else sound
 
 
 @lru_cache(maxsize=10_000)

@@ -28,12 +28,14 @@ __all__ = [
     "Behaviour",
     "Busy",
     "Caller",
+    "Does",
     "Entry",
     "Gateway",
     "NeverAnswers",
     "Phone",
     "Refuses",
     "Rejects",
+    "Ring",
     "Silent",
     "Unregistered",
 ]
@@ -92,6 +94,17 @@ class Unregistered:
 
 
 Behaviour = Answers | Busy | Rejects | Refuses | Silent | NeverAnswers | Unregistered
+
+
+class Ring(NamedTuple):
+    """What a telephone shows as it begins to ring: the caller ID, both parts from the far end."""
+
+    number: str
+    name: str
+
+
+#: What a telephone does: always the same, or as it is decided for each call when it comes.
+Does = Behaviour | Callable[[Ring], Behaviour]
 _GIVEN_UP = 5.0  # seconds until a request that nobody answers is given up
 
 
@@ -119,16 +132,20 @@ def spoken(sound: Sound) -> str:
 class Phone:
     """A telephone, registered or outside. `behaviour` may be replaced at any time; it counts for the next call.
 
-    `extension` of an outside one is its number, as its carrier is sent it; its `domain` is empty.
+    `extension` of an outside one is its number, as its carrier is sent it; its `domain` is empty. With `lines` it
+    answers 486 to whatever comes while so many calls of it live, those that it made itself included.
     """
 
     switch: Switch
     extension: str
-    behaviour: Behaviour
+    behaviour: Does
     domain: str
     display: str = ""  # what it calls itself in its answer
+    lines: int | None = None  # None: as many as come
     history: list[Entry] = field(default_factory=list)
     calls: list[Channel] = field(default_factory=list)  # its live legs, ringing ones included
+    made: list[Channel] = field(default_factory=list)  # its live calls that it made itself
+    _again: Does | None = None  # what it does once it is registered again
 
     @property
     def ringing(self) -> bool:
@@ -144,9 +161,27 @@ class Phone:
         self.history.append(Entry(self.switch.clock(), what, detail))
         self.switch.something_happened()
 
-    def ring(self, leg: Channel) -> None:
+    def unregister(self) -> None:
+        """It is not there any more, for new calls: one that it is in goes on."""
+        if not isinstance(self.behaviour, Unregistered):
+            self._again, self.behaviour = self.behaviour, Unregistered()
+
+    def register(self) -> None:
+        """It is there again, and does what it did before."""
+        if isinstance(self.behaviour, Unregistered) and self._again is not None:
+            self.behaviour = self._again
+
+    def decide(self, ring: Ring) -> Behaviour:
+        """What it will do with the call that comes now."""
+        if isinstance(self.behaviour, Unregistered):
+            return self.behaviour
+        if self.lines is not None and len(self.calls) + len(self.made) >= self.lines:
+            return Busy()
+        return self.behaviour(ring) if callable(self.behaviour) else self.behaviour
+
+    def ring(self, leg: Channel, behaviour: Behaviour) -> None:
         """A leg reaches it."""
-        leg.party = _PhoneCall(self, leg)
+        leg.party = _PhoneCall(self, leg, behaviour)
 
 
 @dataclass(eq=False)
@@ -168,16 +203,17 @@ class _PhoneCall:
 
     speaks = True
 
-    def __init__(self, phone: Phone, leg: Channel) -> None:
+    def __init__(self, phone: Phone, leg: Channel, behaviour: Behaviour) -> None:
         self.phone = phone
         self.leg = leg
+        self.behaviour = behaviour
         self._timers: list[Greenlet[..., None]] = []
         phone.calls.append(leg)
-        if not isinstance(phone.behaviour, Refuses | Silent):
+        if not isinstance(behaviour, Refuses | Silent):
             name = leg.variables.get("origination_caller_id_name", "")
             phone.note("rings", f"{leg.profile.number} {name}".rstrip())
             self._later(0.02, leg.ring_ready)
-        match phone.behaviour:
+        match behaviour:
             case Answers(after=after):
                 self._later(after, leg.answer)
             case Busy(after=after):
@@ -209,7 +245,7 @@ class _PhoneCall:
         if self.phone.display:
             shown = self.phone.display
             channel.become(replace(channel.profile, callee_name=shown, callee_number=shown))
-        match self.phone.behaviour:
+        match self.behaviour:
             case Answers(hangs_up=seconds, presses=digits, waits=waits):
                 if seconds is not None:
                     self._later(seconds, self._hang_up)
@@ -228,7 +264,7 @@ class _PhoneCall:
 
     def talks(self, other: Channel) -> None:
         self.phone.note("talks with", other.profile.who)
-        match self.phone.behaviour:
+        match self.behaviour:
             case Answers(talk=float() | int() as seconds):
                 self._later(seconds, self._hang_up)
 
@@ -254,8 +290,9 @@ class Caller:
     did.
     """
 
-    def __init__(self, switch: Switch, from_: str, to: str, name: str) -> None:
+    def __init__(self, switch: Switch, from_: str, to: str, name: str, phone: Phone | None = None) -> None:
         self.switch = switch
+        self.phone = phone
         self.from_ = from_
         self.to = to
         self.name = name
@@ -272,6 +309,8 @@ class Caller:
     def dial(self, channel: Channel) -> None:
         """Begin on `channel`."""
         self._channel = channel
+        if self.phone is not None:
+            self.phone.made.append(channel)
         self.note("calls", self.to)
 
     @property
@@ -385,6 +424,8 @@ class Caller:
 
     def hung_up(self, channel: Channel) -> None:
         self.hangup_cause = channel.cause
+        if self.phone is not None:
+            self.phone.made.remove(channel)
         if self.journal[-1].what != "hangs up":
             self.note("is hung up on", channel.cause or "")
         self._changed.set()

@@ -39,7 +39,7 @@ from freeswitch.simulator.channel import (
     words,
 )
 from freeswitch.simulator.listener import Fired, Listener
-from freeswitch.simulator.phones import Behaviour, Caller, Gateway, Phone, Refuses, Unregistered
+from freeswitch.simulator.phones import Behaviour, Caller, Does, Gateway, Phone, Refuses, Ring, Unregistered
 
 __all__ = ["Dialplan", "Switch", "shipped_dialplan"]
 
@@ -257,7 +257,7 @@ class Switch:
 
     # -- people ------------------------------------------------------------------------------------
 
-    def phone(self, extension: str, behaviour: Behaviour | None = None, *, domain: str | None = None) -> Phone:
+    def phone(self, extension: str, behaviour: Does | None = None, *, domain: str | None = None) -> Phone:
         """The telephone of `extension`; with `behaviour` it is (re)declared. One never declared is not
         in the directory at all (SUBSCRIBER_ABSENT), unlike one that is Unregistered."""
         key = (extension, domain or self.domain)
@@ -277,7 +277,7 @@ class Switch:
         gateway.up, gateway.behaviour = up, behaviour
         return gateway
 
-    def outside(self, number: str, behaviour: Behaviour | None = None, *, gateway: str | None = None) -> Phone:
+    def outside(self, number: str, behaviour: Does | None = None, *, gateway: str | None = None) -> Phone:
         """The outside telephone that a carrier rings when it is sent exactly `number`; with `behaviour` (re)declared.
 
         `gateway`: only that one knows it (None: each does). What no carrier knows is refused with 404.
@@ -304,8 +304,8 @@ class Switch:
         hostile or not. With `company` and `extension` it is a telephone of the directory that calls, known by its
         password, whatever `from_` says; without them a carrier.
         """
-        caller = Caller(self, from_, to, name)
         domain = f"{company}.{self.domain.partition('.')[2]}" if company else ""
+        caller = Caller(self, from_, to, name, self.phones.get((extension, domain)))
         channel_name = f"sofia/internal/{from_}@{domain or '127.0.0.1'}"
         channel = self._new_channel(
             uuid or str(uuids.uuid4()),
@@ -564,7 +564,7 @@ class Switch:
             missing = "UNALLOCATED_NUMBER"
         else:
             return None, "CHAN_NOT_IMPLEMENTED"
-        if phone is None or isinstance(phone.behaviour, Unregistered):
+        if phone is None:
             return None, missing
         uuid = variables.get("origination_uuid") or str(uuids.uuid4())
         if uuid in self.channels:
@@ -572,12 +572,16 @@ class Switch:
         channel_name = f"sofia/internal/{extension}" + ("" if gateway else "@127.0.0.1:5060")
         known = caller.profile if caller is not None else None
         shown = variables.get("origination_caller_id_number") or (known.number if known else number or "0000000000")
+        named = variables.get("origination_caller_id_name") or (known.name if known else "")
+        behaviour = phone.decide(Ring(shown, named))
+        if isinstance(behaviour, Unregistered):
+            return None, missing
         leg = self._new_channel(
             uuid,
             Profile(
                 direction="outbound",
                 username=known.username if known else "",
-                name=variables.get("origination_caller_id_name") or (known.name if known else ""),
+                name=named,
                 number=shown,
                 destination=extension,
                 context=known.context if known else "default",
@@ -597,7 +601,7 @@ class Switch:
             known_from["sip_from_display"] = name
         leg.set_all(encoder.outbound_variables(uuid, leg.session, extension, channel_name) | known_from | variables)
         self._begin(leg, "CS_CONSUME_MEDIA")
-        phone.ring(leg)
+        phone.ring(leg, behaviour)
         return leg, ""
 
     def _behind(self, name: str, number: str) -> tuple[Phone | None, str]:
@@ -718,7 +722,7 @@ class Switch:
             return f"Invalid Profile [{name}]"
         for (extension, domain), phone in self.phones.items():
             if whom in ("", f"{extension}@{domain}"):
-                phone.behaviour = Unregistered()
+                phone.unregister()
         return f"+OK flushing all registrations{' matching specified call_id' if whom else ''}\n"
 
     def _api_domain_data(self, arguments: str) -> str:
@@ -819,6 +823,19 @@ class Switch:
         self._refusing_until = time.monotonic() + refuse_for
         for listener in tuple(self._inbound):
             listener.abort()
+
+    def crash(self, away: float = 0.0) -> None:
+        """Die and come back after that many real seconds: every call is gone without a word, and it is another core."""
+        self._refusing_until = time.monotonic() + away
+        for listener in [*self._inbound, *(one for several in self._outbound.values() for one in several)]:
+            listener.abort()
+        self._greenlets.kill(timeout=5)
+        self.channels.clear()
+        for phone in (*self.phones.values(), *self.outsiders.values()):
+            phone.calls.clear()
+        self.writer = encoder.EventWriter(self.name, str(uuids.uuid4()))
+        self.later(_HEARTBEAT, self._beat)
+        self.something_happened()
 
     def pause(self) -> None:
         """Stop reading commands, with every connection left open, as a stopped process does."""

@@ -190,6 +190,9 @@ def main(config: dict[str, Any]) -> None:
 class StandIn:
     """The bench's end of one such process.  ``controller`` is the port its calls are brought to; a context manager."""
 
+    #: The program that runs in the process.
+    program = "scripts.bench.callers"
+
     def __init__(self, controller: int, log: Path, sounds: Mapping[str, float]) -> None:
         self.controller = controller
         self.password = secrets.token_hex(12)
@@ -202,7 +205,7 @@ class StandIn:
     def __enter__(self) -> Self:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "scripts.bench.callers", json.dumps(self._config)],
+                [sys.executable, "-m", self.program, json.dumps(self._config)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -239,11 +242,15 @@ class StandIn:
         return self._ask(0.0, do="again", since=since, count=count)
 
     def _ask(self, expected: float, **command: Any) -> Outcome:
+        return Outcome(**self.ask(expected, **command))
+
+    def ask(self, expected: float, **command: Any) -> dict[str, Any]:
+        """Have the process do something, which takes it ``expected`` seconds and some; what it answers."""
         if self._process is None or self._process.stdin is None:
             raise BenchError("the stand-in switch does not run")
         self._process.stdin.write(json.dumps(command).encode() + b"\n")
         self._process.stdin.flush()
-        return Outcome(**self._answer(expected + 2 * PATIENCE + 15))
+        return self._answer(expected + 2 * PATIENCE + 15)
 
     def _answer(self, seconds: float) -> dict[str, Any]:
         """The next line that the process says, within so many seconds."""

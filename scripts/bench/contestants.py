@@ -131,7 +131,7 @@ def _script(name: str, place: Place, *more: str) -> list[str]:
     return [sys.executable, "-m", f"scripts.bench.{name}", str(place.port), str(place.sounds / "bench"), *more]
 
 
-def cordboard(processes: int = 1) -> Contestant:
+def cordboard(processes: int = 1, routing: Path = ROUTING) -> Contestant:
     """``cordboard serve``, with checkpoints and facts as always."""
     return Contestant(
         "c" if processes == 1 else f"c{processes}",
@@ -139,11 +139,11 @@ def cordboard(processes: int = 1) -> Contestant:
         lambda at: [str(Path(sys.executable).parent / "cordboard"), "serve"],
         ready=("ready for calls", "connected to the switch"),
         processes=processes,
-        environment=_environment,
+        environment=lambda place, processes: _environment(place, processes, routing),
     )
 
 
-def _environment(place: Place, processes: int) -> dict[str, str]:
+def _environment(place: Place, processes: int, routing: Path) -> dict[str, str]:
     password = place.directory / "esl.password"
     password.touch(mode=0o600)
     password.write_text(place.password)
@@ -151,7 +151,7 @@ def _environment(place: Place, processes: int) -> dict[str, str]:
         f"switches:\n  - {{name: switch1, host: 127.0.0.1, port: {place.esl_port}, password_file: esl.password}}\n"
     )
     return {
-        "CORDBOARD_ROUTING": str(ROUTING),
+        "CORDBOARD_ROUTING": str(routing),
         "CORDBOARD_SOUNDS": str(place.sounds),
         "CORDBOARD_LISTEN": f"127.0.0.1:{place.port}",
         "CORDBOARD_REDIS": place.redis,

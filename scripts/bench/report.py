@@ -72,7 +72,7 @@ class Report:
 
     def json(self) -> str:
         """Everything; a figure that does not exist is null."""
-        return json.dumps(_finite(asdict(self)), indent=2)
+        return json.dumps(finite(asdict(self)), indent=2)
 
     def text(self) -> str:
         """The tables."""
@@ -83,7 +83,7 @@ class Report:
         for name, rows in self.parts.items():
             rate = f" at {self.rate:g} calls a second" if name == "calls" else ""
             lines += ["", f"{PARTS[name].title}{rate}"]
-            lines += _table(_COLUMNS[name], _lettered(rows) if name == "calls" else rows)
+            lines += table(_COLUMNS[name], _lettered(rows) if name == "calls" else rows)
             lines.append(f"goal: {_GOALS[name]}")
         return "\n".join(lines)
 
@@ -100,7 +100,8 @@ def _lettered(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _table(columns: Sequence[tuple[str, str, str]], rows: Sequence[Row]) -> list[str]:
+def table(columns: Sequence[tuple[str, str, str]], rows: Sequence[Row]) -> list[str]:
+    """The lines of a table.  ``columns``: title, key, how it is written."""
     cells = [[title for title, _, _ in columns]]
     cells += [[_written(row.get(key), form) for _, key, form in columns] for row in rows]
     widths = [max(len(line[n]) for line in cells) for n in range(len(columns))]
@@ -122,9 +123,10 @@ def _written(value: Any, form: str) -> str:
     return format(value, form)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The same with None for every number that is none."""
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.switch import harness
+from tests.switch.harness import CARRIER, Installation, Phone, Serve, Switch, Watch, free_port
+
+#: What a test hears of, unless it asks for something else.
+EVENTS = (
+    "CHANNEL_CREATE",
+    "CHANNEL_EXECUTE",
+    "CHANNEL_BRIDGE",
+    "CHANNEL_UNBRIDGE",
+    "CHANNEL_PROGRESS",
+    "CHANNEL_HANGUP_COMPLETE",
+    "RECORD_START",
+    "RECORD_STOP",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,3 +38,46 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def installation(tmp_path_factory: pytest.TempPathFactory) -> harness.Installation:
     """The FreeSWITCH that we were given."""
     return harness.Installation(os.environ["CORDBOARD_TEST_FREESWITCH"], tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    """Where the controllers of a module listen."""
+    return free_port(socket.SOCK_STREAM)
+
+
+@pytest.fixture(scope="module")
+def switch(installation: Installation, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switch]:
+    """One switch for a module."""
+    with Switch(installation, tmp_path_factory.mktemp("switch"), f"{CARRIER}:{port}") as switch:
+        yield switch
+
+
+@pytest.fixture(scope="module")
+def serve(switch: Switch, port: int, redis_url: str) -> Iterator[Serve]:
+    """The controllers of a module."""
+    with Serve(switch, port, redis_url) as serve:
+        yield serve
+
+
+@pytest.fixture
+def watch(switch: Switch, serve: Serve) -> Iterator[Watch]:
+    """What the switch says during one test."""
+    watch = switch.watch(*EVENTS)
+    yield watch
+    watch.close()
+
+
+@pytest.fixture
+def phone(switch: Switch, request: pytest.FixtureRequest) -> Iterator[Callable[..., Phone]]:
+    """Makes telephones, of the module's ``COMPANY`` unless another is said, that are put away after the test."""
+    phones: list[Phone] = []
+    own = getattr(request.module, "COMPANY", "acme")
+
+    def make(extension: str, behaviour: str, *, company: str = own, **tokens: object) -> Phone:
+        phones.append(Phone(switch, extension, behaviour, company=company, **tokens))
+        return phones[-1]
+
+    yield make
+    for each in phones:
+        each.put_away()

@@ -25,6 +25,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import wave
 from collections.abc import Callable, Iterator, Sequence
@@ -155,6 +156,10 @@ class Watch:
     def close(self) -> None:
         self._socket.close()
 
+    def fileno(self) -> int:
+        """For those who wait for several things at once, and then ``catch_up``."""
+        return self._socket.fileno()
+
     def api(self, command: str) -> str:
         """The body of the answer to one API command."""
         return self._ask(f"api {command}").body
@@ -243,13 +248,20 @@ class Switch:
 
     ``controllers`` goes into the dialplan (``host:port``, several joined by a bar).  ``routing`` is a copy of company/
     with sounds; its phones have the passwords that ``cordboard passwords`` made.  ``home`` holds cordboard.yaml and the
-    state of the controllers, which :class:`Serve` starts.  A context manager.
+    state of the controllers, which :class:`Serve` starts.  ``conf``: a copy of our configuration with more in it.
+    A context manager.
     """
 
     def __init__(
-        self, installation: Installation, directory: Path, controllers: str, variables: dict[str, str] | None = None
+        self,
+        installation: Installation,
+        directory: Path,
+        controllers: str,
+        variables: dict[str, str] | None = None,
+        conf: Path = CONF,
     ) -> None:
         self.directory = directory
+        self._conf = conf
         self.sip_port = free_port(socket.SOCK_DGRAM)
         self.esl_port = free_port(socket.SOCK_STREAM)
         self.password = secrets.token_hex(16)
@@ -311,7 +323,7 @@ class Switch:
 
     def start(self, variables: Path | None) -> None:
         """Start; return when phones may register.  ``variables`` None: as a machine without its own file."""
-        arguments = [self._installation.program, "-nf", "-nc", "-nonat", "-nocal", "-conf", str(CONF)]
+        arguments = [self._installation.program, "-nf", "-nc", "-nonat", "-nocal", "-conf", str(self._conf)]
         places = ("log", "db", "run", "cache", "storage", "recordings", "temp", "sounds", "scripts")
         for place in places:
             (self.directory / place).mkdir(exist_ok=True)
@@ -518,6 +530,7 @@ class Sipp:
     ) -> None:
         directory.mkdir(parents=True)
         self.directory = directory
+        self.media = int(arguments[arguments.index("-mp") + 1])
         text = (SCENARIOS / f"{scenario}.xml").read_text()
         for token, value in tokens.items():
             text = text.replace(f"@{token}@", str(value))
@@ -769,6 +782,60 @@ class Dialler(Caller):
         )
 
 
+class Ear:
+    """What reaches a telephone: each packet of sound with the time at which it came.  A context manager.
+
+    It listens beside SIPp, which plays and does not record: the truth about gaps, whatever the switch says.
+    """
+
+    def __init__(self, telephone: Sipp) -> None:
+        self._port = telephone.media
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**22)
+        self._packets: list[tuple[float, bytes]] = []
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", (CARRIER, self._port))  # an empty one ends it
+        self._thread.join()
+        self._socket.close()
+
+    def _listen(self) -> None:
+        while True:
+            packet = self._socket.recv(65536)
+            udp = packet[(packet[0] & 15) * 4 :]
+            if struct.unpack("!H", udp[2:4])[0] != self._port:
+                continue
+            if len(udp) == 8:
+                return
+            if udp[9] & 0x7F == 8:
+                self._packets.append((time.monotonic(), udp[20:]))
+
+    def heard(self) -> list[tuple[float, Sequence[int]]]:
+        """The packets so far: (monotonic seconds, 20 ms of samples)."""
+        return [(at, [_LINEAR[byte] for byte in packet]) for at, packet in list(self._packets)]
+
+    def silences(self, since: float = 0.0, least: float = 0.01) -> list[tuple[float, float]]:
+        """(monotonic begin, seconds) of every stretch between two sounds in which nothing was heard, by the clock."""
+        found: list[tuple[float, float]] = []
+        last: float | None = None
+        for at, samples in self.heard():
+            for begin in range(0, len(samples), 40):  # 5 ms
+                if at >= since and max(map(abs, samples[begin : begin + 40])) > 300:
+                    now = at + begin / 8000
+                    if last is not None and now - last > least:
+                        found.append((last, now - last))
+                    last = now + 0.005
+        return found
+
+
 def _at(host: str, port: int) -> list[str]:
     media = free_port(socket.SOCK_DGRAM, host) & ~1
     return ["-i", host, "-p", str(port), "-mp", str(media)]
@@ -856,6 +923,17 @@ def _alaw(sample: int) -> int:
     magnitude = (sample if sample >= 0 else -sample - 1) >> 3
     segment = max(magnitude.bit_length() - 5, 0)
     return ((segment << 4) | ((magnitude >> max(segment, 1)) & 0x0F)) ^ mask
+
+
+def _linear(byte: int) -> int:
+    """A sample of A-law as 16 bits."""
+    byte ^= 0x55
+    segment, mantissa = (byte >> 4) & 7, (byte & 15) << 4
+    magnitude = mantissa + 8 if segment == 0 else (mantissa + 0x108) << (segment - 1)
+    return magnitude if byte & 0x80 else -magnitude
+
+
+_LINEAR = [_linear(byte) for byte in range(256)]
 
 
 def sound(path: Path, seconds: float) -> None:

@@ -6,25 +6,21 @@ The companies are in company/ beside this file; their sounds are tones.
 
 from __future__ import annotations
 
-import socket
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.switch.harness import (
-    CARRIER,
     Caller,
     Event,
-    Installation,
     Phone,
     Press,
     Serve,
     Speak,
     Switch,
     Watch,
-    free_port,
     until,
 )
 
@@ -32,55 +28,6 @@ pytestmark = [pytest.mark.switch, pytest.mark.timeout(90)]
 
 RECEPTION = "+74951230001"
 STRAIGHT = "+74951230002"
-
-EVENTS = (
-    "CHANNEL_CREATE",
-    "CHANNEL_EXECUTE",
-    "CHANNEL_BRIDGE",
-    "CHANNEL_UNBRIDGE",
-    "CHANNEL_PROGRESS",
-    "CHANNEL_HANGUP_COMPLETE",
-    "RECORD_START",
-    "RECORD_STOP",
-)
-
-
-@pytest.fixture(scope="module")
-def port() -> int:
-    return free_port(socket.SOCK_STREAM)
-
-
-@pytest.fixture(scope="module")
-def switch(installation: Installation, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switch]:
-    with Switch(installation, tmp_path_factory.mktemp("switch"), f"{CARRIER}:{port}") as switch:
-        yield switch
-
-
-@pytest.fixture(scope="module")
-def serve(switch: Switch, port: int, redis_url: str) -> Iterator[Serve]:
-    with Serve(switch, port, redis_url) as serve:
-        yield serve
-
-
-@pytest.fixture
-def watch(switch: Switch, serve: Serve) -> Iterator[Watch]:
-    watch = switch.watch(*EVENTS)
-    yield watch
-    watch.close()
-
-
-@pytest.fixture
-def phone(switch: Switch) -> Iterator[Callable[..., Phone]]:
-    """Makes telephones that are put away after the test."""
-    phones: list[Phone] = []
-
-    def make(extension: str, behaviour: str, *, company: str = "acme", **tokens: object) -> Phone:
-        phones.append(Phone(switch, extension, behaviour, company=company, **tokens))
-        return phones[-1]
-
-    yield make
-    for each in phones:
-        each.put_away()
 
 
 def name_of(sound: str) -> str:

@@ -7,18 +7,15 @@ A carrier (SIPp) stands behind each gateway; one that no test has started is a c
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from tests.switch.harness import (
-    CARRIER,
     Caller,
     Dialler,
     Event,
-    Installation,
     Outside,
     Phone,
     Press,
@@ -27,57 +24,19 @@ from tests.switch.harness import (
     Step,
     Switch,
     Watch,
-    free_port,
     until,
 )
-from tests.switch.test_calls import EVENTS, ends, length, name_of, rung, talks
+from tests.switch.test_calls import ends, length, name_of, rung, talks
 
 pytestmark = [pytest.mark.switch, pytest.mark.timeout(90)]
 
+COMPANY = "crane"
 FRONT = "+74951230020"
 HUGO, IDA, JAN, KLARA, LARS = (f"+7495123002{n}" for n in (3, 4, 5, 6, 7))
 MOBILE = "+79161112233"
 CALLER = "+79161234567"
 QUESTION = "A call for you. To take it, press 1."
 WHISPER = "A call for Cranes."
-
-
-@pytest.fixture(scope="module")
-def port() -> int:
-    return free_port(socket.SOCK_STREAM)
-
-
-@pytest.fixture(scope="module")
-def switch(installation: Installation, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switch]:
-    with Switch(installation, tmp_path_factory.mktemp("switch"), f"{CARRIER}:{port}") as switch:
-        yield switch
-
-
-@pytest.fixture(scope="module")
-def serve(switch: Switch, port: int, redis_url: str) -> Iterator[Serve]:
-    with Serve(switch, port, redis_url) as serve:
-        yield serve
-
-
-@pytest.fixture
-def watch(switch: Switch, serve: Serve) -> Iterator[Watch]:
-    watch = switch.watch(*EVENTS)
-    yield watch
-    watch.close()
-
-
-@pytest.fixture
-def phone(switch: Switch) -> Iterator[Callable[..., Phone]]:
-    """Makes telephones of the company that are put away after the test."""
-    phones: list[Phone] = []
-
-    def make(extension: str, behaviour: str, **tokens: object) -> Phone:
-        phones.append(Phone(switch, extension, behaviour, company="crane", **tokens))
-        return phones[-1]
-
-    yield make
-    for each in phones:
-        each.put_away()
 
 
 @pytest.fixture
@@ -96,7 +55,7 @@ def carrier(switch: Switch) -> Iterator[Callable[..., Outside]]:
 
 def dials(switch: Switch, to: str, extension: str = "301", **more: Any) -> Dialler:
     """Somebody at a phone of the company dials, Fedor if nobody is named."""
-    return Dialler(switch, extension, to, company="crane", **more)
+    return Dialler(switch, extension, to, company=COMPANY, **more)
 
 
 def comes(watch: Watch, called: str) -> str:

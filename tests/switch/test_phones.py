@@ -16,13 +16,11 @@ from typing import Any
 import pytest
 
 from tests.switch.harness import (
-    CARRIER,
     DOMAIN,
     PHONES,
     Caller,
     Dialler,
     Event,
-    Installation,
     Missing,
     Phone,
     Serve,
@@ -37,23 +35,6 @@ pytestmark = [pytest.mark.switch, pytest.mark.timeout(90)]
 
 EXTENSIONS = [("acme", "301"), ("acme", "302"), ("acme", "303"), ("bolt", "301"), ("bolt", "402")]
 OURS = ("variable_cordboard_company", "variable_cordboard_extension")
-
-
-@pytest.fixture(scope="module")
-def port() -> int:
-    return free_port(socket.SOCK_STREAM)
-
-
-@pytest.fixture(scope="module")
-def switch(installation: Installation, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switch]:
-    with Switch(installation, tmp_path_factory.mktemp("switch"), f"{CARRIER}:{port}") as switch:
-        yield switch
-
-
-@pytest.fixture(scope="module")
-def serve(switch: Switch, port: int, redis_url: str) -> Iterator[Serve]:
-    with Serve(switch, port, redis_url) as serve:
-        yield serve
 
 
 @pytest.fixture
@@ -311,6 +292,12 @@ def test_nobody_else_can_read_what_phones_are_let_in_by(switch: Switch, serve: S
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     files = [*folder.iterdir(), switch.home / "passwords.yaml"]
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
-    assert sorted(file.name for file in folder.iterdir()) == ["0-version.xml", "acme.xml", "bolt.xml", "crane.xml"]
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "0-version.xml",
+        "acme.xml",
+        "bolt.xml",
+        "crane.xml",
+        "heron.xml",
+    ]
     log = serve.log() + (switch.directory / "output").read_text()
     assert not [1 for company, extension in EXTENSIONS if switch.password_of(extension, company) in log]

@@ -1,0 +1,760 @@
+-- Queues in Redis: every transition of an agent or a waiting caller, one call of this script each.
+--
+-- ARGV: what is done, the operation's id ("" if to do it twice does no harm), the company, the arguments as JSON.
+-- Answers JSON: {done, why, …, agents, calls, timers}.  `agents` are those who became free and could serve somebody,
+-- `calls` callers who look for an agent and could have one: whoever did this decides on them (queueing.py) and claims.
+--
+-- cordboard:queue:<company>:agents           hash: extension -> JSON: duty, doing, since when, until when, offer, counts
+--   :callers                                 hash: call -> JSON: queue, priority, need, joined, owner, offers
+--   :line:<queue>:<priority>                 sorted set: every caller who waits, by joining time
+--   :priorities:<queue>                      set: the priorities that have a line
+--   :seek:<queue>:<priority> <need>          sorted set: those of them for whom an agent is looked for
+--   :seeks:<queue>                           set: "<priority> <need>" that have such
+--   :free:<queue>:<skills>                   sorted set: free agents, the one to be asked first at the front
+--   :skills:<queue>                          set: the skills that agents of the queue have, as one word each
+--   :on:<queue>, :paused:<queue>             sets: agents who are there, and who are there and have paused
+--   :queues                                  set: queues that have agents
+--   :enrolled                                version of the memberships
+--   :done:<operation>                        what an operation answered, for a minute
+-- cordboard:queue-companies                  set
+-- cordboard:queue-due                        sorted set: "<company>/<extension>" -> when something of theirs ends
+-- cordboard:queue-processes                  sorted set: process -> until when it is taken to live
+-- cordboard:queue-generation                 text: made when there is none; another one: everything was lost
+-- cordboard:wake:<process>                   list: what that process should know now
+--
+-- Times are milliseconds of Redis's own clock.  The tables AGENT, DUTY and WAITING stand before this text.
+-- The surprise: JSON numbers written by Lua have 14 digits, which is enough for milliseconds and for nothing finer.
+
+local what, operation, company = ARGV[1], ARGV[2], ARGV[3]
+local args = cjson.decode(ARGV[4])
+local P = 'cordboard:queue:' .. company .. ':'
+local DUE, PROCESSES, GENERATION = 'cordboard:queue-due', 'cordboard:queue-processes', 'cordboard:queue-generation'
+local LEVEL = 2 ^ 49
+local NUMBER = 2 ^ 31
+-- How many free agents are looked at for one caller, and in one settling.
+local PAGE = 8
+-- How long a claimed offer waits for its owner, a talk for being seen by a reconciler, a process for its next beat.
+local CLAIMED, TALK, ALIVE = 3000, 600000, 7000
+-- How long wake-ups wait for a process that does not read them, and what an operation answered is known, seconds.
+local WAKES, KNOWN = 60, 60
+
+local function clock()
+    local time = redis.call('TIME')
+    return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local now = clock()
+
+if operation ~= '' then
+    local known = redis.call('GET', P .. 'done:' .. operation)
+    if known then return known end
+end
+
+local answer = {done = true, why = ''}
+-- Agents who became free, and callers who look for an agent, by this operation.
+local freed, seeking, timers = {}, {}, {}
+
+---------------------------------------------------------------------------------------------------- small things
+
+local function whole(number) return string.format('%.0f', number) end
+
+local function covers(has, wanted)
+    for skill in string.gmatch(wanted, '[^+]+') do
+        if not string.find('+' .. has .. '+', '+' .. skill .. '+', 1, true) then return false end
+    end
+    return true
+end
+
+local function generation()
+    local known = redis.call('GET', GENERATION)
+    if not known then
+        known = string.sub(redis.sha1hex(whole(now) .. operation .. company .. ARGV[4]), 1, 12)
+        redis.call('SET', GENERATION, known)
+    end
+    return known
+end
+
+local function tell(kind, data, switch)
+    local n = redis.call('INCR', P .. 'facts')
+    local fact = cjson.encode({
+        v = 1, type = kind, company = company, call = cjson.null, epoch = 0, n = n,
+        p = 'queues-' .. generation(), at = now / 1000, switch = switch, data = data,
+    })
+    redis.call('XADD', 'cordboard:facts', 'MAXLEN', '~', 1000000, '*', 'fact', fact)
+end
+
+local function wake(process, message)
+    local list = 'cordboard:wake:' .. process
+    message.company = company
+    redis.call('RPUSH', list, cjson.encode(message))
+    redis.call('EXPIRE', list, WAKES)
+end
+
+---------------------------------------------------------------------------------------------------- agents
+
+local function agent_of(name)
+    local text = redis.call('HGET', P .. 'agents', name)
+    return text and cjson.decode(text) or nil
+end
+
+local function rank(agent, name, member)
+    local value = member.index
+    if member.by == 'chance' then
+        value = tonumber(string.sub(redis.sha1hex(name .. ' ' .. whole(agent.idle)), 1, 4), 16)
+    elseif member.by ~= 'index' then
+        value = agent[member.by]
+    end
+    if not MOMENTS[member.by] then
+        value = math.min(value, MOST_COUNTED) * NUMBER + math.floor(agent.idle / 1000)
+    end
+    return member.level * LEVEL + value
+end
+
+local CALLED = {on = 'available', paused = 'paused', out = 'logged_out'}
+
+-- What people call the state of an agent.
+local function shown(agent)
+    if agent.doing ~= 'idle' then return agent.doing end
+    return CALLED[agent.duty]
+end
+
+local function index(agent, name, free)
+    for queue, member in pairs(agent.queues) do
+        local set = P .. 'free:' .. queue .. ':' .. member.skills
+        if free then
+            redis.call('ZADD', set, whole(rank(agent, name, member)), name)
+        else
+            redis.call('ZREM', set, name)
+        end
+    end
+end
+
+-- Keeps the agent, in every set where they belong, and tells what people see of the change.
+local function keep(agent, name)
+    local free = agent.duty == 'on' and agent.doing == 'idle'
+    if free ~= agent.free then
+        index(agent, name, free)
+        agent.free = free
+    end
+    if free then freed[name] = true else freed[name] = nil end
+    local due = company .. '/' .. name
+    if agent.till > 0 then
+        redis.call('ZADD', DUE, agent.till, due)
+    else
+        redis.call('ZREM', DUE, due)
+    end
+    timers[name] = agent.till > 0 and agent.till - now or nil
+    local state = shown(agent)
+    local told = state .. ' ' .. agent.duty .. ' ' .. agent.why
+    if told ~= agent.told then
+        local data = {agent = name, state = state, duty = agent.duty}
+        if agent.told and string.match(agent.told, '^%S+ (.*)$') ~= agent.duty .. ' ' .. agent.why or state == 'paused' then
+            if agent.why ~= '' then data.reason = agent.why end
+            if agent.by ~= '' then data.by = agent.by end
+        end
+        if agent.queue ~= '' then data.queue = agent.queue end
+        if agent.call ~= '' then data.call = agent.call end
+        tell('agent.state', data, agent.switch)
+        agent.told = told
+    end
+    redis.call('HSET', P .. 'agents', name, cjson.encode(agent))
+end
+
+-- What the agent does next; false: it came too late.
+local function becomes(agent, event)
+    local to = AGENT[agent.doing .. ' ' .. event]
+    if not to then return false end
+    if to == 'idle' and next(agent.elsewhere) then to = 'elsewhere' end
+    if to == 'idle' and event ~= 'withdraw' then agent.idle = now end
+    agent.doing, agent.since = to, now
+    agent.till = 0
+    if to ~= 'offered' and to ~= 'talking' then
+        agent.call, agent.offer, agent.leg, agent.caller, agent.switch = '', 0, '', '', ''
+        agent.taken_up = nil
+        if to ~= 'wrap_up' then agent.queue = '' end
+    end
+    return true
+end
+
+local function staffed(queue)
+    local on = redis.call('SCARD', P .. 'on:' .. queue)
+    if on == 0 then return 'no_agents' end
+    return on == redis.call('SCARD', P .. 'paused:' .. queue) and 'paused' or ''
+end
+
+-- Every process hears it when somebody, or nobody, can serve a queue from now on.
+local function restaff(agent, name, change)
+    local before = {}
+    for queue in pairs(agent.queues) do before[queue] = staffed(queue) end
+    change()
+    for queue in pairs(agent.queues) do
+        redis.call(agent.duty == 'out' and 'SREM' or 'SADD', P .. 'on:' .. queue, name)
+        redis.call(agent.duty == 'paused' and 'SADD' or 'SREM', P .. 'paused:' .. queue, name)
+    end
+    for queue, was in pairs(before) do
+        local is = staffed(queue)
+        if is ~= was then
+            for _, process in ipairs(redis.call('ZRANGEBYSCORE', PROCESSES, now, '+inf')) do
+                wake(process, {['do'] = 'staff', queue = queue, staffed = is})
+            end
+        end
+    end
+end
+
+---------------------------------------------------------------------------------------------------- callers
+
+local function caller_of(call)
+    local text = redis.call('HGET', P .. 'callers', call)
+    return text and cjson.decode(text) or nil
+end
+
+local function count(offers)
+    local found = 0
+    for _ in pairs(offers) do found = found + 1 end
+    return found
+end
+
+local function room(caller)
+    if caller.standing == 'stalled' then return 0 end
+    return (caller.together and MOST_TOGETHER or 1) - count(caller.offers)
+end
+
+-- Keeps the caller, and whether an agent is looked for.
+local function hold(caller, call)
+    local bucket = caller.priority .. ' ' .. caller.need
+    local set = P .. 'seek:' .. caller.queue .. ':' .. bucket
+    if room(caller) > 0 then
+        redis.call('ZADD', set, caller.joined, call)
+        redis.call('SADD', P .. 'seeks:' .. caller.queue, bucket)
+        seeking[call] = true
+    else
+        redis.call('ZREM', set, call)
+        if redis.call('EXISTS', set) == 0 then redis.call('SREM', P .. 'seeks:' .. caller.queue, bucket) end
+        seeking[call] = nil
+    end
+    redis.call('HSET', P .. 'callers', call, cjson.encode(caller))
+end
+
+local function stands(caller, event)
+    local to = WAITING[caller.standing .. ' ' .. event]
+    if not to then return false end
+    caller.standing = to
+    return true
+end
+
+-- The caller's offer to this agent is none any more.
+local function unoffer(call, name)
+    local caller = caller_of(call)
+    if not caller or not caller.offers[name] then return end
+    caller.offers[name] = nil
+    if not next(caller.offers) then stands(caller, 'unoffer') end
+    hold(caller, call)
+end
+
+-- The agent is not rung any more, without any fault of theirs; their caller's owner hears it if `say`.
+local function withdraw(agent, name, say)
+    local call, offer = agent.call, agent.offer
+    if not becomes(agent, 'withdraw') then return end
+    local caller = caller_of(call)
+    if say and caller then wake(caller.owner, {['do'] = 'gone', call = call, offer = offer, agent = name}) end
+end
+
+local function remove(caller, call)
+    local line = P .. 'line:' .. caller.queue .. ':' .. caller.priority
+    redis.call('ZREM', line, call)
+    if redis.call('EXISTS', line) == 0 then redis.call('SREM', P .. 'priorities:' .. caller.queue, caller.priority) end
+    local bucket = caller.priority .. ' ' .. caller.need
+    local set = P .. 'seek:' .. caller.queue .. ':' .. bucket
+    redis.call('ZREM', set, call)
+    if redis.call('EXISTS', set) == 0 then redis.call('SREM', P .. 'seeks:' .. caller.queue, bucket) end
+    redis.call('HDEL', P .. 'callers', call)
+    seeking[call] = nil
+    for name, offer in pairs(caller.offers) do
+        local agent = agent_of(name)
+        if agent and agent.call == call and agent.offer == offer and agent.doing == 'offered' then
+            withdraw(agent, name, false)
+            keep(agent, name)
+        end
+    end
+end
+
+---------------------------------------------------------------------------------------------------- looks
+
+-- The first of each line that a free agent may serve.
+local function heads(agent)
+    local found = {}
+    for queue, member in pairs(agent.queues) do
+        for _, bucket in ipairs(redis.call('SMEMBERS', P .. 'seeks:' .. queue)) do
+            local priority, wanted = string.match(bucket, '^(%d+) (.*)$')
+            if covers(member.skills, wanted) then
+                local head = redis.call('ZRANGE', P .. 'seek:' .. queue .. ':' .. bucket, 0, 0, 'WITHSCORES')
+                if head[1] and tonumber(head[2]) + member.opens <= now then
+                    found[#found + 1] = {head[1], queue, tonumber(priority), tonumber(head[2])}
+                end
+            end
+        end
+    end
+    return found
+end
+
+-- The free agents who may serve a caller now, those to be asked first among them.
+local function candidates(caller)
+    local found, strategy = {}, ''
+    local page = math.max(PAGE, room(caller))
+    for _, skills in ipairs(redis.call('SMEMBERS', P .. 'skills:' .. caller.queue)) do
+        if covers(skills, caller.need) then
+            for _, name in ipairs(redis.call('ZRANGE', P .. 'free:' .. caller.queue .. ':' .. skills, 0, page - 1)) do
+                local agent = agent_of(name)
+                local member = agent and agent.queues[caller.queue]
+                if member and caller.joined + member.opens <= now then
+                    found[#found + 1] = {name, member.level, member.index, agent.idle, agent.asked, agent.calls, agent.talk}
+                    strategy = member.strategy
+                end
+            end
+        end
+    end
+    return found, strategy
+end
+
+-- Seconds until agents of a further level may be asked for the caller; 0: there is none.
+local function opens(caller)
+    local waited = (now - caller.joined) / 1000
+    for _, seconds in ipairs(caller.levels or {}) do
+        if seconds > waited then return seconds - waited end
+    end
+    return 0
+end
+
+local function look_for_agent(name)
+    local agent = agent_of(name)
+    if not agent or not agent.free then return end
+    local found = heads(agent)
+    if #found > 0 then answer.agents[#answer.agents + 1] = {name, found} end
+end
+
+local function look_for_caller(call)
+    local caller = caller_of(call)
+    if not caller or room(caller) <= 0 then return end
+    local found, strategy = candidates(caller)
+    if #found > 0 then
+        answer.calls[#answer.calls + 1] = {call, caller.queue, strategy, room(caller), found}
+    end
+end
+
+---------------------------------------------------------------------------------------------------- operations
+
+local does = {}
+
+local function too_late(why)
+    answer.done, answer.why = false, why
+end
+
+function does.enter()
+    local call, caller = args.call, caller_of(args.call)
+    local enrolled = redis.call('GET', P .. 'enrolled')
+    if not enrolled then
+        answer.unenrolled = true
+        return too_late('unenrolled')
+    end
+    if caller and (caller.queue ~= args.queue or caller.priority ~= args.priority or caller.need ~= args.need) then
+        remove(caller, call)
+        caller = nil
+    end
+    answer.staffed = staffed(args.queue)
+    if not caller then
+        if not args.again then
+            if answer.staffed ~= '' and args.patience <= 0 then
+                answer.outcome = answer.staffed
+                return too_late(answer.staffed)
+            end
+            local total = 0
+            for _, priority in ipairs(redis.call('SMEMBERS', P .. 'priorities:' .. args.queue)) do
+                total = total + redis.call('ZCARD', P .. 'line:' .. args.queue .. ':' .. priority)
+            end
+            if args.most and total >= args.most then
+                answer.outcome = 'full'
+                return too_late('full')
+            end
+        end
+        caller = {
+            queue = args.queue, priority = args.priority, need = args.need, standing = 'gone', offers = {},
+            joined = args.joined > 0 and args.joined or now - args.waited, first = args.first, together = args.together,
+        }
+        redis.call('ZADD', P .. 'line:' .. args.queue .. ':' .. args.priority, caller.joined, call)
+        redis.call('SADD', P .. 'priorities:' .. args.queue, args.priority)
+        redis.call('SADD', 'cordboard:queue-companies', company)
+    end
+    caller.levels, caller.first = args.levels, math.max(caller.first, args.first)
+    caller.owner, caller.switch, caller.caller = args.owner, args.switch, args.caller
+    stands(caller, 'enter')
+    hold(caller, call)
+    answer.joined, answer.offers, answer.opens = caller.joined, caller.offers, opens(caller)
+end
+
+function does.seek()
+    local caller = caller_of(args.call)
+    if not caller then return too_late('gone') end
+    if room(caller) > 0 then seeking[args.call] = true end
+    answer.opens = opens(caller)
+end
+
+function does.claim()
+    local call, name = args.call, args.agent
+    local caller, agent = caller_of(call), agent_of(name)
+    -- Whatever is refused, whoever asked may have missed something better.
+    if caller and room(caller) > 0 then seeking[call] = true end
+    if agent and agent.free then freed[name] = true end
+    if not caller or room(caller) <= 0 then return too_late('the caller has an agent, or has gone') end
+    if not agent or not agent.free then return too_late('the agent is not free any more') end
+    local member = agent.queues[caller.queue]
+    if not member or not covers(member.skills, caller.need) or caller.joined + member.opens > now then
+        return too_late('the agent does not serve this caller now')
+    end
+    for _, head in ipairs(heads(agent)) do
+        local other, priority, joined = head[1], head[3], head[4]
+        if other ~= call and (priority > caller.priority or (priority == caller.priority and joined < caller.joined)) then
+            seeking[other] = true
+            return too_late('somebody is before this caller')
+        end
+    end
+    local offer = caller.first
+    caller.first = offer + 1
+    caller.offers[name] = offer
+    stands(caller, 'offer')
+    becomes(agent, 'offer')
+    agent.call, agent.offer, agent.queue, agent.asked, agent.till = call, offer, caller.queue, now, now + CLAIMED
+    agent.caller, agent.switch = caller.caller, caller.switch
+    hold(caller, call)
+    keep(agent, name)
+    seeking[call] = nil
+    wake(caller.owner, {['do'] = 'offer', call = call, offer = offer, agent = name})
+    answer.offer = offer
+end
+
+-- The agent if this offer is theirs and has not ended.
+local function offered(states)
+    local agent = agent_of(args.agent)
+    if agent and agent.call == args.call and agent.offer == args.offer and states[agent.doing] then return agent end
+    too_late('the offer has ended')
+end
+
+function does.rung()
+    local agent = offered({offered = true})
+    if not agent then return end
+    agent.till, agent.taken_up = now + args.seconds, true
+    keep(agent, args.agent)
+end
+
+function does.miss()
+    local agent = offered({offered = true, talking = true})
+    unoffer(args.call, args.agent)
+    if not agent then return end
+    local name = args.agent
+    if args.result == 'lost' then
+        becomes(agent, 'withdraw')
+    else
+        becomes(agent, 'miss')
+        agent.last, agent.last_at = args.result, now
+        if args.delay > 0 then agent.till = now + args.delay else becomes(agent, 'rest') end
+        if args.result ~= 'busy' then
+            agent.misses = agent.misses + 1
+            if args.pause_after and agent.misses >= args.pause_after and agent.duty == 'on' then
+                restaff(agent, name, function()
+                    agent.duty, agent.why, agent.by, agent.misses = 'paused', 'missed calls', 'cordboard', 0
+                    agent.duty_since = now
+                end)
+            end
+        end
+    end
+    keep(agent, name)
+end
+
+function does.take()
+    local call, name = args.call, args.agent
+    local agent, caller = agent_of(name), caller_of(call)
+    if agent and agent.doing == 'talking' and (agent.call ~= call or agent.offer ~= args.offer) then
+        return too_late('the agent talks with somebody else')
+    end
+    if agent and agent.doing ~= 'talking' then
+        if agent.doing == 'offered' and (agent.call ~= call or agent.offer ~= args.offer) then
+            local other, offer = agent.call, agent.offer
+            withdraw(agent, name, true)
+            keep(agent, name)
+            unoffer(other, name)
+        end
+        becomes(agent, 'take')
+        agent.calls, agent.misses, agent.last = agent.calls + 1, 0, ''
+        agent.call, agent.offer, agent.caller = call, args.offer, args.caller
+        agent.queue = caller and caller.queue or agent.queue
+    end
+    if agent then
+        agent.leg, agent.switch, agent.wrap_up, agent.till = args.leg, args.switch, args.wrap_up, now + TALK
+        keep(agent, name)
+    end
+    if caller then
+        caller.offers[name] = nil
+        remove(caller, call)
+    end
+end
+
+function does.leave()
+    local caller = caller_of(args.call)
+    if not caller then return too_late('gone') end
+    remove(caller, args.call)
+end
+
+function does.place()
+    local caller = caller_of(args.call)
+    if not caller then return too_late('gone') end
+    local place = 1
+    for _, priority in ipairs(redis.call('SMEMBERS', P .. 'priorities:' .. caller.queue)) do
+        local line = P .. 'line:' .. caller.queue .. ':' .. priority
+        if tonumber(priority) > caller.priority then
+            place = place + redis.call('ZCARD', line)
+        elseif tonumber(priority) == caller.priority then
+            place = place + redis.call('ZRANK', line, args.call)
+        end
+    end
+    answer.place = place
+end
+
+function does.duty()
+    local name = args.agent
+    local agent = agent_of(name)
+    if not agent then return too_late('nobody') end
+    local to = DUTY[agent.duty .. ' ' .. args.what]
+    answer.state = CALLED[to or agent.duty]
+    if not to then return too_late('not_now') end
+    local was = agent.duty
+    if was ~= to then agent.duty_since = now end
+    restaff(agent, name, function()
+        agent.duty, agent.why, agent.by = to, to == 'on' and '' or args.reason, args.by
+    end)
+    if args.what == 'log_in' and was == 'out' then agent.calls, agent.talk, agent.misses = 0, 0, 0 end
+    if to == 'on' and was ~= 'on' then agent.misses = 0 end
+    if to == 'on' and was ~= 'on' and agent.doing == 'idle' then agent.idle = now end
+    if args.hours ~= nil then agent.hours = args.hours end
+    if to ~= 'on' and agent.doing == 'offered' then
+        local call = agent.call
+        withdraw(agent, name, true)
+        keep(agent, name)
+        unoffer(call, name)
+    elseif to ~= 'on' and agent.doing == 'delayed' then
+        becomes(agent, 'rest')
+        keep(agent, name)
+    else
+        keep(agent, name)
+    end
+end
+
+-- A leg or another call of the agent's has ended.
+function does.hang_up()
+    local name, uuid = args.agent, args.uuid
+    local agent = agent_of(name)
+    if not agent then return too_late('nobody') end
+    local known = agent.elsewhere[uuid] ~= nil
+    agent.elsewhere[uuid] = nil
+    if agent.doing == 'talking' and agent.leg == uuid then
+        agent.talk = agent.talk + math.floor((now - agent.since) / 1000 + 0.5)
+        becomes(agent, 'hang_up')
+        if (agent.wrap_up or 0) > 0 then agent.till = now + agent.wrap_up else becomes(agent, 'rest') end
+    elseif agent.doing == 'elsewhere' and not next(agent.elsewhere) then
+        becomes(agent, 'unbusy')
+    elseif not known then
+        return too_late('known already')
+    end
+    keep(agent, name)
+end
+
+function does.busy()
+    local name = args.agent
+    local agent = agent_of(name)
+    if not agent then return too_late('nobody') end
+    agent.elsewhere[args.uuid] = args.switch
+    becomes(agent, 'busy')
+    keep(agent, name)
+end
+
+-- What an agent is in has lasted as long as it may.
+function does.rest()
+    local name = args.agent
+    local agent = agent_of(name)
+    if not agent then
+        redis.call('ZREM', DUE, company .. '/' .. name)
+        return too_late('nobody')
+    end
+    if agent.till <= 0 or agent.till > now then
+        if agent.till > 0 then timers[name] = agent.till - now end
+        return too_late('not yet')
+    end
+    if agent.doing == 'talking' then  -- nobody has seen the leg for long: whoever asks looks for it
+        answer.ask = {uuid = agent.leg, switch = agent.switch}
+        agent.till = now + ALIVE
+        keep(agent, name)
+    elseif agent.doing == 'offered' then
+        local call, taken_up = agent.call, agent.taken_up
+        answer.expired = {call = call, taken_up = taken_up or false}
+        withdraw(agent, name, true)
+        keep(agent, name)
+        local caller = caller_of(call)
+        if caller then
+            caller.offers[name] = nil
+            if not next(caller.offers) then stands(caller, taken_up and 'unoffer' or 'stall') end
+            hold(caller, call)
+            if not taken_up then wake(caller.owner, {['do'] = 'again', call = call}) end
+        end
+    else
+        becomes(agent, 'rest')
+        keep(agent, name)
+    end
+end
+
+function does.keep()
+    local agent = agent_of(args.agent)
+    if not agent or agent.doing ~= 'talking' or agent.leg ~= args.uuid then return too_late('not talking') end
+    agent.till = now + TALK
+    keep(agent, args.agent)
+end
+
+-- Who serves which queue, as routing says now.  Nobody's state changes.
+function does.enrol()
+    local known = {}
+    local queues = {}
+    for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do queues[queue] = staffed(queue) end
+    for _, name in ipairs(redis.call('HKEYS', P .. 'agents')) do
+        local agent = agent_of(name)
+        index(agent, name, false)
+        local given = args.agents[name]
+        agent.free = false
+        agent.queues = given and given.queues or {}
+        if given or agent.doing ~= 'idle' then
+            known[name] = agent
+        else
+            redis.call('HDEL', P .. 'agents', name)
+            redis.call('ZREM', DUE, company .. '/' .. name)
+        end
+    end
+    for queue in pairs(queues) do
+        redis.call('DEL', P .. 'on:' .. queue, P .. 'paused:' .. queue, P .. 'skills:' .. queue)
+        redis.call('SREM', P .. 'queues', queue)
+    end
+    for name, given in pairs(args.agents) do
+        local agent = known[name]
+        if not agent then
+            agent = {
+                duty = given.on == false and 'out' or 'on', why = '', by = '', doing = 'idle', since = now, till = 0,
+                duty_since = now, call = '', offer = 0, leg = '', queue = '', caller = '', switch = '', elsewhere = {},
+                misses = 0, calls = 0, talk = 0, asked = 0, idle = now, last = '', last_at = 0, free = false,
+                queues = given.queues, wrap_up = 0, hours = given.on,
+            }
+            known[name] = agent
+        end
+        for queue, member in pairs(given.queues) do
+            queues[queue] = queues[queue] or 'no_agents'
+            redis.call('SADD', P .. 'queues', queue)
+            redis.call('SADD', P .. 'skills:' .. queue, member.skills)
+            if agent.duty ~= 'out' then redis.call('SADD', P .. 'on:' .. queue, name) end
+            if agent.duty == 'paused' then redis.call('SADD', P .. 'paused:' .. queue, name) end
+        end
+    end
+    for name, agent in pairs(known) do keep(agent, name) end
+    freed, timers = {}, {}
+    for queue, was in pairs(queues) do
+        local is = staffed(queue)
+        if is ~= was then
+            for _, process in ipairs(redis.call('ZRANGEBYSCORE', PROCESSES, now, '+inf')) do
+                wake(process, {['do'] = 'staff', queue = queue, staffed = is})
+            end
+        end
+    end
+    redis.call('SET', P .. 'enrolled', args.version)
+    redis.call('SADD', 'cordboard:queue-companies', company)
+end
+
+-- Free agents who could serve somebody, and whom nobody has brought together.
+function does.settle()
+    local most = PAGE
+    for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
+        if redis.call('EXISTS', P .. 'seeks:' .. queue) == 1 then
+            for _, skills in ipairs(redis.call('SMEMBERS', P .. 'skills:' .. queue)) do
+                for _, name in ipairs(redis.call('ZRANGE', P .. 'free:' .. queue .. ':' .. skills, 0, PAGE - 1)) do
+                    local agent = agent_of(name)
+                    if most > 0 and not freed[name] and agent and agent.free and #heads(agent) > 0 then
+                        freed[name] = true
+                        most = most - 1
+                    end
+                end
+            end
+        end
+    end
+end
+
+-- Everything that is reserved on a switch, to be compared with what lives there.
+function does.held()
+    answer.held, answer.waiting = {}, {}
+    local all = redis.call('HGETALL', P .. 'agents')
+    for i = 1, #all, 2 do
+        local agent = cjson.decode(all[i + 1])
+        if agent.doing == 'talking' or agent.doing == 'offered' or next(agent.elsewhere) then
+            answer.held[#answer.held + 1] = {
+                agent = all[i], doing = agent.doing, call = agent.call, offer = agent.offer, leg = agent.leg,
+                switch = agent.switch, elsewhere = agent.elsewhere, since = (now - agent.since) / 1000,
+                queue = agent.queue,
+            }
+        end
+    end
+    all = redis.call('HGETALL', P .. 'callers')
+    for i = 1, #all, 2 do
+        local caller = cjson.decode(all[i + 1])
+        local alive = tonumber(redis.call('ZSCORE', PROCESSES, caller.owner) or '0') >= now
+        answer.waiting[#answer.waiting + 1] = {
+            call = all[i], switch = caller.switch, owner = caller.owner, alive = alive, standing = caller.standing,
+        }
+    end
+end
+
+-- Everything about a queue ("": about all), for people.
+function does.look()
+    answer.now, answer.members, answer.waiting = now / 1000, {}, {}
+    local all = redis.call('HGETALL', P .. 'agents')
+    for i = 1, #all, 2 do
+        local agent = cjson.decode(all[i + 1])
+        if args.queue == '' or agent.queues[args.queue] then
+            agent.agent = all[i]
+            answer.members[#answer.members + 1] = agent
+        end
+    end
+    all = redis.call('HGETALL', P .. 'callers')
+    for i = 1, #all, 2 do
+        local caller = cjson.decode(all[i + 1])
+        if args.queue == '' or caller.queue == args.queue then
+            caller.call = all[i]
+            answer.waiting[#answer.waiting + 1] = caller
+        end
+    end
+    answer.queues = {}
+    for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do answer.queues[queue] = staffed(queue) end
+end
+
+-- The process lives.  The company is "" here.
+function does.beat()
+    redis.call('ZADD', PROCESSES, now + ALIVE, args.process)
+    redis.call('ZREMRANGEBYSCORE', PROCESSES, '-inf', now - 3600000)
+    answer.generation = generation()
+end
+
+function does.companies()
+    answer.companies = redis.call('SMEMBERS', 'cordboard:queue-companies')
+end
+
+function does.due()
+    answer.due = redis.call('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, 100)
+end
+
+does[what]()
+answer.agents, answer.calls, answer.timers = {}, {}, {}
+for call in pairs(seeking) do look_for_caller(call) end
+for name in pairs(freed) do look_for_agent(name) end
+for name, milliseconds in pairs(timers) do answer.timers[#answer.timers + 1] = {name, milliseconds} end
+local text = cjson.encode(answer)
+if operation ~= '' then redis.call('SET', P .. 'done:' .. operation, text, 'EX', KNOWN) end
+return text

@@ -1,0 +1,781 @@
+"""One process's part in the queues of all companies: says what its calls say, decides, wakes, and heals.
+
+Callers' entries belong to the process that has their call; agents are nobody's.  Both live in Redis (``queueboard.py``)
+and are changed there only; whoever changes something is handed looks, decides on them by ``queueing`` and claims what
+was chosen.  It knows sessions by ``happened(event)``, and no step and no switch; what heals is in ``caretaker.py``.
+
+What a call says goes out in the order it was said, each under an operation id of its own, and again under the same id
+while Redis is away.  Nothing here polls: timers are local, wake-ups come by a list of this process's own, and one
+process, by a lease, sweeps up after the dead.
+
+Where the surprise lies:
+
+* A talk is never kept waiting by Redis: an agent who has answered is the caller's after a second at most, and Redis
+  hears of it when it can.  So the telephone may know better than Redis, and a claim that came between is withdrawn.
+* When Redis has lost everything, talks are told again before callers enter again: else agents who talk would ring.
+* An offer that comes before our own entry was answered is kept until it is: the call would not know what it is for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Protocol
+
+import gevent
+import structlog
+from gevent.event import Event
+from gevent.lock import BoundedSemaphore
+
+from callcontrol import messages as m
+from callcontrol import queueing
+from callcontrol.caretaker import Caretaker, House
+from callcontrol.queueboard import Answer, QueueBoard
+from callcontrol.queueing import AgentLook, CallLook
+from callcontrol.routing.model import Routing
+
+#: How often Redis is asked again while it is away, seconds.
+RETRY = 0.5
+#: How often a process says that it lives, seconds.
+BEAT = 2.0
+#: How long a wake-up is waited for at a time, seconds.
+LISTEN = 5.0
+#: How long an agent who has answered may wait for Redis, seconds.
+PATIENCE = 1.0
+#: An offer that its caller's owner has ends by itself so long after the ringing should have, seconds: the time to be
+#: asked for key 1, to be joined, and for a takeover.
+MARGIN = 45.0
+#: Refused claims after which the rest is left to the reconciler.
+MOST_ROUNDS = 50
+#: An operation that Redis does not do although it is there is given up after so many tries.
+MOST_TRIES = 10
+#: How long who began a talk has to tell its end before somebody else does, seconds.
+LATE = 0.7
+#: How often the sweeper looks at what is due, and at the hours of duty, seconds.
+SWEEP = 1.0
+#: Talks that this process remembers to tell their ends, and to tell again if Redis loses them.
+MOST_TALKS = 20_000
+#: A timer that rang this much too early, by Redis's clock, is armed again, seconds.
+EARLY = 1.0
+
+#: What :meth:`Queues.perform` takes.
+COMMANDS = (m.Enter, m.Miss, m.Take, m.Leave, m.AskPlace, m.SetDuty)
+
+
+class Session(Protocol):
+    """A live call, as the queues see it.  ``caller``: its number as people read it; ``extension``: the phone of the
+    company's own that calls, or "".  ``moved``: the call is another connection's now, and neither over nor talking.
+    """
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def company(self) -> str: ...
+    @property
+    def switch(self) -> str: ...
+    @property
+    def caller(self) -> str: ...
+    @property
+    def extension(self) -> str: ...
+    @property
+    def ended(self) -> bool: ...
+    @property
+    def moved(self) -> bool: ...
+
+    def happened(self, event: m.Event) -> None:
+        """Give the call an event."""
+
+
+@dataclass(slots=True, eq=False)
+class _Caller:
+    """A call of ours that stands in a queue, or is about to."""
+
+    session: Session
+    company: str
+    call: str
+    enter: m.Enter
+    said: float  # monotonic: when the step said it
+    joined: int = 0
+    told: bool = False  # the call knows that it has entered
+    pending: bool = False  # an entering is on its way to Redis
+    sent: float = 0.0
+    unenrolled: int = 0
+    first: int = 0  # no offer may have a lower number
+    staffed: str = ""
+    offers: dict[int, str] = field(default_factory=dict)
+    asked: tuple[int, ...] = ()  # those that there were when it was last entered
+    early: list[tuple[int, str]] = field(default_factory=list)
+    opens: Any = None
+
+
+@dataclass(slots=True, eq=False)
+class _Talk:
+    """A talk from a queue that this process began."""
+
+    session: Session
+    company: str
+    call: str
+    take: m.Take
+    switch: str
+    caller: str
+    told: bool = False
+    pending: bool = False  # Redis has not heard of it yet
+    timer: Any = None
+
+
+@dataclass(slots=True, eq=False)
+class _Saying:
+    """Something to be said to Redis until it has done it.  ``say`` gets the operation's id."""
+
+    op: str
+    say: Callable[[str], Any]
+    then: Callable[[Any], object]
+    wanted: Callable[[], bool]
+    crowd: bool  # one of very many at once, when Redis comes back
+    tries: int = 0
+
+
+class Queues:
+    """See the module.  ``process`` is unique among processes; nothing happens before :meth:`start`."""
+
+    def __init__(self, board: QueueBoard, process: str, house: House) -> None:
+        self._board = board
+        self._process = process
+        self._house = house
+        self.caretaker = Caretaker(self, board, house)
+        self._callers: dict[str, _Caller] = {}
+        self._talks: dict[str, _Talk] = {}
+        self._elsewhere: dict[str, tuple[str, str, str]] = {}  # uuid -> company, agent, switch
+        self._sayings: dict[str, deque[_Saying]] = {}
+        self._op = 0
+        self._away = False
+        self._back = Event()
+        self._back.set()
+        self._generation = ""
+        self._beat_at = 0.0
+        self._timers: dict[tuple[str, str], Any] = {}
+        #: Company -> its agents, of those that have queues.
+        self._agents: dict[str, frozenset[str]] = {}
+        self._members: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {}
+        self._versions: dict[str, str] = {}
+        self._enrolled: dict[str, tuple[str, float]] = {}
+        self._enrolling = BoundedSemaphore(1)
+        # Ten thousand who enter again at once would open as many connections, and keep everybody else waiting.
+        self._crowd, self._others = BoundedSemaphore(4), BoundedSemaphore(16)
+        self._running: list[Any] = []
+        self._log: Any = structlog.get_logger("queues")
+
+    # ------------------------------------------------------------------------------------------- running
+
+    def start(self) -> None:
+        """Say that this process lives, hear what it is told, sweep."""
+        loops = ((self._beat_or_ask, RETRY), (self._listen, 0.0), (self._sweep, SWEEP))
+        self._running = [gevent.spawn(self._forever, work, pause) for work, pause in loops]
+
+    def stop(self, seconds: float = 1.0) -> None:
+        """Say what is still to be said, for so long at most.  Entries stay: their calls go to other processes."""
+        deadline = time.monotonic() + seconds
+        while self._sayings and not self._away and time.monotonic() < deadline:
+            gevent.sleep(0.01)
+        gevent.killall(self._running)
+        for timer in [*self._timers.values(), *(caller.opens for caller in self._callers.values())]:
+            _stop(timer)
+        self._timers.clear()
+
+    def _forever(self, work: Callable[[], object], pause: float) -> None:
+        while True:
+            try:
+                work()
+            except Exception:
+                self._log.exception("the queues have a fault")
+                gevent.sleep(RETRY)
+            gevent.sleep(pause)
+
+    def _beat_or_ask(self) -> None:
+        if self._agents and (self._away or time.monotonic() >= self._beat_at):
+            self.beat()
+
+    def _sweep(self) -> None:
+        if self._agents and not self._away:
+            self.caretaker.sweep_if_ours()
+
+    def beat(self) -> None:
+        """Say that this process lives, and look whether Redis is there and has what it had."""
+        self._beat_at = time.monotonic() + BEAT
+        generation = self._board.beat(self._process)
+        if generation is None:
+            self._goes_away()
+            return
+        before, self._generation = self._generation, generation
+        away, self._away = self._away, False
+        lost = bool(before) and generation != before
+        if lost:
+            self._log.error("alarm", what="Redis has lost what it knew of the queues: it is told again")
+        if lost or away:
+            gevent.spawn(self._tell_again, lost=lost)
+        self._back.set()
+
+    def _goes_away(self) -> None:
+        if not self._away:
+            self._away = True
+            self._back.clear()
+            self._log.warning("no offers are made: Redis is away", waiting=len(self._callers))
+
+    def _tell_again(self, *, lost: bool) -> None:
+        """After Redis was away, or lost its data: who serves whom, who talks, and then who waits."""
+        if lost:
+            self._enrolled.clear()
+            self.caretaker.forget_hours()
+        for company in list(self._agents):
+            self._enrol(company)
+        for talk in list(self._talks.values()):
+            if not talk.pending:
+                self._say_take(talk)
+        if lost:
+            for uuid, (company, agent, switch) in list(self._elsewhere.items()):
+                self._say_busy(company, agent, uuid, switch)
+            if self._callers:
+                gevent.sleep(BEAT)  # other processes too tell first of those who talk
+        for caller in list(self._callers.values()):
+            self._enter_again(caller)
+        for company in list(self._agents):
+            self.follow(company, self.ask(partial(self._board.settle, company)))
+
+    # ------------------------------------------------------------------------------- what calls say
+
+    def perform(self, session: Session, command: m.Command) -> None:
+        """Say what a call says to its queue, after all that it said before.  Never waits."""
+        if isinstance(command, m.Enter):
+            self._leave_here(session.id)
+            self._callers[session.id] = caller = _Caller(
+                session, session.company, session.id, command, time.monotonic()
+            )
+            caller.first = command.first
+            self._enter(caller)
+        elif isinstance(command, m.Miss):
+            self._miss(session, command)
+        elif isinstance(command, m.Take):
+            self._take(session, command)
+        elif isinstance(command, m.Leave):
+            self._leave_here(session.id)
+            # What the call does now where it has moved to must not be undone from here.
+            self._say_leave(session.company, session.id, wanted=lambda: not session.moved)
+        elif isinstance(command, m.AskPlace):
+            if self._away:
+                session.happened(m.PlaceTold(0))
+            else:
+                gevent.spawn(self._tell_place, session)
+        elif isinstance(command, m.SetDuty):
+            if self._away:
+                session.happened(m.DutySet(""))
+            else:
+                gevent.spawn(self._set_duty, session, command)
+        else:
+            raise TypeError(f"no queue can perform {command!r}")
+
+    def forget(self, session: Session) -> None:
+        """The session is over.  A call that ended stands in no queue; one that went elsewhere keeps its place."""
+        caller = self._callers.get(session.id)
+        if caller is None or caller.session is not session:
+            return
+        self._leave_here(session.id)
+        if session.ended:
+            self._say_leave(session.company, session.id)
+
+    def leave(self, company: str, call: str) -> None:
+        """A call that nobody owned has ended."""
+        if company in self._agents:
+            self._say_leave(company, call)
+
+    def _say(
+        self,
+        line: str,
+        say: Callable[[str], Any],
+        then: Callable[[Any], object],
+        *,
+        wanted: Callable[[], bool] = lambda: True,
+        op: str = "",
+        crowd: bool = False,
+    ) -> None:
+        """Say something to Redis after everything of the same ``line`` (a call, or an agent), until it is done."""
+        if not op:
+            self._op += 1
+            op = f"{self._process}-{self._op}"
+        saying = _Saying(op, say, then, wanted, crowd)
+        known = self._sayings.get(line)
+        if known is not None:
+            known.append(saying)
+            return
+        self._sayings[line] = sayings = deque([saying])
+        gevent.spawn(self._say_all, line, sayings)
+
+    def _say_all(self, line: str, sayings: deque[_Saying]) -> None:
+        while sayings:
+            self._back.wait()
+            saying = sayings[0]
+            try:
+                if saying.wanted() and not self._said(saying):
+                    continue
+            except Exception:
+                self._log.exception("the queues have a fault", line=line)
+            sayings.popleft()
+        del self._sayings[line]
+
+    def _said(self, saying: _Saying) -> bool:
+        """Whether it needs to be said no more."""
+        answer = self.ask(partial(saying.say, saying.op), crowd=saying.crowd)
+        if answer is not None:
+            saying.then(answer)
+            return True
+        saying.tries += 1
+        if saying.tries < MOST_TRIES:
+            return False
+        self._log.error("alarm", what="Redis is there and refuses what a queue says", op=saying.op)
+        return True
+
+    def ask(self, question: Callable[[], Any], *, crowd: bool = False) -> Any:
+        """The answer, or None: Redis is away."""
+        with self._crowd if crowd else self._others:
+            answer = question()
+        if answer is None:
+            self._goes_away()
+        return answer
+
+    # ------------------------------------------------------------------------------------- entering
+
+    def _enter(self, caller: _Caller) -> None:
+        caller.pending = True
+        self._say(
+            caller.call,
+            partial(self._say_enter, caller),
+            partial(self._entered, caller),
+            wanted=lambda: self._stands_here(caller),
+            crowd=True,
+        )
+
+    def _stands_here(self, caller: _Caller) -> bool:
+        """Whether the call still stands, or wants to stand, where this entry says."""
+        return self._callers.get(caller.call) is caller
+
+    def _enter_again(self, caller: _Caller) -> None:
+        if not caller.pending and self._stands_here(caller):
+            caller.enter = replace(caller.enter, again=True)
+            self._enter(caller)
+
+    def _say_enter(self, caller: _Caller, op: str) -> Answer | None:
+        caller.sent, caller.asked = time.monotonic(), tuple(caller.offers)
+        command = replace(
+            caller.enter,
+            joined=caller.joined or caller.enter.joined,
+            waited=caller.enter.waited + caller.sent - caller.said,
+            first=caller.first,
+        )
+        session = caller.session
+        return self._board.enter(
+            caller.company,
+            caller.call,
+            command,
+            owner=self._process,
+            switch=session.switch,
+            caller=session.caller,
+            op=op,
+        )
+
+    def _entered(self, caller: _Caller, answer: Answer) -> None:
+        caller.pending = False
+        if self._stands_here(caller):
+            if answer.done:
+                self._stands(caller, answer.data)
+            elif answer.data.get("unenrolled"):
+                self._enrol_and_enter(caller)
+            else:
+                self._leave_here(caller.call)
+                caller.session.happened(m.NotEntered(str(answer.data.get("outcome") or "no_agents")))
+        self.follow(caller.company, answer)
+
+    def _stands(self, caller: _Caller, data: Mapping[str, Any]) -> None:
+        """The caller stands in the queue: the call hears so once, and what has changed meanwhile each time."""
+        joined = int(data["joined"])
+        if not caller.told or joined != caller.joined:
+            caller.joined = joined
+            caller.session.happened(m.Entered(joined))
+        staffed = str(data.get("staffed") or "")
+        if staffed != caller.staffed or (caller.enter.again and not caller.told):
+            caller.staffed = staffed
+            caller.session.happened(m.Staffed(staffed))
+        caller.told = True
+        offers = {int(offer): agent for agent, offer in (data.get("offers") or {}).items()}
+        early, caller.early = caller.early, []
+        for offer in caller.asked:  # one that came since this was asked is not in the answer
+            if offer not in offers:
+                self._withdrawn(caller, offer)
+        for offer, agent in sorted({**offers, **dict(early)}.items()):
+            self._offered(caller, offer, agent)
+        self._arm_opening(caller, float(data.get("opens") or 0.0))
+
+    def _enrol_and_enter(self, caller: _Caller) -> None:
+        """Redis does not know who serves the company: say so, and enter the caller again."""
+        caller.unenrolled += 1
+        if caller.unenrolled > MOST_TRIES:
+            self._log.error("alarm", what="nobody can be enrolled: a caller waits for nobody", call=caller.call)
+        elif self._enrol(caller.company, since=caller.sent):
+            self._enter(caller)  # else Redis is away, and everybody enters again when it is back
+
+    def _leave_here(self, call: str) -> None:
+        """The call stands in no queue as far as this process is concerned."""
+        caller = self._callers.pop(call, None)
+        if caller is not None:
+            timer, caller.opens = caller.opens, None
+            _stop(timer)
+
+    def _say_leave(self, company: str, call: str, wanted: Callable[[], bool] = lambda: True) -> None:
+        say = partial(self._board.leave, company, call)
+        self._say(call, lambda op: say(op=op), partial(self.follow, company), wanted=wanted)
+
+    def _arm_opening(self, caller: _Caller, seconds: float) -> None:
+        timer, caller.opens = caller.opens, None
+        _stop(timer)
+        if seconds > 0 and self._stands_here(caller):
+            caller.opens = _timer(seconds, gevent.spawn, self._seek, caller)
+
+    def _seek(self, caller: _Caller) -> None:
+        """Agents of a further level may be asked for the caller."""
+        if not self._stands_here(caller):
+            return
+        answer = self.ask(partial(self._board.seek, caller.company, caller.call))
+        if answer is not None:
+            self._arm_opening(caller, float(answer.data.get("opens") or 0.0))
+        self.follow(caller.company, answer)
+
+    def _tell_place(self, session: Session) -> None:
+        place = self.ask(partial(self._board.place, session.company, session.id))
+        session.happened(m.PlaceTold(place or 0))
+
+    # -------------------------------------------------------------------------------------- offers, talks
+
+    def _offered(self, caller: _Caller, offer: int, agent: str) -> None:
+        """The agent is the caller's: from now the offer lasts as long as the ringing may."""
+        if not self._stands_here(caller):
+            return  # it ends by itself, soon
+        if not caller.told:
+            caller.early.append((offer, agent))
+            return
+        caller.offers[offer] = agent
+        caller.first = max(caller.first, offer + 1)
+        self._say(
+            caller.call,
+            lambda op: self._board.rung(caller.company, caller.call, agent, offer, caller.enter.ring + MARGIN),
+            partial(self._rings, caller, offer),
+            wanted=lambda: offer in caller.offers,
+        )
+        caller.session.happened(m.Offered(offer, agent))
+
+    def _rings(self, caller: _Caller, offer: int, answer: Answer) -> None:
+        self.follow(caller.company, answer)
+        if not answer.done:
+            self._withdrawn(caller, offer)
+
+    def _withdrawn(self, caller: _Caller, offer: int) -> None:
+        caller.early = [one for one in caller.early if one[0] != offer]
+        if caller.offers.pop(offer, None) is not None and self._stands_here(caller):
+            caller.session.happened(m.Withdrawn(offer))
+
+    def _miss(self, session: Session, command: m.Miss) -> None:
+        caller = self._callers.get(session.id)
+        if caller is not None:
+            caller.offers.pop(command.offer, None)
+        company, call = session.company, session.id
+        self._say(call, lambda op: self._board.miss(company, call, command, op=op), partial(self.follow, company))
+
+    def _take(self, session: Session, command: m.Take) -> None:
+        caller = self._callers.get(session.id)
+        if caller is not None:
+            caller.offers.pop(command.offer, None)  # whatever is said of the offer from now comes too late
+        talk = _Talk(session, session.company, session.id, command, session.switch, session.caller)
+        self._remember(self._talks, command.leg, talk)
+        self._say_take(talk)
+        if self._away:
+            self._grant(talk, granted=True)
+        else:
+            talk.timer = _timer(PATIENCE, gevent.spawn, self._grant_unheard, talk)
+
+    def _say_take(self, talk: _Talk) -> None:
+        talk.pending = True
+        self._say(
+            talk.call,
+            lambda op: self._board.take(
+                talk.company, talk.call, talk.take, switch=talk.switch, caller=talk.caller, op=op
+            ),
+            partial(self._taken, talk),
+        )
+
+    def _taken(self, talk: _Talk, answer: Answer) -> None:
+        talk.pending = False
+        self.follow(talk.company, answer)
+        if not answer.done:
+            if talk.told:
+                self._log.warning("an agent talks with two callers", agent=talk.take.agent, call=talk.call)
+            if self._talks.get(talk.take.leg) is talk:
+                del self._talks[talk.take.leg]
+        self._grant(talk, granted=answer.done)
+
+    def _grant_unheard(self, talk: _Talk) -> None:
+        self._log.warning("Redis does not answer: the agent is the caller's", agent=talk.take.agent, call=talk.call)
+        self._grant(talk, granted=True)
+
+    def _grant(self, talk: _Talk, *, granted: bool) -> None:
+        timer, talk.timer = talk.timer, None
+        _stop(timer)
+        if talk.told:
+            return
+        talk.told = True
+        caller = self._callers.get(talk.call)
+        if granted and caller is not None and caller.session is talk.session:
+            self._leave_here(talk.call)
+        talk.session.happened(m.Taken(talk.take.offer, granted))
+
+    # ----------------------------------------------------------------------------- talks not from a queue
+
+    def begins(self, session: Session) -> None:
+        """A telephone of the company's own calls somebody: its person is no agent for anybody meanwhile."""
+        self._busy(session.company, session.extension, session.id, session.switch)
+
+    def talks(self, session: Session, leg: str, person: str) -> None:
+        """A call and this leg, a telephone of ``person``'s, talk."""
+        if leg not in self._talks:
+            self._busy(session.company, person, leg, session.switch)
+
+    def _busy(self, company: str, agent: str, uuid: str, switch: str) -> None:
+        if agent in self._agents.get(company, ()):
+            self._remember(self._elsewhere, uuid, (company, agent, switch))
+            self._say_busy(company, agent, uuid, switch)
+
+    def _say_busy(self, company: str, agent: str, uuid: str, switch: str) -> None:
+        self._say(
+            f"{company}/{agent}",
+            lambda op: self._board.busy(company, agent, uuid, switch, op=op),
+            partial(self.follow, company),
+            wanted=lambda: uuid in self._elsewhere,
+        )
+
+    @property
+    def companies(self) -> Collection[str]:
+        """Those that have queues."""
+        return self._agents
+
+    def serves(self, company: str) -> bool:
+        """Whether the company has queues: to know is cheap, for calls that have nothing to do with any."""
+        return company in self._agents
+
+    def ended(self, switch: str, company: str, person: str, uuid: str, *, answered: bool) -> None:
+        """A leg of this person's, or a call of their telephone, ended on a switch of ours; never waits.
+
+        Every process hears it: who began the talk says so at once, and if nobody did, who reconciles the switch.
+        """
+        talk = self._talks.pop(uuid, None)
+        if talk is not None:
+            self._say_hang_up(talk.call, talk.company, talk.take.agent, uuid)
+        elif self._elsewhere.pop(uuid, None) is not None:
+            self._say_hang_up(f"{company}/{person}", company, person, uuid)
+        elif answered and person in self._agents.get(company, ()) and self._house.holds(switch):
+            self._timers[company, uuid] = _timer(LATE, self._nobody_told, company, person, uuid)
+
+    def _say_hang_up(self, line: str, company: str, agent: str, uuid: str) -> None:
+        self._say(
+            line,
+            lambda op: self._board.hang_up(company, agent, uuid, op=op),
+            partial(self.follow, company),
+            op=f"end-{uuid}",
+        )
+
+    def _nobody_told(self, company: str, agent: str, uuid: str) -> None:
+        """Tell an end on behalf of whoever should have; without an id, so that it is nothing if they have."""
+        _stop(self._timers.pop((company, uuid), None))
+        gevent.spawn(lambda: self.follow(company, self.ask(partial(self._board.hang_up, company, agent, uuid))))
+
+    @staticmethod
+    def _remember(known: dict[str, Any], key: str, value: Any) -> None:
+        known[key] = value
+        while len(known) > MOST_TALKS:  # their ends were never heard
+            del known[next(iter(known))]
+
+    # ------------------------------------------------------------------------------------------- deciding
+
+    def follow(self, company: str, answer: Answer | None) -> None:
+        """Do what an answer asks for: timers, and decisions."""
+        if answer is None:
+            return
+        self._arm(company, answer.timers)
+        if answer.agents or answer.calls:
+            gevent.spawn(self.dispatch, company, answer)
+
+    def dispatch(self, company: str, answer: Answer) -> None:
+        """Decide on an answer's looks and claim what is chosen; what is refused comes back with newer looks."""
+        looks: deque[AgentLook | CallLook] = deque((*answer.agents, *answer.calls))
+        refused = 0
+        while looks:
+            for call, agent in _chosen(looks.popleft()):
+                claimed = self.ask(partial(self._board.claim, company, call, agent))
+                if claimed is None:
+                    return  # when Redis is back, everything is looked at again
+                self._arm(company, claimed.timers)
+                looks.extend((*claimed.agents, *claimed.calls))
+                if not claimed.done:
+                    refused += 1
+                    break
+            if refused >= MOST_ROUNDS:
+                self._log.warning("decisions are left to the reconciler", company=company, looks=len(looks))
+                return
+
+    def _arm(self, company: str, timers: Iterable[tuple[str, float]]) -> None:
+        """Be there when something of an agent's ends."""
+        for agent, seconds in timers:
+            key = (company, agent)
+            _stop(self._timers.pop(key, None))
+            self._timers[key] = _timer(seconds, self._rings_out, key)
+
+    def _rings_out(self, key: tuple[str, str]) -> None:
+        _stop(self._timers.pop(key, None))
+        gevent.spawn(self.rest, *key)
+
+    def rest(self, company: str, agent: str) -> None:
+        """Something of the agent's has ended, or somebody has been quicker."""
+        answer = self.ask(partial(self._board.rest, company, agent))
+        if answer is None:
+            return
+        if not answer.done:  # whoever moved the end has a timer for it; only our own clock may be a bit fast
+            answer = replace(answer, timers=tuple(one for one in answer.timers if one[1] < EARLY))
+        self.follow(company, answer)
+        self.caretaker.ended(company, agent, answer)
+
+    # ------------------------------------------------------------------------------------------ wake-ups
+
+    def _listen(self) -> None:
+        if not self._agents:
+            gevent.sleep(RETRY)
+            return
+        told = self._board.wake(self._process, LISTEN)
+        if told is None:
+            gevent.sleep(RETRY)
+        for message in told or ():
+            try:
+                self.woken(message)
+            except Exception:
+                self._log.exception("a wake-up cannot be used", message=str(message)[:200])
+
+    def woken(self, message: Mapping[str, Any]) -> None:
+        """Take a wake-up.  One for a call that is not ours any more is nothing: its new owner has entered it again."""
+        what = message["do"]
+        if what == "staff":
+            staffed = str(message["staffed"])
+            for caller in [one for one in self._callers.values() if one.enter.queue == message["queue"]]:
+                if caller.company == message["company"] and caller.told and caller.staffed != staffed:
+                    caller.staffed = staffed
+                    caller.session.happened(m.Staffed(staffed))
+            return
+        caller_or_none = self._callers.get(str(message["call"]))
+        if caller_or_none is None:
+            return
+        if what == "offer":
+            self._offered(caller_or_none, int(message["offer"]), str(message["agent"]))
+        elif what == "gone":
+            self._withdrawn(caller_or_none, int(message["offer"]))
+        elif what == "again":
+            self._enter_again(caller_or_none)
+
+    # -------------------------------------------------------------------------------- who serves whom
+
+    def take_up(self, routings: Iterable[Routing], pause: Callable[[], object] = lambda: None) -> None:
+        """Know what routing says of queues now, and tell Redis of what has changed.  ``pause`` may let calls go on."""
+        changed = []
+        for routing in routings:
+            company = routing.company
+            if not (routing.queues or company in self._agents) or self._versions.get(company) == routing.version:
+                continue
+            self._versions[company] = routing.version
+            members = queueing.memberships(routing)
+            self._members[company] = (queueing.version_of(members), members)
+            self._agents[company] = frozenset(members)
+            duties: dict[str, list[str]] = {}
+            for agent in members:
+                person = routing.people.get(agent)
+                if person is not None and person.duty:
+                    duties.setdefault(person.duty, []).append(agent)
+            self.caretaker.take_up(company, duties)
+            changed.append(company)
+            pause()
+        if changed:
+            gevent.spawn(self._enrol_all, changed)
+
+    def _enrol_all(self, companies: Iterable[str]) -> None:
+        for company in companies:
+            self._enrol(company)
+
+    def _enrol(self, company: str, *, since: float | None = None) -> bool:
+        """Tell Redis who serves the company's queues.  False: it is away.
+
+        ``since`` (monotonic): Redis said then that it does not know, so it is told again unless it was meanwhile.
+        """
+        with self._enrolling:
+            version, members = self._members.get(company) or (queueing.version_of({}), {})
+            known, at = self._enrolled.get(company, ("", 0.0))
+            if known == version and (since is None or at >= since):
+                return True
+            on = self.caretaker.on_duty(company)
+            agents = {agent: {**entry, "on": on[agent]} if agent in on else entry for agent, entry in members.items()}
+            if self.ask(partial(self._board.enrol, company, version, agents)) is None:
+                return False
+            self._enrolled[company] = (version, time.monotonic())
+        self.follow(company, self.ask(partial(self._board.settle, company)))
+        return True
+
+    # ---------------------------------------------------------------------------------------- for people
+
+    def _set_duty(self, session: Session, command: m.SetDuty) -> None:
+        found = self.set_duty(session.company, command.agent, command.what, command.reason, session.extension)
+        state = str(found["state"]) if found is not None else ""
+        session.happened(m.DutySet(state if state in ("available", "paused", "logged_out") else ""))
+
+    def set_duty(self, company: str, agent: str, what: str, reason: str, by: str) -> dict[str, Any] | None:
+        """Log an agent in or out, pause or resume them: ``done``, ``why`` not, ``state`` afterwards.
+
+        ``why`` is ``nobody`` (no agent of any queue) or ``not_now``.  None: Redis is away.
+        """
+        self._op += 1
+        say = partial(self._board.duty, company, agent, what, reason=reason, by=by, op=f"{self._process}-{self._op}")
+        answer = self.ask(say) or self.ask(say)  # the first may have done it; the id makes it one
+        if answer is None:
+            return None
+        self.follow(company, answer)
+        return {"done": answer.done, "why": answer.why, "state": str(answer.data.get("state") or "")}
+
+    def look(self, company: str, queue: str = "") -> Mapping[str, Any] | None:
+        """Everything about a company's queues, or one of them, as Redis keeps it.  None: it is away."""
+        found: Mapping[str, Any] | None = self.ask(partial(self._board.look, company, queue))
+        return found
+
+
+# -------------------------------------------------------------------------------------------------- small things
+
+
+def _chosen(look: AgentLook | CallLook) -> list[tuple[str, str]]:
+    """Who is to be claimed for whom: call and agent."""
+    if isinstance(look, AgentLook):
+        head = queueing.choose_caller(look)
+        return [(head.call, look.agent)] if head is not None else []
+    return [(look.call, agent) for agent in queueing.choose_agents(look)]
+
+
+def _timer(seconds: float, work: Callable[..., object], *arguments: Any) -> Any:
+    timer = gevent.get_hub().loop.timer(max(0.0, seconds))
+    timer.start(work, *arguments)
+    return timer
+
+
+def _stop(timer: Any) -> None:
+    if timer is not None:
+        timer.stop()
+        timer.close()
