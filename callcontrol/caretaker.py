@@ -28,8 +28,8 @@ from callcontrol.routing.model import Routing
 from callcontrol.state import State, StateError, decode
 from callcontrol.view import leg_id
 
-#: The sweeper's lease, and its length, seconds.
-SWEEPER, SWEEPER_LEASE = "cordboard:queue-sweeper", 5.0
+#: The sweeper's lease, and its length, seconds: it is renewed each second.
+SWEEPER, SWEEPER_LEASE = "cordboard:queue-sweeper", 3.0
 #: How long a free agent and a caller who could have them may take to be brought together, seconds.
 SETTLING = 0.5
 #: A talk that the reconciler sees is kept again after so long, seconds; its lease is ten minutes.
@@ -67,8 +67,8 @@ class House(Protocol):
     def lease(self, name: str, seconds: float) -> bool:
         """Whether this process holds the lease now."""
 
-    def holds(self, switch: str) -> bool:
-        """Whether this process is the one that reconciles the switch."""
+    def release(self, name: str) -> object:
+        """Give the lease back, if this process has it."""
 
     def tell(self, company: str, fact: m.Tell) -> None:
         """Write a fact that is no call's."""
@@ -93,6 +93,9 @@ class Queues(Protocol):
     def rest(self, company: str, agent: str) -> None:
         """Something of the agent's is due."""
 
+    def tell_heard(self) -> None:
+        """Tell the ends that were heard while nobody swept."""
+
 
 class Caretaker:
     """See the module."""
@@ -104,7 +107,8 @@ class Caretaker:
         #: How much was repaired, by kind: ``talk elsewhere offer entry taken unmatched``.
         self.repaired: Counter[str] = Counter()
         self._alarmed: dict[str, float] = {}
-        self._sweeps = False
+        #: Whether this process has the lease of the sweeper, as far as it knows.
+        self.sweeps = False
         #: Company -> hours -> the agents whose duty they are.
         self._duties: dict[str, Mapping[str, Collection[str]]] = {}
         #: Company -> agent -> whether the hours of their duty are on, as Redis was told.
@@ -124,12 +128,20 @@ class Caretaker:
     def sweep_if_ours(self) -> None:
         """Sweep, and keep hours, if this process has the lease."""
         if self._house.lease(SWEEPER, SWEEPER_LEASE):
-            self._sweeps = True
+            if not self.sweeps:
+                self.sweeps = True
+                self._queues.tell_heard()
             self.sweep()
             self.keep_hours()
-        elif self._sweeps:
-            self._sweeps = False
+        elif self.sweeps:
+            self.sweeps = False
             self._hours.clear()  # another keeps them meanwhile
+
+    def stop(self) -> None:
+        """Leave it to another process."""
+        if self.sweeps:
+            self.sweeps = False
+            self._house.release(SWEEPER)
 
     def sweep(self) -> None:
         """End what was due: its process is dead, or not as quick."""

@@ -183,7 +183,6 @@ class House:
         self.routing = routing(FLOWS, HEAD)
         self.lines: dict[str, Any] = {}
         self.leases: set[str] = set()
-        self.reconciles: set[str] = set()
         self.facts: list[tuple[str, m.Tell]] = []
         self.time = 1795424400.0  # a Monday, 12:00 in Moscow
 
@@ -199,8 +198,8 @@ class House:
     def lease(self, name: str, seconds: float) -> bool:
         return name in self.leases
 
-    def holds(self, switch: str) -> bool:
-        return switch in self.reconciles
+    def release(self, name: str) -> None:
+        self.leases.discard(name)
 
     def tell(self, company: str, fact: m.Tell) -> None:
         self.facts.append((company, fact))

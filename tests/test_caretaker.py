@@ -216,6 +216,12 @@ class TestLeases:
         care.care.sweep_if_ours()
         assert len(care.board.told("due")) == 1
 
+    def test_and_one_that_stops_leaves_it_to_another_at_once(self, care: Care) -> None:
+        care.house.leases.add(module.SWEEPER)
+        care.care.sweep_if_ours()
+        care.care.stop()
+        assert care.house.leases == set()
+
     def ends(self, care: Care) -> list[tuple[str, Any]]:
         care.board.asked.clear()
         care.board.answers["rest"] = [answer(ask={"uuid": LEG, "switch": "switch1"})]

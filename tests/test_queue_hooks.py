@@ -35,8 +35,8 @@ class FakeQueues:
     def serves(self, company: str) -> bool:
         return company == "test"
 
-    def ended(self, switch: str, company: str, person: str, uuid: str, *, answered: bool) -> None:
-        self.told.append(("ended", switch, company, person, uuid, answered))
+    def ended(self, company: str, person: str, uuid: str, *, answered: bool) -> None:
+        self.told.append(("ended", company, person, uuid, answered))
 
     def perform(self, session: Session, command: m.Command) -> None:
         self.told.append(("perform", type(command).__name__, session.switch, session.caller))
@@ -68,18 +68,18 @@ class TestEndsOfChannels:
 
     def test_the_leg_of_a_person_is_told(self, controller: Controller, told: list[Any]) -> None:
         self.ends(controller)
-        assert told == [("ended", "switch1", "test", "301", LEG, True)]
+        assert told == [("ended", "test", "301", LEG, True)]
 
     def test_and_that_it_was_never_answered(self, controller: Controller, told: list[Any]) -> None:
         controller._leg_ended(
             cast(Any, FakeLine("switch1", [])), late_end({**END, "Caller-Channel-Answered-Time": "0"})
         )
-        assert told == [("ended", "switch1", "test", "301", LEG, False)]
+        assert told == [("ended", "test", "301", LEG, False)]
 
     def test_a_call_from_a_phone_is_one_from_its_beginning(self, controller: Controller, told: list[Any]) -> None:
         headers = {"Unique-ID": CALL, "variable_cordboard_company": "test", "variable_cordboard_extension": "302"}
         controller._leg_ended(cast(Any, FakeLine("switch1", [])), late_end(headers))
-        assert told == [("ended", "switch1", "test", "302", CALL, True)]
+        assert told == [("ended", "test", "302", CALL, True)]
 
     @pytest.mark.parametrize(
         "changed",
@@ -147,18 +147,25 @@ class TestSwitches:
         controller._knows_core(line, "two")
         gevent.sleep(0)
         assert asked == [("switch1", True)]
-        assert controller.holds("switch1")
-        assert not controller.holds("switch2")
 
-    def test_who_has_not_the_lease_leaves_it_to_who_has(
+    def test_by_the_one_process_that_has_the_lease(
         self, controller: Controller, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        line = cast(Any, FakeLine("switch1", []))
-        monkeypatch.setattr(controller, "reconcile", lambda line, anew: None)
-        for held in (True, False):
-            monkeypatch.setattr(controller, "board", SimpleNamespace(lease=lambda *given, held=held: held))
-            controller._reconcile_if_ours(line)
-            assert controller.holds("switch1") is held
+        asked: list[str] = []
+        monkeypatch.setattr(controller, "reconcile", lambda line, anew: asked.append(line.name))
+        monkeypatch.setattr(controller, "board", SimpleNamespace(lease=lambda name, owner, seconds: False))
+        controller._reconcile_if_ours(cast(Any, FakeLine("switch1", [])), anew=True)
+        assert asked == []
+
+    def test_one_that_drains_leaves_its_switches_to_another_at_once(
+        self, controller: Controller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        released: list[str] = []
+        board = SimpleNamespace(available=True, release=lambda name, owner: released.append(name))
+        monkeypatch.setattr(controller, "board", board)
+        monkeypatch.setattr(controller, "_shipper", SimpleNamespace(stop=lambda seconds: None))
+        controller.drain()
+        assert released == ["cordboard:reconciler:switch1", "cordboard:reconciler:switch2"]
 
     def test_queues_are_compared_with_what_lives(self, controller: Controller, monkeypatch: pytest.MonkeyPatch) -> None:
         compared: list[tuple[str, set[str], bool]] = []

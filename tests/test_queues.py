@@ -11,6 +11,7 @@ import pytest
 
 from callcontrol import messages as m
 from callcontrol import queues as module
+from callcontrol.caretaker import SWEEPER
 from callcontrol.queueboard import Answer
 from callcontrol.queueing import CallLook, Candidate
 from callcontrol.queues import Queues
@@ -182,7 +183,7 @@ class TestRedisAway:
 
     def test_a_talk_that_is_over_is_not_told_again(self, desk: Desk) -> None:
         desk.offered().says(TAKE)
-        desk.queues.ended("switch1", "test", "301", LEG, answered=True)
+        desk.queues.ended("test", "301", LEG, answered=True)
         quiet()
         desk.redis_goes().redis_comes()
         assert desk.board.told("take") == []
@@ -335,7 +336,7 @@ class TestWhoOwnsTheCall:
         desk.offered().says(TAKE)
         desk.session.ended = True
         desk.queues.forget(cast(Any, desk.session))
-        desk.queues.ended("switch1", "test", "301", LEG, answered=True)
+        desk.queues.ended("test", "301", LEG, answered=True)
         quiet()
         gate.set()
         quiet()
@@ -346,7 +347,7 @@ class TestDeciding:
     def test_a_free_agent_serves_who_has_waited_longest(self, desk: Desk) -> None:
         desk.board.answers["hang_up"] = [answer(agents=(look("301", CALL, OTHER),))]
         desk.offered().says(TAKE)
-        desk.queues.ended("switch1", "test", "301", LEG, answered=True)
+        desk.queues.ended("test", "301", LEG, answered=True)
         quiet()
         assert desk.board.told("claim") == [(CALL, "301")]
 
@@ -411,23 +412,35 @@ class TestTelephones:
 
     def test_who_began_a_talk_tells_its_end_at_once(self, desk: Desk) -> None:
         desk.offered().says(TAKE)
-        desk.queues.ended("switch1", "test", "301", LEG, answered=True)
+        desk.queues.ended("test", "301", LEG, answered=True)
         quiet()
         assert desk.board.told("hang_up") == [("301", LEG)]
         assert desk.board.ops[-1] == f"end-{LEG}"
 
-    def test_the_end_of_somebody_elses_is_told_by_who_reconciles_the_switch_only(
-        self, desk: Desk, timers: Timers
-    ) -> None:
-        desk.queues.ended("switch1", "test", "301", LEG, answered=True)
-        desk.house.reconciles.add("switch1")
-        desk.queues.ended("switch2", "test", "301", LEG, answered=True)
+    def test_the_end_of_somebody_elses_is_told_by_who_sweeps_a_moment_later(self, desk: Desk, timers: Timers) -> None:
+        desk.queues.ended("test", "301", LEG, answered=True)
         assert timers.armed == []
-        desk.queues.ended("switch1", "test", "301", LEG, answered=True)
+        desk.queues.caretaker.sweeps = True
+        desk.queues.ended("test", "301", OTHER, answered=True)
         quiet()
         assert desk.board.words == []
         timers.armed[0].ring()
-        assert desk.board.told("hang_up") == [("301", LEG)]
+        assert desk.board.told("hang_up") == [("301", OTHER)]
+
+    def test_what_ended_while_nobody_swept_is_told_by_the_next_who_does(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = [1000.0]
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        desk.queues.ended("test", "301", LEG, answered=True)
+        now[0] += module.HEARD
+        desk.queues.ended("test", "302", OTHER, answered=True)
+        now[0] += 1.0
+        desk.house.leases.add(SWEEPER)
+        for _ in range(2):
+            desk.queues.caretaker.sweep_if_ours()
+        quiet()
+        assert desk.board.told("hang_up") == [("302", OTHER)]
 
     @pytest.mark.parametrize(
         ("company", "person", "answered"), [("test", "303", True), ("other", "301", True), ("test", "301", False)]
@@ -435,8 +448,8 @@ class TestTelephones:
     def test_an_end_that_concerns_no_queue_costs_nothing(
         self, desk: Desk, timers: Timers, company: str, person: str, answered: bool
     ) -> None:
-        desk.house.reconciles.add("switch1")
-        desk.queues.ended("switch1", company, person, LEG, answered=answered)
+        desk.queues.caretaker.sweeps = True
+        desk.queues.ended(company, person, LEG, answered=answered)
         quiet()
         assert (desk.board.asked, timers.armed) == ([], [])
 
@@ -445,7 +458,7 @@ class TestTelephones:
         phone.extension = "302"
         desk.queues.begins(cast(Any, phone))
         quiet()
-        desk.queues.ended("switch1", "test", "302", self.PHONE, answered=True)
+        desk.queues.ended("test", "302", self.PHONE, answered=True)
         quiet()
         assert list(desk.board.asked) == [
             ("busy", ("302", self.PHONE)),
@@ -465,7 +478,7 @@ class TestTelephones:
         desk.redis_goes()
         for leg in (LEG, OTHER):
             desk.queues.talks(cast(Any, desk.session), leg, "302")
-        desk.queues.ended("switch1", "test", "302", OTHER, answered=True)
+        desk.queues.ended("test", "302", OTHER, answered=True)
         quiet()
         desk.redis_comes()
         assert desk.board.told("busy") == [("302", LEG)]

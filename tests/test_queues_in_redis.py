@@ -59,7 +59,7 @@ class Process:
         gevent.sleep(0)
 
     def ends(self, agent: str, leg: str) -> None:
-        self.queues.ended("switch1", "test", agent, leg, answered=True)
+        self.queues.ended("test", agent, leg, answered=True)
         gevent.sleep(0)
 
 
