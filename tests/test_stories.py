@@ -127,6 +127,15 @@ class TestTalks:
         ended(rig, caller)
         rig.switch.wait(lambda: not phone.ringing and not other.ringing, 10)
 
+    def test_a_talk_that_a_busy_switch_tells_late_is_told_all_the_same(self, rig: Rig) -> None:
+        rig.switch.late = 0.5
+        try:
+            caller = talking(rig, talk=1.0)
+        finally:
+            rig.switch.late = 0.0
+        ended(rig, caller)
+        assert len(rig.facts(caller.uuid, "talk.started")) == 1
+
     def test_a_caller_who_leaves_stops_the_ringing(self, rig: Rig) -> None:
         phone = rig.switch.phone("303", NeverAnswers())
         caller = in_menu(rig)

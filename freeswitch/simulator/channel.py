@@ -995,6 +995,8 @@ class Channel:
             one.partner = two
         peer.set("call_uuid", self.uuid)
         bridged = header("Bridge-A-Unique-ID", self.uuid) + header("Bridge-B-Unique-ID", peer.uuid)
+        if self.switch.late:
+            self.switch.sleep(self.switch.late)
         self.fire("CHANNEL_BRIDGE", first=bridged)
         for one, two in ((self, peer), (peer, self)):
             one.set("bridge_channel", two.name)
