@@ -475,7 +475,7 @@ def _take_in(seen: Seen, agents: Sequence[Agent], joinings: Joinings) -> None:
             if call.result not in ("", "CANCEL"):
                 seen.lose(call.result)
         seen.lose("two offers at once", agent.doubled)
-        agent.calls, agent.doubled = [], 0
+        agent.calls, agent.doubled = agent.calls[-1:] if agent.busy else [], 0
 
 
 def rush(
