@@ -233,6 +233,22 @@ class TestOffers:
         quiet()
         assert desk.hears() == [m.Entered(JOINED), m.Offered(1, "301")]
 
+    def test_one_that_comes_while_the_call_is_entered_again_holds(self, desk: Desk) -> None:
+        desk.says(enter()).hears()
+        gate = desk.board.gates["enter"] = gevent.event.Event()
+        desk.wakes("again").wakes("offer", offer=1, agent="301")
+        gate.set()  # with the answer of a moment before the offer
+        quiet()
+        assert desk.hears() == [m.Offered(1, "301")]
+
+    def test_one_that_is_gone_before_redis_heard_of_us_is_not_said_to_ring(self, desk: Desk) -> None:
+        desk.says(enter())
+        gate = desk.board.gates["miss"] = gevent.event.Event()
+        desk.says(MISS).wakes("offer", offer=2, agent="302").wakes("gone", offer=2, agent="302")
+        gate.set()
+        quiet()
+        assert desk.board.words == ["enter", "miss"]
+
     def test_one_for_a_call_that_is_not_ours_is_nothing(self, desk: Desk) -> None:
         desk.wakes("offer", call=OTHER, offer=1, agent="301")
         assert desk.board.words == []
@@ -368,6 +384,12 @@ class TestDeciding:
         desk.queues.dispatch("test", answer(agents=(look("301", CALL),)))
         assert desk.board.told("claim") == [(CALL, "301"), (OTHER, "301")]
 
+    def test_and_so_is_the_rest_of_it(self, desk: Desk) -> None:
+        agents = (Candidate("301", idle=20), Candidate("302", idle=10))
+        desk.board.answers["claim"] = [answer(False)]
+        desk.queues.dispatch("test", answer(calls=(CallLook(CALL, "sales", "ring-all", 10, agents),)))
+        assert desk.board.told("claim") == [(CALL, "302")]
+
     def test_but_not_for_ever(self, desk: Desk, logs: list[MutableMapping[str, Any]]) -> None:
         desk.board.answers["claim"] = [answer(False, agents=(look("301", CALL),))]
         desk.queues.dispatch("test", answer(agents=(look("301", CALL),)))
@@ -433,14 +455,22 @@ class TestTelephones:
         now = [1000.0]
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
         desk.queues.ended("test", "301", LEG, answered=True)
-        now[0] += module.HEARD
+        now[0] += module.HEARD - 1.0
         desk.queues.ended("test", "302", OTHER, answered=True)
-        now[0] += 1.0
+        now[0] += 2.0
         desk.house.leases.add(SWEEPER)
         for _ in range(2):
             desk.queues.caretaker.sweep_if_ours()
         quiet()
         assert desk.board.told("hang_up") == [("302", OTHER)]
+
+    def test_nothing_is_remembered_for_long(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = [1000.0]
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        for number in range(100):
+            desk.queues.ended("test", "301", f"{LEG}{number}", answered=True)
+            now[0] += 1.0
+        assert len(desk.queues._heard) <= module.HEARD + 1
 
     @pytest.mark.parametrize(
         ("company", "person", "answered"), [("test", "303", True), ("other", "301", True), ("test", "301", False)]
