@@ -383,6 +383,7 @@ class _Waiting:
             levels=tuple(sorted({seconds for level, seconds in queue.levels.items() if level in levels})),
             together=queue.strategy == "ring-all",
             again=self._joined > 0,
+            rings=tuple((offer.number, offer.agent) for offer in self._offers.values()),
         )
 
     def _entered(self, event: Entered) -> Part:
