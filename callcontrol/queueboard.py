@@ -95,6 +95,10 @@ class QueueBoard:
         """The caller stands in no queue any more; their offers end."""
         return self.do("leave", company, op, call=call)
 
+    def remind(self, company: str, call: str) -> Answer | None:
+        """Wake the owner of a caller who is passed over: they enter the caller again, if they still have it."""
+        return self.do("remind", company, call=call)
+
     def place(self, company: str, call: str) -> int | None:
         """The caller's place in the queue, from 1; 0: in none."""
         answer = self.do("place", company, call=call)

@@ -553,6 +553,13 @@ function does.leave()
     remove(caller, args.call)
 end
 
+-- The owner of a caller who is passed over lives, and did not hear of it.
+function does.remind()
+    local caller = caller_of(args.call)
+    if not caller or caller.standing ~= 'stalled' then return too_late('not stalled') end
+    wake(caller.owner, {['do'] = 'again', call = args.call})
+end
+
 function does.place()
     local caller = caller_of(args.call)
     if not caller then return too_late('gone') end

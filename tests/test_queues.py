@@ -313,6 +313,29 @@ class TestTaking:
         quiet()
         assert desk.hears() == []
 
+    def test_who_is_refused_after_that_talks_all_the_same_and_the_agent_is_busy_so_long(
+        self, desk: Desk, timers: Timers
+    ) -> None:
+        gate = desk.board.gates["take"] = gevent.event.Event()
+        desk.board.answers["take"] = [answer(False)]
+        desk.offered().says(TAKE)
+        (timer,) = [timer for timer in timers.armed if timer.seconds == module.PATIENCE]
+        timer.ring()
+        gate.set()
+        quiet()
+        assert desk.board.words == ["take", "leave", "busy"]
+        assert desk.board.told("busy") == [("301", LEG)]
+        desk.queues.ended("test", "301", LEG, answered=True)
+        quiet()
+        assert desk.board.told("hang_up") == [("301", LEG)]
+
+    def test_whoever_was_joined_without_a_word_stands_in_no_queue_either(self, desk: Desk) -> None:
+        desk.board.answers["take"] = [answer(False)]
+        desk.offered().says(TAKE)
+        desk.queues.talks(desk.session, LEG, "301")
+        quiet()
+        assert desk.board.words == ["take", "leave", "busy"]
+
     def test_an_answer_in_time_stops_the_clock(self, desk: Desk, timers: Timers) -> None:
         desk.offered().says(TAKE)
         assert module.PATIENCE not in timers.seconds
@@ -558,6 +581,44 @@ class TestEnrolment:
         desk.queues.take_up([routing("main:\n  it: {play: Hi.}\n", head)])
         quiet()
         assert desk.board.told("enrol") == [{}]
+
+    def test_nor_has_one_that_is_gone_itself(self, desk: Desk) -> None:
+        for _ in range(2):
+            desk.queues.take_up([])
+            quiet()
+        assert desk.board.told("enrol") == [{}]
+        desk.queues.take_up([desk.house.routing])
+        quiet()
+        assert [list(agents) for agents in desk.board.told("enrol")] == [[], ["301", "302"]]
+
+    def test_its_callers_are_still_heard_of(self, timers: Timers) -> None:
+        desk = Desk()
+        queues = Queues(cast(Any, desk.board), "p2", cast(Any, desk.house))
+        queues._beat_or_ask()
+        assert desk.board.told("beat") == []
+        queues.perform(Session(company="gone"), enter())
+        quiet()
+        queues._beat_or_ask()
+        assert desk.board.told("beat") == ["p2"]
+        queues.leave("gone", OTHER)
+        quiet()
+        assert desk.board.told("leave") == [OTHER]
+
+    def test_the_first_caller_of_a_new_queue_does_not_come_before_its_agents(self, desk: Desk) -> None:
+        desk.house.routing = routing(FLOWS, HEAD + "  new: {agents: [303]}\n")  # published, and not yet taken up
+        desk.says(enter("new"))
+        assert [what for what, _ in desk.board.asked if what in ("enter", "enrol")] == ["enrol", "enter"]
+        desk.queues.take_up([desk.house.routing])
+        quiet()
+        assert len(desk.board.told("enrol")) == 1
+
+    def test_nor_do_they_while_redis_is_away(self, desk: Desk) -> None:
+        desk.house.routing = routing(FLOWS, HEAD + "  new: {agents: [303]}\n")
+        desk.board.away = True
+        desk.says(enter("new"))
+        assert desk.board.told("enter") == []
+        desk.redis_comes()
+        assert [what for what, _ in desk.board.asked if what in ("enter", "enrol")] == ["enrol", "enter"]
 
     def test_agents_with_hours_say_whether_they_are_on(self, timers: Timers) -> None:
         desk = Desk()
