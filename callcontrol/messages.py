@@ -77,7 +77,9 @@ class LegRinging(Event):
 
 @dataclass(frozen=True, slots=True)
 class LegFailed(Event):
-    """The leg is gone.  ``result`` is an outcome of ``dial``; ``cause`` the switch's own word."""
+    """The leg is gone.  ``result`` is an outcome of ``dial``, or ``lost``: the switch could not be told to ring it;
+    ``cause`` the switch's own word.
+    """
 
     leg: str
     result: str
@@ -431,8 +433,9 @@ class Enter(Command):
     ``joined``: what :class:`Entered` said before, 0 if it has not; ``waited``: seconds since then by the call's own
     clock.  ``again``: the caller has stood in it, so it is never full for them.  ``first``: the first number that an
     offer may have; ``rings``: offers of an earlier owner's, number and agent, that ring still, and are withdrawn if the
-    queue knows of them no more.  ``patience``: seconds that somebody may wait while nobody could serve them; 0: then they do not
-    enter.  While Redis is away nothing follows until it is back; Cordboard then enters the caller again by itself.
+    queue knows of them no more.  ``patience``: seconds that somebody may wait while nobody could serve them; 0: then
+    they do not enter.  While Redis is away nothing follows until it is back; Cordboard then enters the caller again by
+    itself.
     """
 
     queue: str

@@ -420,7 +420,7 @@ class Line:
             gevent.spawn_later(self._waiting[0].until - now, self._give_up)
         for entry in late:
             if entry.leg:
-                self._fail(entry.leg, "unreachable", "SWITCH_AWAY")
+                self._fail(entry.leg, "lost", "SWITCH_AWAY")  # nobody's telephone has been tried
 
 
 @dataclass(frozen=True, slots=True)
