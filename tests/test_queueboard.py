@@ -1218,3 +1218,34 @@ def test_an_answer_after_its_time_ends_the_offer_to_somebody_else(desk: Desk) ->
     assert desk.enter("call-0", "sales", priority=9, again=True).data["offers"] == {}
     gone = [one for one in desk.woken() if one["do"] == "gone"]
     assert [(one["call"], one["offer"]) for one in gone] == [("call-1", 1), ("call-0", 1)]
+
+
+def test_an_agent_whom_nobody_took_up_is_offered_to_who_waits_behind(desk: Desk) -> None:
+    desk.enrol(sales=ONE)
+    desk.enter("call-1")
+    desk.claim("call-1", "301")
+    desk.at(START + 1)
+    desk.enter("call-2")
+    desk.at(START + 3000)
+    (look,) = desk.rest("301").agents
+    assert [head.call for head in look.heads] == ["call-2"]
+
+
+@pytest.mark.parametrize("strategy", ["fewest-calls", "least-talk-time"])
+def test_between_equals_who_has_been_free_longest_is_asked(desk: Desk, strategy: str) -> None:
+    desk.enrol(sales=queue_of(strategy, {}, {"301": (1, ""), "302": (1, "")}))
+    desk.board.busy("acme", "301", "talk", "switch1")
+    desk.at(START + 2000)
+    desk.board.hang_up("acme", "301", "talk")
+    (look,) = desk.enter("call-1").calls
+    assert queueing.choose_agents(look) == ("302",)
+    assert [one.agent for one in look.agents] == ["302", "301"]
+
+
+def test_the_stream_of_facts_does_not_grow_for_ever(board: Switchboard) -> None:
+    desk = Desk(board, TIMED.replace("'~', 1000000,", "'~', 10,"))
+    desk.enrol(sales=ONE)
+    for _ in range(200):
+        desk.board.duty("acme", "301", "pause")
+        desk.board.duty("acme", "301", "resume")
+    assert desk.raw.xlen(STREAM) < 250
