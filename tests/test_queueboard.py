@@ -1249,3 +1249,20 @@ def test_the_stream_of_facts_does_not_grow_for_ever(board: Switchboard) -> None:
         desk.board.duty("acme", "301", "pause")
         desk.board.duty("acme", "301", "resume")
     assert desk.raw.xlen(STREAM) < 250
+
+
+def test_talks_are_counted_from_logging_in_on(desk: Desk) -> None:
+    desk.enrol(sales=ONE)
+    desk.enter("call-1")
+    desk.claim("call-1", "301")
+    desk.at(START + 2000)
+    desk.board.take("acme", "call-1", Take(1, "301", "leg", 0.0), switch="switch1")
+    desk.at(START + 92_600)
+    desk.board.hang_up("acme", "301", "leg")
+    assert (desk.member("301")["talk"], desk.member("301")["calls"]) == (91, 1)
+    desk.board.duty("acme", "301", "pause")
+    desk.board.duty("acme", "301", "log_in")
+    assert desk.member("301")["talk"] == 91
+    desk.board.duty("acme", "301", "log_out")
+    desk.board.duty("acme", "301", "log_in")
+    assert (desk.member("301")["talk"], desk.member("301")["calls"]) == (0, 0)
