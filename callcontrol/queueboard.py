@@ -202,14 +202,40 @@ class QueueBoard:
         return self.do("settle", company)
 
     def held(self, company: str) -> Mapping[str, Any] | None:
-        """``held``: agents who are offered, talk, or are busy elsewhere; ``waiting``: callers, with their owners."""
-        answer = self.do("held", company)
-        return None if answer is None else answer.data
+        """``held``: agents who are offered, talk, or are busy elsewhere; ``waiting``: callers, with their owners.
+
+        Gathered page by page, so that nobody waits for it: what changes meanwhile may be told as it was or as it is.
+        """
+        held, waiting = (self._all("held", company, part=part) for part in ("agents", "callers"))
+        return None if held is None or waiting is None else {"held": held["found"], "waiting": waiting["found"]}
 
     def look(self, company: str, queue: str = "") -> Mapping[str, Any] | None:
-        """``members``, ``waiting``, ``queues`` as they are kept, and ``now`` (s), for people."""
-        answer = self.do("look", company, queue=queue)
-        return None if answer is None else answer.data
+        """``members``, ``waiting``, ``queues`` as they are kept, and ``now`` (s), for people; page by page too.
+
+        All times in it are of the queues' own clock, which may be ahead of the machine's: only differences say much.
+        """
+        members, waiting = (self._all("look", company, part=part, queue=queue) for part in ("agents", "callers"))
+        if members is None or waiting is None:
+            return None
+        return {
+            "members": members["found"],
+            "waiting": waiting["found"],
+            "queues": waiting["queues"] or {},
+            "now": waiting["now"],
+        }
+
+    def _all(self, what: str, company: str, **arguments: Any) -> dict[str, Any] | None:
+        """Every page of an answer; ``found`` is a list of what was found."""
+        found: dict[str, Any] = {}
+        page = "0"
+        while True:
+            answer = self.do(what, company, **arguments, **{"from": page})
+            if answer is None:
+                return None
+            found.update(answer.data["found"])
+            page = answer.data["from"]
+            if page == "0":
+                return {**answer.data, "found": list(found.values())}
 
     def companies(self) -> list[str] | None:
         """The companies that have, or had, agents."""
@@ -232,8 +258,9 @@ class QueueBoard:
         return [json.loads(message) for message in answer[1]] if answer else []
 
     def do(self, what: str, company: str, op: str = "", /, **arguments: Any) -> Answer | None:
-        """Run the script."""
-        text = self._run([what, op, company, json.dumps(arguments, separators=(",", ":"))])
+        """Run the script.  What is no text (half a surrogate, of a name or a reason) is none in Redis either."""
+        given = json.dumps(arguments, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+        text = self._run([what, op, company, given])
         return None if text is None else _answer(json.loads(text))
 
 

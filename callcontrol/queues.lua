@@ -19,20 +19,26 @@
 -- cordboard:queue-companies                  set
 -- cordboard:queue-due                        sorted set: "<company>/<extension>" -> when something of theirs ends
 -- cordboard:queue-processes                  sorted set: process -> until when it is taken to live
+-- cordboard:queue-clock                      text: the latest time, and how far it is ahead of the machine's clock
 -- cordboard:queue-generation                 text: made when there is none; another one: everything was lost
 -- cordboard:wake:<process>                   list: what that process should know now
 --
--- Times are milliseconds of Redis's own clock.  The tables AGENT, DUTY and WAITING stand before this text.
--- The surprise: JSON numbers written by Lua have 14 digits, which is enough for milliseconds and for nothing finer.
+-- Times are milliseconds of Redis's own clock, which here never goes back: when the machine's does, it stands still once
+-- and goes on from there, or leases would not end and levels not open for as long.  Only facts tell the machine's time.
+-- The tables AGENT, DUTY and WAITING stand before this text.  The surprise: JSON numbers written by Lua have 14 digits,
+-- which is enough for milliseconds and for nothing finer.
 
 local what, operation, company = ARGV[1], ARGV[2], ARGV[3]
 local args = cjson.decode(ARGV[4])
 local P = 'cordboard:queue:' .. company .. ':'
 local DUE, PROCESSES, GENERATION = 'cordboard:queue-due', 'cordboard:queue-processes', 'cordboard:queue-generation'
+local CLOCK = 'cordboard:queue-clock'
 local LEVEL = 2 ^ 49
 local NUMBER = 2 ^ 31
 -- How many free agents are looked at for one caller, and in one settling.
 local PAGE = 8
+-- How many agents, or callers, are told of at a time.
+local SCANNED = 200
 -- How long a claimed offer waits for its owner, a talk for being seen by a reconciler, a process for its next beat.
 local CLAIMED, TALK, ALIVE = 3000, 600000, 7000
 -- How long wake-ups wait for a process that does not read them, and what an operation answered is known, seconds.
@@ -42,7 +48,18 @@ local function clock()
     local time = redis.call('TIME')
     return time[1] * 1000 + math.floor(time[2] / 1000)
 end
-local now = clock()
+
+local function whole(number) return string.format('%.0f', number) end
+
+local wall = clock()
+local now = wall
+do
+    local kept = redis.call('GET', CLOCK)
+    local last, ahead = string.match(kept or '', '^(%d+) (%d+)$')
+    last, ahead = tonumber(last or 0), tonumber(ahead or 0)
+    now = math.max(wall + ahead, last)
+    if now ~= last or now ~= wall + ahead then redis.call('SET', CLOCK, whole(now) .. ' ' .. whole(now - wall)) end
+end
 
 if operation ~= '' then
     local known = redis.call('GET', P .. 'done:' .. operation)
@@ -54,8 +71,6 @@ local answer = {done = true, why = ''}
 local freed, seeking, timers = {}, {}, {}
 
 ---------------------------------------------------------------------------------------------------- small things
-
-local function whole(number) return string.format('%.0f', number) end
 
 local function covers(has, wanted)
     for skill in string.gmatch(wanted, '[^+]+') do
@@ -77,7 +92,7 @@ local function tell(kind, data, switch)
     local n = redis.call('INCR', P .. 'facts')
     local fact = cjson.encode({
         v = 1, type = kind, company = company, call = cjson.null, epoch = 0, n = n,
-        p = 'queues-' .. generation(), at = now / 1000, switch = switch, data = data,
+        p = 'queues-' .. generation(), at = wall / 1000, switch = switch, data = data,
     })
     redis.call('XADD', 'cordboard:facts', 'MAXLEN', '~', 1000000, '*', 'fact', fact)
 end
@@ -156,7 +171,12 @@ local function keep(agent, name)
         tell('agent.state', data, agent.switch)
         agent.told = told
     end
-    redis.call('HSET', P .. 'agents', name, cjson.encode(agent))
+    if agent.doing == 'idle' and not next(agent.queues) then  -- left the routing while they did something
+        freed[name] = nil
+        redis.call('HDEL', P .. 'agents', name)
+    else
+        redis.call('HSET', P .. 'agents', name, cjson.encode(agent))
+    end
 end
 
 -- What the agent does next; false: it came too late.
@@ -181,7 +201,14 @@ local function staffed(queue)
     return on == redis.call('SCARD', P .. 'paused:' .. queue) and 'paused' or ''
 end
 
--- Every process hears it when somebody, or nobody, can serve a queue from now on.
+-- Every process that lived within the hour hears it: when the clock has jumped, those who live seem dead for a moment.
+local function tell_staffed(queue, is)
+    for _, process in ipairs(redis.call('ZRANGE', PROCESSES, 0, -1)) do
+        wake(process, {['do'] = 'staff', queue = queue, staffed = is})
+    end
+end
+
+-- Tells it when somebody, or nobody, can serve a queue from now on.
 local function restaff(agent, name, change)
     local before = {}
     for queue in pairs(agent.queues) do before[queue] = staffed(queue) end
@@ -193,9 +220,7 @@ local function restaff(agent, name, change)
     for queue, was in pairs(before) do
         local is = staffed(queue)
         if is ~= was then
-            for _, process in ipairs(redis.call('ZRANGEBYSCORE', PROCESSES, now, '+inf')) do
-                wake(process, {['do'] = 'staff', queue = queue, staffed = is})
-            end
+            tell_staffed(queue, is)
         end
     end
 end
@@ -296,21 +321,43 @@ local function heads(agent)
     return found
 end
 
--- The free agents who may serve a caller now, those to be asked first among them.
-local function candidates(caller)
-    local found, strategy = {}, ''
-    local page = math.max(PAGE, room(caller))
+-- The free agents who may serve a caller now, those to be asked first among them.  Agents of one level of a queue may
+-- all be asked, or none of them; a level that is not open yet is passed over whole, however many are free in it.
+-- `page`: how many at most.
+local function candidates(caller, page)
+    local set = P .. 'free:' .. caller.queue .. ':'
+    local agents, closed, ranked = {}, {}, {}
     for _, skills in ipairs(redis.call('SMEMBERS', P .. 'skills:' .. caller.queue)) do
-        if covers(skills, caller.need) then
-            for _, name in ipairs(redis.call('ZRANGE', P .. 'free:' .. caller.queue .. ':' .. skills, 0, page - 1)) do
-                local agent = agent_of(name)
-                local member = agent and agent.queues[caller.queue]
-                if member and caller.joined + member.opens <= now then
-                    found[#found + 1] = {name, member.level, member.index, agent.idle, agent.asked, agent.calls, agent.talk}
-                    strategy = member.strategy
+        local from = covers(skills, caller.need) and '-inf'
+        while from do
+            local some = redis.call('ZRANGEBYSCORE', set .. skills, from, '+inf', 'WITHSCORES', 'LIMIT', 0, page)
+            from = false
+            for i = 1, #some, 2 do
+                local name, score = some[i], tonumber(some[i + 1])
+                local level = math.floor(score / LEVEL)
+                if closed[level] == nil then
+                    agents[name] = agent_of(name)
+                    closed[level] = caller.joined + agents[name].queues[caller.queue].opens > now
                 end
+                if closed[level] then
+                    from = whole((level + 1) * LEVEL)
+                    break
+                end
+                ranked[#ranked + 1] = {name, score}
             end
         end
+    end
+    table.sort(ranked, function(one, other)
+        if one[2] ~= other[2] then return one[2] < other[2] end
+        return one[1] < other[1]
+    end)
+    local found, strategy = {}, ''
+    for i = 1, math.min(page, #ranked) do
+        local name = ranked[i][1]
+        local agent = agents[name] or agent_of(name)
+        local member = agent.queues[caller.queue]
+        found[i] = {name, member.level, member.index, agent.idle, agent.asked, agent.calls, agent.talk}
+        strategy = member.strategy
     end
     return found, strategy
 end
@@ -334,7 +381,7 @@ end
 local function look_for_caller(call)
     local caller = caller_of(call)
     if not caller or room(caller) <= 0 then return end
-    local found, strategy = candidates(caller)
+    local found, strategy = candidates(caller, math.max(PAGE, room(caller)))
     if #found > 0 then
         answer.calls[#answer.calls + 1] = {call, caller.queue, strategy, room(caller), found}
     end
@@ -351,12 +398,13 @@ end
 function does.enter()
     local call, caller = args.call, caller_of(args.call)
     local enrolled = redis.call('GET', P .. 'enrolled')
-    if not enrolled then
+    if not enrolled then  -- not remembered: it is asked again under the same id
         answer.unenrolled = true
         return too_late('unenrolled')
     end
     if caller and (caller.queue ~= args.queue or caller.priority ~= args.priority or caller.need ~= args.need) then
         remove(caller, call)
+        args.first = math.max(args.first, caller.first)  -- numbers that the call may not have heard of are used up
         caller = nil
     end
     answer.staffed = staffed(args.queue)
@@ -375,15 +423,17 @@ function does.enter()
                 return too_late('full')
             end
         end
+        -- A time that has not come was told by a clock that was lost with everything else.
+        local known = args.joined > 0 and args.joined <= now
         caller = {
             queue = args.queue, priority = args.priority, need = args.need, standing = 'gone', offers = {},
-            joined = args.joined > 0 and args.joined or now - args.waited, first = args.first, together = args.together,
+            joined = known and args.joined or now - args.waited, first = args.first,
         }
         redis.call('ZADD', P .. 'line:' .. args.queue .. ':' .. args.priority, caller.joined, call)
         redis.call('SADD', P .. 'priorities:' .. args.queue, args.priority)
         redis.call('SADD', 'cordboard:queue-companies', company)
     end
-    caller.levels, caller.first = args.levels, math.max(caller.first, args.first)
+    caller.levels, caller.together, caller.first = args.levels, args.together, math.max(caller.first, args.first)
     caller.owner, caller.switch, caller.caller = args.owner, args.switch, args.caller
     stands(caller, 'enter')
     hold(caller, call)
@@ -446,8 +496,8 @@ end
 
 function does.miss()
     local agent = offered({offered = true, talking = true})
+    if not agent then return end  -- and if the caller has the agent again, that is another offer
     unoffer(args.call, args.agent)
-    if not agent then return end
     local name = args.agent
     if args.result == 'lost' then
         becomes(agent, 'withdraw')
@@ -617,6 +667,7 @@ end
 
 -- Who serves which queue, as routing says now.  Nobody's state changes.
 function does.enrol()
+    if redis.call('GET', P .. 'enrolled') == args.version then return end  -- another process was first
     local known = {}
     local queues = {}
     for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do queues[queue] = staffed(queue) end
@@ -661,77 +712,64 @@ function does.enrol()
     for queue, was in pairs(queues) do
         local is = staffed(queue)
         if is ~= was then
-            for _, process in ipairs(redis.call('ZRANGEBYSCORE', PROCESSES, now, '+inf')) do
-                wake(process, {['do'] = 'staff', queue = queue, staffed = is})
-            end
+            tell_staffed(queue, is)
         end
     end
     redis.call('SET', P .. 'enrolled', args.version)
     redis.call('SADD', 'cordboard:queue-companies', company)
 end
 
--- Free agents who could serve somebody, and whom nobody has brought together.
+-- Free agents who could serve somebody, and whom nobody has brought together: those who may serve the first of a line;
+-- if nobody may, nobody may serve those behind.
 function does.settle()
     local most = PAGE
     for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
-        if redis.call('EXISTS', P .. 'seeks:' .. queue) == 1 then
-            for _, skills in ipairs(redis.call('SMEMBERS', P .. 'skills:' .. queue)) do
-                for _, name in ipairs(redis.call('ZRANGE', P .. 'free:' .. queue .. ':' .. skills, 0, PAGE - 1)) do
-                    local agent = agent_of(name)
-                    if most > 0 and not freed[name] and agent and agent.free and #heads(agent) > 0 then
-                        freed[name] = true
-                        most = most - 1
-                    end
-                end
+        for _, bucket in ipairs(redis.call('SMEMBERS', P .. 'seeks:' .. queue)) do
+            local first = redis.call('ZRANGE', P .. 'seek:' .. queue .. ':' .. bucket, 0, 0)[1]
+            for _, candidate in ipairs(most > 0 and candidates(caller_of(first), most) or {}) do
+                if not freed[candidate[1]] then most = most - 1 end
+                freed[candidate[1]] = true
             end
         end
     end
 end
 
+-- Visits some of the agents, or callers, beginning where the last page ended: all at once would keep everybody waiting.
+local function some(visit)
+    local page = redis.call('HSCAN', P .. args.part, args.from, 'COUNT', SCANNED)
+    answer.from, answer.found = page[1], {}
+    for i = 1, #page[2], 2 do visit(page[2][i], cjson.decode(page[2][i + 1])) end
+end
+
 -- Everything that is reserved on a switch, to be compared with what lives there.
 function does.held()
-    answer.held, answer.waiting = {}, {}
-    local all = redis.call('HGETALL', P .. 'agents')
-    for i = 1, #all, 2 do
-        local agent = cjson.decode(all[i + 1])
+    some(args.part == 'agents' and function(name, agent)
         if agent.doing == 'talking' or agent.doing == 'offered' or next(agent.elsewhere) then
-            answer.held[#answer.held + 1] = {
-                agent = all[i], doing = agent.doing, call = agent.call, offer = agent.offer, leg = agent.leg,
+            answer.found[name] = {
+                agent = name, doing = agent.doing, call = agent.call, offer = agent.offer, leg = agent.leg,
                 switch = agent.switch, elsewhere = agent.elsewhere, since = (now - agent.since) / 1000,
                 queue = agent.queue,
             }
         end
-    end
-    all = redis.call('HGETALL', P .. 'callers')
-    for i = 1, #all, 2 do
-        local caller = cjson.decode(all[i + 1])
+    end or function(call, caller)
         local alive = tonumber(redis.call('ZSCORE', PROCESSES, caller.owner) or '0') >= now
-        answer.waiting[#answer.waiting + 1] = {
-            call = all[i], switch = caller.switch, owner = caller.owner, alive = alive, standing = caller.standing,
+        answer.found[call] = {
+            call = call, switch = caller.switch, owner = caller.owner, alive = alive, standing = caller.standing,
         }
-    end
+    end)
 end
 
 -- Everything about a queue ("": about all), for people.
 function does.look()
-    answer.now, answer.members, answer.waiting = now / 1000, {}, {}
-    local all = redis.call('HGETALL', P .. 'agents')
-    for i = 1, #all, 2 do
-        local agent = cjson.decode(all[i + 1])
-        if args.queue == '' or agent.queues[args.queue] then
-            agent.agent = all[i]
-            answer.members[#answer.members + 1] = agent
+    some(function(name, one)
+        local its = one.queue == args.queue
+        if args.part == 'agents' then its = one.queues[args.queue] end
+        if args.queue == '' or its then
+            one[args.part == 'agents' and 'agent' or 'call'] = name
+            answer.found[name] = one
         end
-    end
-    all = redis.call('HGETALL', P .. 'callers')
-    for i = 1, #all, 2 do
-        local caller = cjson.decode(all[i + 1])
-        if args.queue == '' or caller.queue == args.queue then
-            caller.call = all[i]
-            answer.waiting[#answer.waiting + 1] = caller
-        end
-    end
-    answer.queues = {}
+    end)
+    answer.now, answer.queues = now / 1000, {}
     for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do answer.queues[queue] = staffed(queue) end
 end
 
@@ -756,5 +794,5 @@ for call in pairs(seeking) do look_for_caller(call) end
 for name in pairs(freed) do look_for_agent(name) end
 for name, milliseconds in pairs(timers) do answer.timers[#answer.timers + 1] = {name, milliseconds} end
 local text = cjson.encode(answer)
-if operation ~= '' then redis.call('SET', P .. 'done:' .. operation, text, 'EX', KNOWN) end
+if operation ~= '' and not answer.unenrolled then redis.call('SET', P .. 'done:' .. operation, text, 'EX', KNOWN) end
 return text

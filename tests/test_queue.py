@@ -76,8 +76,8 @@ class TestEntering:
 
     def test_what_the_queue_is_told(self) -> None:
         queue = (
-            "agents: [{agent: 301, skills: [german, french]}, {agent: 302, level: 2}, {agent: 303, level: 3}],"
-            " levels: {3: 60s, 2: 30s},"
+            "agents: [301, {agent: 302, level: 2}, {agent: 303, level: 3, skills: [french, german]}],"
+            " levels: {3: 60s, 2: 30s, 4: 90s},"
             " skills: [german], priority: 3, ring: 12s, unstaffed: 10s, max_callers: 20, strategy: ring-all"
         )
         book = company(queue, STEP.replace("sales,", "sales, priority: 4, skills: [french, german],"))
@@ -420,7 +420,7 @@ class TestAgents:
         assert not again.told("queue.abandoned")
 
     def test_numbers_of_offers_never_come_again_in_a_call(self) -> None:
-        text = "{queue: sales, then: it, otherwise: no}"
+        text = "{queue: sales, then: it, otherwise: bye}"
         book = waiting(step=text).offered(1, "302").answers("302").granted(1).joined("302")
         again = book.taken_over(after=30, returned=True)
         assert again.entered_with is not None

@@ -49,15 +49,6 @@ def in_menu(rig: Rig, from_: str = SOMEBODY, name: str = "") -> Caller:
     return caller
 
 
-def leaving_a_message(rig: Rig) -> Caller:
-    """A caller whom no telephone of the service group could take."""
-    for extension in ("301", "302", "303"):
-        rig.switch.phone(extension, Unregistered())
-    caller = in_menu(rig)
-    caller.press("2")
-    return caller
-
-
 def ended(rig: Rig, caller: Caller) -> dict[str, object]:
     """The one end of a call."""
     caller.wait("ended", 30)
@@ -72,6 +63,15 @@ def talking(rig: Rig, extension: str = "302", talk: float | None = None) -> Call
     caller.press(extension, gap=0.1)
     caller.wait("talking", 15)
     rig.wait_fact(caller.uuid, "talk.started")
+    return caller
+
+
+def to_the_message(rig: Rig) -> Caller:
+    """A caller whom nobody in service can be rung for."""
+    for extension in ("301", "302", "303"):
+        rig.switch.phone(extension, Unregistered())
+    caller = in_menu(rig)
+    caller.press("2")
     return caller
 
 
@@ -115,10 +115,7 @@ class TestTalks:
         ended(rig, caller)
 
     def test_a_ringing_tone_that_must_stop_before_it_began_does_not_play_for_ever(self, rig: Rig) -> None:
-        for extension in ("302", "303", "301"):
-            rig.switch.phone(extension, Unregistered())
-        caller = in_menu(rig)
-        caller.press("2")  # two stages of refusals, each sooner than the switch begins a sound
+        caller = to_the_message(rig)  # two stages of refusals, each sooner than the switch begins a sound
         caller.wait("recorded", 20)
         caller.hangup()
         ended(rig, caller)
@@ -135,6 +132,15 @@ class TestTalks:
         caller.hangup()
         ended(rig, caller)
         rig.switch.wait(lambda: not phone.ringing and not other.ringing, 10)
+
+    def test_a_talk_that_a_busy_switch_tells_late_is_told_all_the_same(self, rig: Rig) -> None:
+        rig.switch.late = 0.5
+        try:
+            caller = talking(rig, talk=1.0)
+        finally:
+            rig.switch.late = 0.0
+        ended(rig, caller)
+        assert len(rig.facts(caller.uuid, "talk.started")) == 1
 
     def test_a_caller_who_leaves_stops_the_ringing(self, rig: Rig) -> None:
         phone = rig.switch.phone("303", NeverAnswers())
@@ -208,7 +214,7 @@ class TestKills:
         assert epochs == sorted(set(epochs))
 
     def test_a_message_goes_on_over_a_kill(self, rig: Rig) -> None:
-        caller = leaving_a_message(rig)
+        caller = to_the_message(rig)
         caller.wait("recorded", 20)
         rig.until(lambda: len(rig.facts(caller.uuid, "step.entered")) == 5, 10, "the message")
         rig.kill(rig.owner_of(caller.uuid))
@@ -372,7 +378,7 @@ def test_redis_away_changes_nothing_for_calls_and_every_fact_comes_after(tmp_pat
 def test_a_spool_that_takes_nothing_is_an_apology_and_not_the_end_of_the_call(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig", processes=1) as rig:
         rig.spool.rmdir()
-        caller = leaving_a_message(rig)
+        caller = to_the_message(rig)
         rig.wait_fact(caller.uuid, "message.failed", 15)
         assert ended(rig, caller)["cause"] == "NORMAL_CLEARING"
         assert "nothing can be recorded" in rig.log()

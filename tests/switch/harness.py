@@ -86,6 +86,18 @@ def free_port(kind: socket.SocketKind, host: str = CARRIER) -> int:
         return port
 
 
+def free_sip_port() -> int:
+    """A port that is free for UDP and for TCP: the switch takes both, and gives up if either is somebody's."""
+    while True:
+        port = free_port(socket.SOCK_DGRAM)
+        with socket.socket() as probe:
+            try:
+                probe.bind((CARRIER, port))
+            except OSError:
+                continue
+        return port
+
+
 def until(what: str, condition: Callable[[], object], patience: float = PATIENCE) -> None:
     """Look again every 10 ms until ``condition`` holds: for things outside that cannot tell us.
 
@@ -262,7 +274,7 @@ class Switch:
     ) -> None:
         self.directory = directory
         self._conf = conf
-        self.sip_port = free_port(socket.SOCK_DGRAM)
+        self.sip_port = free_sip_port()
         self.esl_port = free_port(socket.SOCK_STREAM)
         self.password = secrets.token_hex(16)
         self.spool = directory / "spool"
