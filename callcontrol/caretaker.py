@@ -26,10 +26,10 @@ from callcontrol.queue_rows import person_at
 from callcontrol.queueboard import Answer, QueueBoard
 from callcontrol.routing.model import Routing
 from callcontrol.state import State, StateError, decode
-from callcontrol.view import SwitchedOn, leg_id
+from callcontrol.view import leg_id
 
-#: The sweeper's lease, and its length, seconds.
-SWEEPER, SWEEPER_LEASE = "cordboard:queue-sweeper", 5.0
+#: The sweeper's lease, and its length, seconds: it is renewed each second.
+SWEEPER, SWEEPER_LEASE = "cordboard:queue-sweeper", 3.0
 #: How long a free agent and a caller who could have them may take to be brought together, seconds.
 SETTLING = 0.5
 #: A talk that the reconciler sees is kept again after so long, seconds; its lease is ten minutes.
@@ -64,14 +64,11 @@ class House(Protocol):
     def version(self, company: str, version: str) -> Routing | None:
         """A version of it; may pause."""
 
-    def switched_on(self, company: str) -> SwitchedOn:
-        """Its day/night switches."""
-
     def lease(self, name: str, seconds: float) -> bool:
         """Whether this process holds the lease now."""
 
-    def holds(self, switch: str) -> bool:
-        """Whether this process is the one that reconciles the switch."""
+    def release(self, name: str) -> object:
+        """Give the lease back, if this process has it."""
 
     def tell(self, company: str, fact: m.Tell) -> None:
         """Write a fact that is no call's."""
@@ -96,6 +93,9 @@ class Queues(Protocol):
     def rest(self, company: str, agent: str) -> None:
         """Something of the agent's is due."""
 
+    def tell_heard(self) -> None:
+        """Tell the ends that were heard while nobody swept."""
+
 
 class Caretaker:
     """See the module."""
@@ -107,7 +107,8 @@ class Caretaker:
         #: How much was repaired, by kind: ``talk elsewhere offer entry taken unmatched``.
         self.repaired: Counter[str] = Counter()
         self._alarmed: dict[str, float] = {}
-        self._sweeps = False
+        #: Whether this process has the lease of the sweeper, as far as it knows.
+        self.sweeps = False
         #: Company -> hours -> the agents whose duty they are.
         self._duties: dict[str, Mapping[str, Collection[str]]] = {}
         #: Company -> agent -> whether the hours of their duty are on, as Redis was told.
@@ -127,12 +128,20 @@ class Caretaker:
     def sweep_if_ours(self) -> None:
         """Sweep, and keep hours, if this process has the lease."""
         if self._house.lease(SWEEPER, SWEEPER_LEASE):
-            self._sweeps = True
+            if not self.sweeps:
+                self.sweeps = True
+                self._queues.tell_heard()
             self.sweep()
             self.keep_hours()
-        elif self._sweeps:
-            self._sweeps = False
+        elif self.sweeps:
+            self.sweeps = False
             self._hours.clear()  # another keeps them meanwhile
+
+    def stop(self) -> None:
+        """Leave it to another process."""
+        if self.sweeps:
+            self.sweeps = False
+            self._house.release(SWEEPER)
 
     def sweep(self) -> None:
         """End what was due: its process is dead, or not as quick."""
@@ -173,12 +182,10 @@ class Caretaker:
                         known[agent] = on
 
     def _on(self, company: str, name: str) -> bool:
-        """Whether these hours are on now."""
+        """Whether these hours, which have times (``check`` sees to it), are on now."""
         routing = self._house.current(company)
         hours = routing.hours.get(name) if routing is not None else None
-        if hours is None:
-            return True
-        return self._house.switched_on(company)(name) if hours.switch else hours.is_on(self._house.now())
+        return hours is None or hours.is_on(self._house.now())
 
     # -------------------------------------------------------------------------------------------- leases
 
@@ -242,7 +249,8 @@ class Caretaker:
                         self._leave(company, call, "a caller who is gone")
                 elif not one["alive"] and seen("orphan", company, call):
                     self._take_on_behalf(company, call, line, alive)
-            gevent.spawn(self.settle, company)
+            if held["waiting"]:
+                gevent.spawn(self.settle, company)
         self._suspects[line.name] = suspects
 
     def _compare(

@@ -11,6 +11,8 @@ and again it has no seam.  A change in how it sounds must raise ``speech.MUSIC_F
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -51,12 +53,13 @@ _ECHOES = ((0.113, 0.24), (0.271, 0.18), (0.437, 0.12), (0.659, 0.07))
 
 def piece() -> Samples:
     """One round of the music: a whole number of the switch's frames of 20 ms."""
+    standing, struck = cache(_standing), cache(_struck)
     whole = np.zeros(int(len(CHORDS) * BAR * RATE))
     for bar, chord in enumerate(CHORDS):
         for note in chord:
-            _add(whole, bar * BAR, _standing(_hertz(note)))
+            _add(whole, bar * BAR, standing(note))
         for beat, which in BELLS[bar % len(BELLS)]:
-            _add(whole, bar * BAR + beat * BAR / 4, _BELL * _struck(_hertz(chord[which] + 12)))
+            _add(whole, bar * BAR + beat * BAR / 4, _BELL * struck(chord[which] + 12))
     whole = whole + sum(loud * np.roll(whole, int(late * RATE)) for late, loud in _ECHOES)
     whole = _through_a_telephone(whole)
     whole *= 10 ** (LEVEL / 20) / np.sqrt(np.mean(np.square(whole)))
@@ -77,17 +80,17 @@ def _times(seconds: float) -> _Wave:
     return np.arange(int(seconds * RATE)) / RATE
 
 
-def _standing(hertz: float) -> _Wave:
+def _standing(note: int) -> _Wave:
     """A chord's note: it swells while the one before it fades."""
-    times = _times(BAR + FADE)
+    hertz, times = _hertz(note), _times(BAR + FADE)
     swell: _Wave = np.sin(np.pi / 2 * np.clip(np.minimum(times, times[-1] - times) / FADE, 0, 1)) ** 2
     return swell * (_partials(hertz, _SOFT, times) + _SECOND * _partials(hertz * _HIGHER, _SOFT, times))
 
 
-def _struck(hertz: float) -> _Wave:
+def _struck(note: int) -> _Wave:
     """A bell's note, which has no click at its begin and is all but gone at its end."""
     times = _times(3.0)
-    return np.clip(times / 0.012, 0, 1) * np.exp(-times / 0.55) * _partials(hertz, _BRIGHT, times)
+    return np.clip(times / 0.012, 0, 1) * np.exp(-times / 0.55) * _partials(_hertz(note), _BRIGHT, times)
 
 
 def _partials(hertz: float, loud: tuple[float, ...], times: _Wave) -> _Wave:

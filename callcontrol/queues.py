@@ -54,6 +54,8 @@ MOST_ROUNDS = 50
 MOST_TRIES = 10
 #: How long who began a talk has to tell its end before somebody else does, seconds.
 LATE = 0.7
+#: How long an end is remembered that somebody else should have told, seconds: the sweeper may have died with them.
+HEARD = 8.0
 #: How often the sweeper looks at what is due, and at the hours of duty, seconds.
 SWEEP = 1.0
 #: Talks that this process remembers to tell their ends, and to tell again if Redis loses them.
@@ -149,6 +151,8 @@ class Queues:
         self._callers: dict[str, _Caller] = {}
         self._talks: dict[str, _Talk] = {}
         self._elsewhere: dict[str, tuple[str, str, str]] = {}  # uuid -> company, agent, switch
+        #: Ends that somebody else should tell: when they were heard, company, agent, uuid.
+        self._heard: deque[tuple[float, str, str, str]] = deque()
         self._sayings: dict[str, deque[_Saying]] = {}
         self._op = 0
         self._away = False
@@ -181,6 +185,7 @@ class Queues:
         while self._sayings and not self._away and time.monotonic() < deadline:
             gevent.sleep(0.01)
         gevent.killall(self._running)
+        self.caretaker.stop()
         for timer in [*self._timers.values(), *(caller.opens for caller in self._callers.values())]:
             _stop(timer)
         self._timers.clear()
@@ -570,18 +575,30 @@ class Queues:
         """Whether the company has queues: to know is cheap, for calls that have nothing to do with any."""
         return company in self._agents
 
-    def ended(self, switch: str, company: str, person: str, uuid: str, *, answered: bool) -> None:
-        """A leg of this person's, or a call of their telephone, ended on a switch of ours; never waits.
+    def ended(self, company: str, person: str, uuid: str, *, answered: bool) -> None:
+        """A leg of this person's, or a call of their telephone, has ended; never waits.
 
-        Every process hears it: who began the talk says so at once, and if nobody did, who reconciles the switch.
+        Every process hears it: who began the talk says so at once, and for the dead whoever sweeps.
         """
         talk = self._talks.pop(uuid, None)
         if talk is not None:
             self._say_hang_up(talk.call, talk.company, talk.take.agent, uuid)
         elif self._elsewhere.pop(uuid, None) is not None:
             self._say_hang_up(f"{company}/{person}", company, person, uuid)
-        elif answered and person in self._agents.get(company, ()) and self._house.holds(switch):
-            self._timers[company, uuid] = _timer(LATE, self._nobody_told, company, person, uuid)
+        elif answered and person in self._agents.get(company, ()):
+            now = time.monotonic()
+            self._heard.append((now, company, person, uuid))
+            while now - self._heard[0][0] > HEARD:
+                self._heard.popleft()
+            if self.caretaker.sweeps:
+                self._timers[company, uuid] = _timer(LATE, self._nobody_told, company, person, uuid)
+
+    def tell_heard(self) -> None:
+        """Nobody swept for a while, and we do from now: what ended meanwhile is told."""
+        for at, company, person, uuid in self._heard:
+            if time.monotonic() - at <= HEARD and (company, uuid) not in self._timers:
+                self._nobody_told(company, person, uuid)
+        self._heard.clear()
 
     def _say_hang_up(self, line: str, company: str, agent: str, uuid: str) -> None:
         self._say(

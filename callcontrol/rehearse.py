@@ -180,7 +180,6 @@ class Walk:
         self._ends_here = ends_here
         self._line: _Line | None = None
         self._offers = 0
-        self._asked: set[str] = set()  # agents of whose telephones none has rung yet
         number = routing.numbers.get(called)
         self._home = number.flow if number else ""
         self._agenda: list[tuple[float, int, m.Event | Callable[[], None]]] = []
@@ -313,7 +312,6 @@ class Walk:
     def _offer(self) -> None:
         for agent in self._line.next(self._now) if self._line is not None else ():
             self._offers += 1
-            self._asked.add(agent)
             self._later(0.0, m.Offered(self._offers, agent))
 
     def _missed(self, miss: m.Miss) -> None:
@@ -326,11 +324,9 @@ class Walk:
             self._later(miss.delay, self._offer)
 
     def _ring_agent(self, command: m.RingLeg, result: str) -> None:
-        """Only what the agent does is known, not with which of their telephones: they answer the first."""
+        """Only what the agent does is known, not with which of their telephones: it is all the same."""
         if result == "answers":
-            if command.phone.person in self._asked:
-                self._later(RINGS_BEFORE_ANSWER, m.LegReady(command.leg))
-            self._asked.discard(command.phone.person)
+            self._later(RINGS_BEFORE_ANSWER, m.LegReady(command.leg))
         elif result != "no_answer":
             self._later(0.5, m.LegFailed(command.leg, result))
         self._rung[command.leg] = command.phone

@@ -53,7 +53,7 @@ from callcontrol.steps.lookup import asked_hosts
 from callcontrol.supervisor import heartbeat, process_name
 from callcontrol.switchboard import Switchboard
 from callcontrol.versions import VersionStore
-from callcontrol.view import SwitchedOn, leg_id
+from callcontrol.view import leg_id
 
 #: How long the owner of a call that was not talking has to write its end before another does, seconds.
 GRACE = 3.0
@@ -74,6 +74,7 @@ COLLECT = 60.0
 #: Recording needs so much free room in the spool, bytes.
 LEAST_ROOM = 50 * 2**20
 
+_RECONCILER = "cordboard:reconciler:"
 _UUID = re.compile(r"[A-Za-z0-9-]{8,64}")
 _TONES = {
     "ringback": wire.Tone.RINGBACK,
@@ -127,7 +128,6 @@ class Controller:
             for address in settings.config.switches
         ]
         self.queues = Queues(QueueBoard(self.board), self.name, self)
-        self._reconciles: dict[str, float] = {}  # switch -> monotonic: until when we hold the lease
         #: What is asked from outside.
         self.commands = Commands(
             settings.redis,
@@ -263,6 +263,9 @@ class Controller:
         if self._commanding is not None:
             self._commanding.join(1.0)  # the answer to a command that was taken
         self.queues.stop(1.0)
+        for line in self._lines:  # another need not wait until they end by themselves
+            if self.board.available:
+                self.board.release(_RECONCILER + line.name, self.name)
         self._shipper.stop(1.0)
         self.facts.close()
         for line in self._lines:
@@ -399,17 +402,13 @@ class Controller:
         """See :meth:`Published.version`."""
         return self.published.version(company, version)
 
-    def switched_on(self, company: str) -> SwitchedOn:
-        """The company's day/night switches."""
-        return self.switches.of(company)
-
     def lease(self, name: str, seconds: float) -> bool:
         """Whether this process holds the lease from now."""
         return self.board.lease(name, self.name, seconds)
 
-    def holds(self, switch: str) -> bool:
-        """Whether this process is the one that reconciles the switch."""
-        return self._reconciles.get(switch, 0.0) > time.monotonic()
+    def release(self, name: str) -> bool:
+        """Give a lease back, if this process has it."""
+        return self.board.release(name, self.name)
 
     def _leg_ended(self, line: Line, event: EslEvent) -> None:
         """A channel ended: whoever it was, if an agent, may be one who talked."""
@@ -422,7 +421,7 @@ class Controller:
         if (person or own) and _UUID.fullmatch(uuid):
             # A call that a phone of ours makes is one from its beginning, a leg from its answer.
             answered = own is not None or (event.get("Caller-Channel-Answered-Time") or "0") != "0"
-            self.queues.ended(line.name, company, person or own or "", uuid, answered=answered)
+            self.queues.ended(company, person or own or "", uuid, answered=answered)
 
     def _remember_end(self, call: str) -> None:
         self._ends[call] = None
@@ -518,12 +517,9 @@ class Controller:
 
     def _reconcile_if_ours(self, line: Line, *, anew: bool = False) -> None:
         """Reconcile, if this process is the one that does for this switch; ``anew``: it was started again."""
-        until = time.monotonic() + RECONCILE * 2
         try:
-            if not self.board.lease(f"cordboard:reconciler:{line.name}", self.name, RECONCILE * 2):
-                self._reconciles.pop(line.name, None)
+            if not self.board.lease(_RECONCILER + line.name, self.name, RECONCILE * 2):
                 return
-            self._reconciles[line.name] = until
             self._directory.tell(line)
             self.reconcile(line, anew=anew)
         except EslError as error:

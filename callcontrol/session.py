@@ -30,6 +30,7 @@ from callcontrol.queue_rows import person_at
 from callcontrol.queues import COMMANDS as QUEUE_COMMANDS
 from callcontrol.ringing import CONTEXT, RESUME_EXTENSION
 from callcontrol.state import State, StateError, decode
+from callcontrol.view import leg_id
 
 if TYPE_CHECKING:
     from callcontrol.server import Controller
@@ -135,6 +136,7 @@ class Session:
         self._queue: deque[m.Event] = deque()
         self._busy = False
         self._lost = False
+        self._unsure = False  # the call has left us, and why is not known
         self._hung_up_by = "caller"
         self._terminators = ""
         self._files: dict[str, int] = {}
@@ -236,7 +238,8 @@ class Session:
         if self.extension and self._controller.queues.serves(self.company):
             self._controller.queues.begins(self)
         # Only now: a call that cannot be begun must be counted out by the dialplan.
-        self._connection.send(wire.setvar(uuid, "cordboard_tries", ""))
+        if self._hung_up_by == "caller":  # else there is nothing left to count for
+            self._connection.send(wire.setvar(uuid, "cordboard_tries", ""))
         if data.get("Answer-State") == "hangup":
             self.happened(m.HungUp(_word(data, "Hangup-Cause") or "UNKNOWN"))
         return True
@@ -258,6 +261,8 @@ class Session:
             return
         name = event.name
         if self._lost:
+            if name == "CHANNEL_BRIDGE" and self._joined_late(event):
+                return
             if name in ("CHANNEL_BRIDGE", "CHANNEL_HANGUP", "CHANNEL_HANGUP_COMPLETE"):
                 self._connection.close("the call is on another connection")
             return
@@ -317,8 +322,9 @@ class Session:
 
     def _left(self) -> None:
         """No CHANNEL_BRIDGE followed: the leg died as it was joined, and the switch brings the call anew."""
-        if self._call is not None and self._call.life is not Life.ENDED and not self._call.let_go:
+        if self._call is not None and self._call.life is not Life.ENDED and not self._call.let_go and not self._lost:
             self.lost()
+            self._unsure = True
 
     def lost(self) -> None:
         """Another connection has the call.  Closing ours while ``socket_resume`` is true would reset the call under
@@ -328,6 +334,21 @@ class Session:
         self._queue.clear()
         self._stop_waiting()
         self._controller.forget(self)
+
+    def _joined_late(self, event: EslEvent) -> bool:
+        """Whether they talk after all: a busy switch took longer to say so than :data:`LEAVING`.
+
+        Had the leg died, nobody else could have joined it; and had another owner the call, we should not be unsure.
+        """
+        call = self._call
+        leg = _word(event, "Other-Leg-Unique-ID") or _word(event, "Bridge-B-Unique-ID")
+        if not self._unsure or call is None or call.view.talk is None:
+            return False
+        if leg != leg_id(self.id, call.view.talk[2], call.view.talk[0]):
+            return False
+        self._lost = self.moved = False
+        self.happened(m.Joined(leg))
+        return True
 
     @property
     def _token(self) -> str:

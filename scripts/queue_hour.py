@@ -307,6 +307,8 @@ class Play:
                 self.paused.add(extension)
             else:
                 self.paused.discard(extension)
+            if not self._began:
+                continue  # what went before is none of this hour's
             if extension in self.paused and not was:
                 self.say(f"{NAMES[extension]} is paused: {data.get('reason', 'for no reason')}")
                 self._at(self.now + (5.0 if extension == FORGETFUL else 1.0), partial(self._resumes, extension))

@@ -183,9 +183,7 @@ class House:
         self.routing = routing(FLOWS, HEAD)
         self.lines: dict[str, Any] = {}
         self.leases: set[str] = set()
-        self.reconciles: set[str] = set()
         self.facts: list[tuple[str, m.Tell]] = []
-        self.on: frozenset[str] = frozenset()
         self.time = 1795424400.0  # a Monday, 12:00 in Moscow
 
     def line_named(self, switch: str) -> Any:
@@ -197,14 +195,11 @@ class House:
     def version(self, company: str, version: str) -> Routing | None:
         return self.current(company)
 
-    def switched_on(self, company: str) -> Callable[[str], bool]:
-        return lambda name: name in self.on
-
     def lease(self, name: str, seconds: float) -> bool:
         return name in self.leases
 
-    def holds(self, switch: str) -> bool:
-        return switch in self.reconciles
+    def release(self, name: str) -> None:
+        self.leases.discard(name)
 
     def tell(self, company: str, fact: m.Tell) -> None:
         self.facts.append((company, fact))

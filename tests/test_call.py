@@ -116,6 +116,24 @@ class TestCrashes:
         assert len(book.told("step.failed")) == MOST_CRASHES + 1
 
 
+class TestPastTheEnd:
+    def test_only_what_concerns_others_is_still_done(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def run(self: Play, call: Any, progress: Any) -> Any:
+            yield m.Wait(call.now + 60, past_end=True)
+            yield m.Progress({"a": 1})
+            yield m.Answer()
+            yield m.Miss(1, "302", "no_answer")
+            yield m.Leave()
+            return "then"
+
+        monkeypatch.setattr(Play, "run", run)
+        book = Playbook(PLAY)
+        written = len(book.states)
+        book.hangs_up().then("miss 302 no_answer", "leave")
+        assert len(book.states) == written
+        assert len(book.told("call.ended")) == 1
+
+
 class TestLoops:
     def test_steps_that_never_wait_end_with_the_apology(self) -> None:
         built = routing("main:\n  a: {set: {x: 1}, then: b}\n  b: {set: {x: 2}, then: c}\n  c: {hangup: normal}")

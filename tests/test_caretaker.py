@@ -14,8 +14,8 @@ from callcontrol import wire
 from callcontrol.esl import ConnectionLost
 from callcontrol.state import State, encode
 from callcontrol.view import leg_id
-from tests.playbook import CALL, epoch, routing
-from tests.queuedesk import FLOWS, HEAD, LEG, OTHER, Desk, Timers, answer, look, quiet
+from tests.playbook import CALL, epoch
+from tests.queuedesk import LEG, OTHER, Desk, Timers, answer, look, quiet
 
 
 class Switch:
@@ -182,7 +182,7 @@ class TestTheDead:
 class TestSettling:
     def test_a_free_agent_and_a_caller_whom_nobody_brings_together_are(self, care: Care) -> None:
         care.board.answers["settle"] = [answer(agents=(look("301", CALL),))]
-        care.looks()
+        care.holds(waiting=(waits(),)).looks(alive={CALL})
         assert care.said == [("claim", (CALL, "301"))]
         assert care.care.repaired == {"unmatched": 1}
 
@@ -191,9 +191,13 @@ class TestSettling:
             answer(agents=(look("301", CALL),)),
             answer(agents=(look("301", OTHER), look("302", CALL))),
         ]
-        care.looks()
+        care.holds(waiting=(waits(),)).looks(alive={CALL})
         assert [what for what, _ in care.said] == ["claim", "claim"]
         assert care.care.repaired == {}
+
+    def test_while_nobody_waits_nobody_asks(self, care: Care) -> None:
+        care.looks()
+        assert care.board.told("settle") == []
 
 
 class TestLeases:
@@ -211,6 +215,12 @@ class TestLeases:
         care.house.leases.add(module.SWEEPER)
         care.care.sweep_if_ours()
         assert len(care.board.told("due")) == 1
+
+    def test_and_one_that_stops_leaves_it_to_another_at_once(self, care: Care) -> None:
+        care.house.leases.add(module.SWEEPER)
+        care.care.sweep_if_ours()
+        care.care.stop()
+        assert care.house.leases == set()
 
     def ends(self, care: Care) -> list[tuple[str, Any]]:
         care.board.asked.clear()
@@ -281,13 +291,3 @@ class TestHoursOfDuty:
         for _ in range(3):
             clock.care.keep_hours()
         assert len(clock.said) == 2
-
-    def test_hours_that_a_switch_turns_are_as_it_stands(self, clock: Care) -> None:
-        clock.house.routing = routing(FLOWS, HEAD.replace("{mon-fri: 09:00-18:00}", '{switch: "*21"}'))
-        clock.queues.take_up([clock.house.routing])
-        quiet()
-        clock.board.asked.clear()
-        clock.care.keep_hours()
-        clock.house.on = frozenset({"office"})
-        clock.care.keep_hours()
-        assert [given[1] for given in clock.board.told("duty")] == ["log_out", "log_in"]

@@ -469,6 +469,9 @@ def test_a_server_outlives_redis_and_says_once_that_it_is_away(
     monkeypatch.setattr(commands, "AWAY", 0.01)
     serve(url=own_redis.url, agent_list=dict)
     assert ask(own_redis.url, "switch1", "agent.list", {}, LONG) == {"company": "", "by": ""}
+    with closing(connect(own_redis.url, name="test")) as client:
+        while not any(one["cmd"] == "blpop" for one in client.client_list()):
+            pass  # else it may die while the server hears that its answer arrived
     own_redis.kill()
     while not logs:
         pass

@@ -76,7 +76,8 @@ class TestEntering:
 
     def test_what_the_queue_is_told(self) -> None:
         queue = (
-            "agents: [301, {agent: 302, level: 2}, {agent: 303, level: 3}], levels: {3: 60s, 2: 30s, 4: 90s},"
+            "agents: [301, {agent: 302, level: 2}, {agent: 303, level: 3, skills: [french, german]}],"
+            " levels: {3: 60s, 2: 30s, 4: 90s},"
             " skills: [german], priority: 3, ring: 12s, unstaffed: 10s, max_callers: 20, strategy: ring-all"
         )
         book = company(queue, STEP.replace("sales,", "sales, priority: 4, skills: [french, german],"))
@@ -125,7 +126,10 @@ class TestEntering:
 
     def test_being_entered_again_by_a_queue_that_came_back_is_no_second_joining(self) -> None:
         book = waiting()
-        book.happens(m.Entered(JOINED), 30).happens(m.Entered(JOINED + 5), 30).then()
+        written = len(book.states)
+        book.happens(m.Entered(JOINED), 30).then()
+        assert len(book.states) == written
+        book.happens(m.Entered(JOINED + 5), 30).then()
         assert len(book.told("queue.joined")) == 1
         assert book.states[-1].progress["j"] == str(JOINED + 5)
 
@@ -213,6 +217,11 @@ class TestHearing:
         assert book.wakes_at == pytest.approx(book.now + 0.99)
         book.waits().then("play moh (loop)")
 
+    def test_also_after_an_announcement(self) -> None:
+        book = waiting("agents: [302], announce: {every: 45s, say: Wait.}").waits().stops().hears_all()
+        book.lines.clear()
+        book.happens(m.PlayEnded(book.played), 5).then("play moh (loop)")
+
     def test_an_announcement_that_is_not_there_is_a_tone(self) -> None:
         book = waiting("agents: [302], announce: {every: 45s, say: Wait.}").waits()
         book.then("stop").stops().then("play Wait.")
@@ -220,7 +229,7 @@ class TestHearing:
         book.hears_all(1).then("play moh (loop) from 45.01s")
 
     def test_hours_of_announcements_do_not_fill_the_record_of_the_step(self) -> None:
-        book = waiting("agents: [302], announce: {every: 10s, say: Wait.}, keys: {1: left}")
+        book = company("agents: [302], music: x.wav, announce: {every: 10s, say: Wait.}, keys: {1: left}").entered()
         for _ in range(50):
             book.waits().stops().hears_all(1)
         book.presses("1")
@@ -325,7 +334,8 @@ class TestAgents:
 
     def test_but_not_more(self) -> None:
         book = ringing()
-        book.happens(m.LegAnswered(book.legs["302"]), 14).passes(29).then()
+        book.happens(m.LegAnswered(book.legs["302"]), 14).passes(20).happens(m.LegAnswered(book.legs["302"])).passes(9)
+        book.then()
         book.passes(1.1).then("cancel 302", "miss 302 no_answer 5s")
 
     def test_the_next_agent_is_rung_as_the_queue_says(self) -> None:
@@ -410,7 +420,7 @@ class TestAgents:
         assert not again.told("queue.abandoned")
 
     def test_numbers_of_offers_never_come_again_in_a_call(self) -> None:
-        text = "{queue: sales, then: it, otherwise: it}"
+        text = "{queue: sales, then: it, otherwise: bye}"
         book = waiting(step=text).offered(1, "302").answers("302").granted(1).joined("302")
         again = book.taken_over(after=30, returned=True)
         assert again.entered_with is not None
@@ -508,6 +518,13 @@ class TestGivingUp:
         book.then("ring 302 15s").happens(m.LegAnswered(book.legs["302"]), 9).passes(31)
         book.then("cancel 302", "miss 302 no_answer 5s", "leave", "stop", "play No.")
 
+    def test_nor_do_others_who_answer_after_that_make_the_wait_endless(self) -> None:
+        book = waiting("agents: [302, 303], max_wait: 60s, ring: 15s, strategy: ring-all").offered(1, "302", 50)
+        book.happens(m.LegAnswered(book.legs["302"]), 9).passes(20).offered(2, "303")
+        book.then("ring 302 15s", "ring 303 15s").happens(m.LegAnswered(book.legs["303"]), 5)
+        book.passes(30).then("cancel 302", "miss 302 no_answer 5s", "leave", "cancel 303", "stop", "play No.")
+        assert book.told("queue.timeout") == [{"queue": "sales", "waited": 90}]
+
     def test_when_nobody_can_serve_any_more_the_caller_goes(self) -> None:
         for outcome in ("no_agents", "paused"):
             book = waiting().happens(m.Staffed(outcome), 30).then("leave", "stop", "play No.")
@@ -587,6 +604,17 @@ class TestTakeover:
         book = ringing("agents: [302], ring: 15s, max_wait: 20s")
         again = book.taken_over(after=14).happens(m.LegAnswered(book.legs["302"])).passes(10)
         again.then("find 302", "play moh (loop) from 14s", "enter sales again").answers("302").then("take 302")
+
+    def test_nobody_is_cut_off_for_having_answered_while_nobody_was_there(self) -> None:
+        again = ringing().taken_over(after=20).then("find 302", "play moh (loop) from 20s")
+        again.answers("302", 0.1).then("take 302")
+
+    def test_a_telephone_rings_no_longer_than_a_whole_ring_whatever_the_checkpoint_says(self) -> None:
+        book = ringing()
+        book.states[-1].progress["o"] = "302.1.999999"
+        again = book.taken_over().happens(m.LegRinging(book.legs["302"]))
+        again.then("find 302", "play moh (loop)", "enter sales again")
+        again.passes(16).then("cancel 302", "miss 302 no_answer 5s")
 
     def test_a_telephone_that_is_gone_is_no_miss_of_the_agents(self) -> None:
         book = ringing()

@@ -278,7 +278,7 @@ class TestHealing:
         caller.hangup()
         ended(rig, caller)
         rig.until(lambda: doing(board, "303", "idle"), 15, "Chiara to be free")
-        assert not rig.switch.phone("303").calls
+        rig.until(lambda: not rig.switch.phone("303").calls, 5, "Chiara's telephone to be quiet")
 
     @pytest.mark.parametrize("apart", [0.0, 0.005, 0.02, 0.05])
     def test_two_agents_who_answer_together_make_one_talk_and_the_other_takes_the_next(

@@ -11,6 +11,7 @@ import pytest
 
 from callcontrol import messages as m
 from callcontrol import queues as module
+from callcontrol.caretaker import SWEEPER
 from callcontrol.queueboard import Answer
 from callcontrol.queueing import CallLook, Candidate
 from callcontrol.queues import Queues
@@ -182,7 +183,7 @@ class TestRedisAway:
 
     def test_a_talk_that_is_over_is_not_told_again(self, desk: Desk) -> None:
         desk.offered().says(TAKE)
-        desk.queues.ended("switch1", "test", "301", LEG, answered=True)
+        desk.queues.ended("test", "301", LEG, answered=True)
         quiet()
         desk.redis_goes().redis_comes()
         assert desk.board.told("take") == []
@@ -231,6 +232,22 @@ class TestOffers:
         gate.set()
         quiet()
         assert desk.hears() == [m.Entered(JOINED), m.Offered(1, "301")]
+
+    def test_one_that_comes_while_the_call_is_entered_again_holds(self, desk: Desk) -> None:
+        desk.says(enter()).hears()
+        gate = desk.board.gates["enter"] = gevent.event.Event()
+        desk.wakes("again").wakes("offer", offer=1, agent="301")
+        gate.set()  # with the answer of a moment before the offer
+        quiet()
+        assert desk.hears() == [m.Offered(1, "301")]
+
+    def test_one_that_is_gone_before_redis_heard_of_us_is_not_said_to_ring(self, desk: Desk) -> None:
+        desk.says(enter())
+        gate = desk.board.gates["miss"] = gevent.event.Event()
+        desk.says(MISS).wakes("offer", offer=2, agent="302").wakes("gone", offer=2, agent="302")
+        gate.set()
+        quiet()
+        assert desk.board.words == ["enter", "miss"]
 
     def test_one_for_a_call_that_is_not_ours_is_nothing(self, desk: Desk) -> None:
         desk.wakes("offer", call=OTHER, offer=1, agent="301")
@@ -335,7 +352,7 @@ class TestWhoOwnsTheCall:
         desk.offered().says(TAKE)
         desk.session.ended = True
         desk.queues.forget(cast(Any, desk.session))
-        desk.queues.ended("switch1", "test", "301", LEG, answered=True)
+        desk.queues.ended("test", "301", LEG, answered=True)
         quiet()
         gate.set()
         quiet()
@@ -346,7 +363,7 @@ class TestDeciding:
     def test_a_free_agent_serves_who_has_waited_longest(self, desk: Desk) -> None:
         desk.board.answers["hang_up"] = [answer(agents=(look("301", CALL, OTHER),))]
         desk.offered().says(TAKE)
-        desk.queues.ended("switch1", "test", "301", LEG, answered=True)
+        desk.queues.ended("test", "301", LEG, answered=True)
         quiet()
         assert desk.board.told("claim") == [(CALL, "301")]
 
@@ -366,6 +383,12 @@ class TestDeciding:
         desk.board.answers["claim"] = [answer(False, agents=(look("301", OTHER),)), answer()]
         desk.queues.dispatch("test", answer(agents=(look("301", CALL),)))
         assert desk.board.told("claim") == [(CALL, "301"), (OTHER, "301")]
+
+    def test_and_so_is_the_rest_of_it(self, desk: Desk) -> None:
+        agents = (Candidate("301", idle=20), Candidate("302", idle=10))
+        desk.board.answers["claim"] = [answer(False)]
+        desk.queues.dispatch("test", answer(calls=(CallLook(CALL, "sales", "ring-all", 10, agents),)))
+        assert desk.board.told("claim") == [(CALL, "302")]
 
     def test_but_not_for_ever(self, desk: Desk, logs: list[MutableMapping[str, Any]]) -> None:
         desk.board.answers["claim"] = [answer(False, agents=(look("301", CALL),))]
@@ -411,23 +434,43 @@ class TestTelephones:
 
     def test_who_began_a_talk_tells_its_end_at_once(self, desk: Desk) -> None:
         desk.offered().says(TAKE)
-        desk.queues.ended("switch1", "test", "301", LEG, answered=True)
+        desk.queues.ended("test", "301", LEG, answered=True)
         quiet()
         assert desk.board.told("hang_up") == [("301", LEG)]
         assert desk.board.ops[-1] == f"end-{LEG}"
 
-    def test_the_end_of_somebody_elses_is_told_by_who_reconciles_the_switch_only(
-        self, desk: Desk, timers: Timers
-    ) -> None:
-        desk.queues.ended("switch1", "test", "301", LEG, answered=True)
-        desk.house.reconciles.add("switch1")
-        desk.queues.ended("switch2", "test", "301", LEG, answered=True)
+    def test_the_end_of_somebody_elses_is_told_by_who_sweeps_a_moment_later(self, desk: Desk, timers: Timers) -> None:
+        desk.queues.ended("test", "301", LEG, answered=True)
         assert timers.armed == []
-        desk.queues.ended("switch1", "test", "301", LEG, answered=True)
+        desk.queues.caretaker.sweeps = True
+        desk.queues.ended("test", "301", OTHER, answered=True)
         quiet()
         assert desk.board.words == []
         timers.armed[0].ring()
-        assert desk.board.told("hang_up") == [("301", LEG)]
+        assert desk.board.told("hang_up") == [("301", OTHER)]
+
+    def test_what_ended_while_nobody_swept_is_told_by_the_next_who_does(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = [1000.0]
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        desk.queues.ended("test", "301", LEG, answered=True)
+        now[0] += module.HEARD - 1.0
+        desk.queues.ended("test", "302", OTHER, answered=True)
+        now[0] += 2.0
+        desk.house.leases.add(SWEEPER)
+        for _ in range(2):
+            desk.queues.caretaker.sweep_if_ours()
+        quiet()
+        assert desk.board.told("hang_up") == [("302", OTHER)]
+
+    def test_nothing_is_remembered_for_long(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = [1000.0]
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        for number in range(100):
+            desk.queues.ended("test", "301", f"{LEG}{number}", answered=True)
+            now[0] += 1.0
+        assert len(desk.queues._heard) <= module.HEARD + 1
 
     @pytest.mark.parametrize(
         ("company", "person", "answered"), [("test", "303", True), ("other", "301", True), ("test", "301", False)]
@@ -435,8 +478,8 @@ class TestTelephones:
     def test_an_end_that_concerns_no_queue_costs_nothing(
         self, desk: Desk, timers: Timers, company: str, person: str, answered: bool
     ) -> None:
-        desk.house.reconciles.add("switch1")
-        desk.queues.ended("switch1", company, person, LEG, answered=answered)
+        desk.queues.caretaker.sweeps = True
+        desk.queues.ended(company, person, LEG, answered=answered)
         quiet()
         assert (desk.board.asked, timers.armed) == ([], [])
 
@@ -445,7 +488,7 @@ class TestTelephones:
         phone.extension = "302"
         desk.queues.begins(cast(Any, phone))
         quiet()
-        desk.queues.ended("switch1", "test", "302", self.PHONE, answered=True)
+        desk.queues.ended("test", "302", self.PHONE, answered=True)
         quiet()
         assert list(desk.board.asked) == [
             ("busy", ("302", self.PHONE)),
@@ -465,7 +508,7 @@ class TestTelephones:
         desk.redis_goes()
         for leg in (LEG, OTHER):
             desk.queues.talks(cast(Any, desk.session), leg, "302")
-        desk.queues.ended("switch1", "test", "302", OTHER, answered=True)
+        desk.queues.ended("test", "302", OTHER, answered=True)
         quiet()
         desk.redis_comes()
         assert desk.board.told("busy") == [("302", LEG)]

@@ -144,6 +144,8 @@ flows:
         given = "given: {agents: {301: no_answer, 302: no_answer, 303: busy}}\n"
         assert self.rehearsed(f"{given}path: [a, b]\nends: {{queue: other}}", flows=flows) == ("passed", "")
         assert self.rehearsed("path: [a, b]\nends: {queue: other}", flows=flows)[0] == "failed"
+        twice = flows.replace("queue: other", "queue: sales")
+        assert self.rehearsed(f"{given}path: [a, b]\nends: {{queue: sales}}", flows=twice) == ("passed", "")
 
     def test_what_agents_do_is_asked_for_if_the_walk_goes_on(self) -> None:
         asked = "what does the agent 301 do when a call is offered? Say it: given: {agents: {301: answers}}"
@@ -185,6 +187,8 @@ flows:
     def test_agents_who_miss_too_often_are_paused(self) -> None:
         given = "given: {agents: {301: no_answer, 302: declined, 303: unreachable}}\n"
         assert self.rehearsed(f"{given}path: [q, closed]", self.QUEUE + ", pause_after: 2") == ("passed", "")
+        busy = given.replace("declined", "busy")  # which is no fault of theirs
+        assert self.rehearsed(f"{busy}path: [q, memo]", self.QUEUE + ", pause_after: 2") == ("passed", "")
 
     def test_a_level_is_asked_when_it_opens(self) -> None:
         queue = "agents: [{agent: 301, level: 2}, 302], levels: {2: 30s}, max_wait: 2m"

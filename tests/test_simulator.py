@@ -54,10 +54,11 @@ class Connection:
     def send(self, *commands: str) -> None:
         self.sock.sendall("".join(f"{command}\n\n" for command in commands).encode())
 
-    def execute(self, application: str, argument: str = "", uuid: str = "", lock: bool = False) -> None:
+    def execute(self, application: str, argument: str = "", uuid: str = "", lock: bool = False, loops: int = 1) -> None:
         lines = ["sendmsg", "call-command: execute", f"execute-app-name: {application}"]
         lines += [f"execute-app-arg: {argument}"] if argument else []
         lines += [f"Event-UUID: {uuid}"] if uuid else []
+        lines += [f"loops: {loops}"] if loops != 1 else []
         lines += ["event-lock: true"] if lock else []
         self.send("\n".join(lines))
 
@@ -553,6 +554,20 @@ def test_another_key_and_no_key_end_a_screened_leg(switch: Switch, presses: str,
     assert "CUSTOM" not in watch.names()
 
 
+def test_a_screened_leg_is_known_by_the_number_that_was_dialled(switch: Switch, controllers: Controllers) -> None:
+    switch.sounds["who.wav"] = 0.2
+    outside(switch, Answers(after=0.1))
+    caller = switch.call("+74950000001", "+74951234567")
+    call, _ = controllers.take()
+    call.execute("answer")
+    watch = inbound(switch, ABOUT_LEGS)
+    assert ring_outside(watch, "cordboard_whisper=/s/who.wav", SCREENED) == "+OK leg-0001\n"
+    watch.event("CUSTOM")
+    watch.job(f"uuid_bridge {caller.uuid} leg-0001", "join")
+    caller.wait("talking")
+    assert caller.talking_to == MOBILE
+
+
 def test_screening_takes_no_longer_than_fifteen_seconds(switch: Switch) -> None:
     switch.sounds["press.wav"] = 9.0
     phone = outside(switch, Answers(after=0.1))
@@ -804,6 +819,47 @@ def test_a_caller_notices_words_or_the_name_that_a_file_had(
     caller.wait("heard:speech")
     caller.wait("heard:night.wav")
     assert [entry.detail for entry in caller.journal if entry.what == "hears"] == ["“Привет.”", "night.wav"]
+
+
+def test_endless_music_is_one_thing_to_hear_however_often_it_begins(
+    switch: Switch, controllers: Controllers, tmp_path: Path
+) -> None:
+    music = with_words(tmp_path / "a.wav", 1.0, "\nmusic: moh")
+    caller = switch.call("+74950000001", "100")
+    call, _ = controllers.take()
+    call.execute("answer")
+    call.execute("playback", str(music), uuid="music", lock=True, loops=-1)
+    rounds = [call.event("CHANNEL_EXECUTE_COMPLETE", Application="playback") for _ in range(3)]
+    assert {event["Application-UUID"] for event in rounds} == {"music"}
+    caller.wait("heard:music: moh")
+    call.send(f"api uuid_break {caller.uuid}")
+    call.execute("playback", "silence_stream://100", uuid="after", lock=True)
+    call.event("CHANNEL_EXECUTE", Application_UUID="after")
+    assert [entry.detail for entry in caller.journal if entry.what == "hears"] == ["music: moh", "silence"]
+
+
+def test_an_endless_sound_of_less_than_half_a_second_is_heard_once(
+    switch: Switch, controllers: Controllers, tmp_path: Path
+) -> None:
+    short = with_words(tmp_path / "a.wav", 0.4, "\nshort.wav")
+    switch.call("+74950000001", "100")
+    call, _ = controllers.take()
+    call.execute("answer")
+    call.execute("playback", str(short), uuid="short", lock=True, loops=-1)
+    call.execute("playback", "silence_stream://100", uuid="after", lock=True)
+    call.event("CHANNEL_EXECUTE", Application_UUID="after")
+
+
+def test_a_file_may_begin_in_the_middle_and_beyond_its_end_there_is_nothing(tmp_path: Path) -> None:
+    file = with_words(tmp_path / "a.wav", 2.0, "\na.wav")
+
+    def lasts(start: str) -> float | None:
+        (sound,) = find_sounds(f"{file}{start}", {}) or []
+        return sound.seconds
+
+    assert lasts("@@4000") == 1.5
+    assert lasts("@@") == lasts("") == 2.0
+    assert lasts("@@16000") == lasts("@@80000") == 0.0
 
 
 def test_the_switch_s_time_passes_at_its_speed(switch: Switch, controllers: Controllers) -> None:

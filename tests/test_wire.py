@@ -170,6 +170,13 @@ def test_an_endless_file_begins_where_a_variable_of_ours_says() -> None:
     assert wire.setvar(CALL, wire.START, "98400").text == f"api uuid_setvar {CALL} cordboard_start 98400"
 
 
+def test_endless_music_is_spelled_as_the_real_switch_was_told() -> None:
+    told = said("music_without_end_broken_and_taken_up_in_the_middle")
+    for uuid, middle in (("play-1", False), ("play-3", True)):
+        text = wire.endless("/var/lib/cordboard/sounds/music.wav", PLAYING, middle=middle).text
+        assert text.replace(PLAYING, uuid) in told
+
+
 @pytest.mark.parametrize("sound", [Tone.MUSIC, wire.silence(-1), wire.sounds(SoundPath("/s/1"), SoundPath("/s/2"))])
 def test_what_is_no_file_has_no_middle(sound: str) -> None:
     with pytest.raises(Refused, match="sound path"):

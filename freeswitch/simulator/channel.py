@@ -120,14 +120,12 @@ class Profile:
     index: int = 1
     original_name: str = ""
     original_number: str = ""
+    dialled: str = ""  # what a leg was dialled as, wherever it was sent since; told in no event
 
     @property
     def who(self) -> str:
         """The number of who is at the far end, whatever joining made of the caller ID."""
-        if self.direction == "inbound":
-            return self.original_number or self.number
-        # A leg that was screened has been sent on to extensions of ours since it was dialled.
-        return self.number if self.destination.startswith("cordboard_") else self.destination
+        return self.dialled or self.original_number or self.number
 
     def flipped(self) -> Profile:
         """As FreeSWITCH turns a dialled leg round once it is on its own: the dialled one becomes the caller."""
@@ -997,6 +995,8 @@ class Channel:
             one.partner = two
         peer.set("call_uuid", self.uuid)
         bridged = header("Bridge-A-Unique-ID", self.uuid) + header("Bridge-B-Unique-ID", peer.uuid)
+        if self.switch.late:
+            self.switch.sleep(self.switch.late)
         self.fire("CHANNEL_BRIDGE", first=bridged)
         for one, two in ((self, peer), (peer, self)):
             one.set("bridge_channel", two.name)

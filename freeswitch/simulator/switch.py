@@ -160,6 +160,7 @@ class Switch:
         self.executed: list[str] = []
         self.log: list[str] = []  # commands received, when `keep_log` is set
         self.keep_log = False
+        self.late = 0.0  # seconds by which it says too late that two were joined, as a busy one does
         self.writer = encoder.EventWriter(name, str(uuids.uuid4()))
         self.running = Event()  # cleared while the switch is paused
         self.running.set()
@@ -591,6 +592,7 @@ class Switch:
                 callee_name="Outbound Call",
                 callee_number=extension,
                 dialplan=known.dialplan if known else "",
+                dialled=extension,
             ),
             {},
         )

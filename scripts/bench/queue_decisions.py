@@ -14,8 +14,10 @@ order, and :class:`Account` follows every agent through it by rules that are wri
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
+import math
 import random
 import subprocess
 import sys
@@ -109,9 +111,41 @@ class Load:
     busy_callers: int = 60
 
 
-def cost(redis: EmbeddedRedis, load: Load, say: Callable[[str], None]) -> dict[str, list[float]]:
-    """Seconds of each whole decision: for an agent who gets free while so many wait (``free <n>``), and for a caller
-    who joins while all agents are free (``join``).
+@dataclass(slots=True)
+class Cost:
+    """Of each whole decision: seconds on the clock, and seconds of a core, ours and Redis's together.
+
+    The second is the same on a machine that has other things to do.
+    """
+
+    took: list[float] = field(default_factory=list)
+    used: list[float] = field(default_factory=list)
+
+
+class _Meter:
+    """What a decision takes.  The kernel knows to the nanosecond how long Redis has run, when it does not."""
+
+    def __init__(self, pid: int) -> None:
+        self._redis = Path(f"/proc/{pid}/schedstat")
+
+    @contextlib.contextmanager
+    def measuring(self, cost: Cost) -> Iterator[None]:
+        redis, ours, clock = self._ran(), time.thread_time(), time.perf_counter()
+        yield
+        took, used = time.perf_counter() - clock, time.thread_time() - ours
+        cost.took.append(took)
+        cost.used.append(used + self._ran() - redis)
+
+    def _ran(self) -> float:
+        try:
+            return int(self._redis.read_text().split()[0]) / 1e9
+        except (OSError, IndexError, ValueError):
+            return math.nan  # a kernel that does not count
+
+
+def cost(redis: EmbeddedRedis, load: Load, say: Callable[[str], None]) -> dict[str, Cost]:
+    """What decisions cost: for an agent who gets free while so many wait (``free <n>``), and for a caller who joins
+    while all agents are free (``join``).
     """
     board = QueueBoard(Switchboard(redis.url, name="bench"))
     worlds = [_World(board, f"w{waiting}", load.agents, waiting) for waiting in load.waiting]
@@ -119,16 +153,12 @@ def cost(redis: EmbeddedRedis, load: Load, say: Callable[[str], None]) -> dict[s
         say(f"{world.waiting} callers join, {load.agents} agents are busy")
         world.fill()
     free = _World(board, "free", load.agents, 0)
-    found: dict[str, list[float]] = {f"free {world.waiting}": [] for world in worlds}
-    found["join"] = []
+    meter, first = _Meter(redis.pid), Cost()
+    found = {**{f"free {world.waiting}": Cost() for world in worlds}, "join": Cost()}
     for n in range(load.measured + 50):  # the first 50 are not counted
         for world in worlds:
-            took = world.agent_gets_free()
-            if n >= 50:
-                found[f"free {world.waiting}"].append(took)
-        took = free.caller_joins()
-        if n >= 50:
-            found["join"].append(took)
+            world.agent_gets_free(meter, found[f"free {world.waiting}"] if n >= 50 else first)
+        free.caller_joins(meter, found["join"] if n >= 50 else first)
     return found
 
 
@@ -151,30 +181,26 @@ class _World:
         for n in range(self.waiting):
             self._one_more(n % KINDS)
 
-    def agent_gets_free(self) -> float:
-        """Seconds from the end of an agent's talk until the next caller is theirs."""
+    def agent_gets_free(self, meter: _Meter, cost: Cost) -> None:
+        """From the end of an agent's talk until the next caller is theirs."""
         agent = self._random.choice(list(self._legs))
-        began = time.perf_counter()
-        ended = _sure(self._board.hang_up(self._company, agent, self._legs[agent]))
-        ((call, who, claimed),) = decide(self._board, self._company, ended)
-        took = time.perf_counter() - began
+        with meter.measuring(cost):
+            ended = _sure(self._board.hang_up(self._company, agent, self._legs[agent]))
+            ((call, who, claimed),) = decide(self._board, self._company, ended)
         if who != agent or not claimed.done:
             raise BenchError(f"{agent} got free and {who} was claimed: {claimed.why}")
         self._talks(call, agent, claimed)
         self._one_more(int(call.rpartition("-")[2]))  # of the same kind, so that it stays as it was
-        return took
 
-    def caller_joins(self) -> float:
-        """Seconds from when a caller joins until an agent is theirs; afterwards that agent is free again."""
-        began = time.perf_counter()
-        entered = self._one_more(self._calls % KINDS)
-        ((call, agent, claimed),) = decide(self._board, self._company, entered)
-        took = time.perf_counter() - began
+    def caller_joins(self, meter: _Meter, cost: Cost) -> None:
+        """From when a caller joins until an agent is theirs; afterwards that agent is free again."""
+        with meter.measuring(cost):
+            entered = self._one_more(self._calls % KINDS)
+            ((call, agent, claimed),) = decide(self._board, self._company, entered)
         if not claimed.done:
             raise BenchError(f"nobody was claimed: {claimed.why}")
         self._talks(call, agent, claimed)
         _sure(self._board.hang_up(self._company, agent, self._legs[agent]))
-        return took
 
     def _talks(self, call: str, agent: str, claimed: Answer) -> None:
         self._legs[agent] = leg = f"{agent}-{self._calls}"

@@ -220,7 +220,7 @@ class Served:
     """One call at an agent's telephone.  Epoch seconds; 0.0: it did not come to it.
 
     ``invited``: the INVITE came.  ``answered``: our 200 OK left.  ``heard``: the first packet of the caller's voice
-    came.  ``ended``: our BYE left.  ``voice``: whose it was.
+    came.  ``ended``: our BYE left.  ``voice``: whose it was.  ``result``, ``over``: how and when it ended otherwise.
     """
 
     invited: float
@@ -228,7 +228,8 @@ class Served:
     heard: float = 0.0
     ended: float = 0.0
     voice: int = 0
-    result: str = ""  # how it ended otherwise
+    result: str = ""
+    over: float = 0.0
 
 
 class Agent:
@@ -292,7 +293,7 @@ class Agent:
         if ours and message.method == "CANCEL" and not self.now.answered and self._invite is not None:
             self._socket.sendto(self._invite.answer("487 Request Terminated", self._tag), peer)
         if ours and message.method in ("CANCEL", "BYE"):
-            self.now.result = message.method
+            self.now.result, self.now.over = message.method, at
             self._over()
 
     def _rings(self, invite: Message, peer: tuple[str, int], at: float) -> None:
@@ -446,18 +447,22 @@ def _branch() -> str:
 class Joinings:
     """When the switch said that it had joined a caller with somebody, by the caller's voice."""
 
-    def __init__(self) -> None:
-        self._said: list[tuple[float, int]] = []
+    #: The switch's clock moves in steps: how much earlier than a telephone's it may be, seconds.
+    BEHIND = 0.06
 
-    def said(self, number: str, at: float) -> None:
-        """``number``: a caller's."""
+    def __init__(self) -> None:
+        self._said: list[tuple[float, int, float]] = []
+
+    def said(self, number: str, at: float, took: float) -> None:
+        """``number``: the caller's; ``took``: since the other had answered, seconds, by the switch's clock alone."""
         if number.startswith(NUMBER):
-            self._said.append((at, int(number.removeprefix(NUMBER))))
+            self._said.append((at, int(number.removeprefix(NUMBER)), took))
 
     def of(self, call: Served) -> list[float]:
-        """The joining of this call of an agent's, or nothing if the switch did not say it."""
-        found = [at for at, voice in self._said if voice == call.voice and call.answered <= at]
-        return sorted(found)[:1]
+        """How long the joining of this call of an agent's took, or nothing if the switch did not say it."""
+        since = call.answered - self.BEHIND
+        found = [(at, took) for at, voice, took in self._said if voice == call.voice and since <= at]
+        return [took for _, took in sorted(found)[:1]]
 
 
 def _take_in(seen: Seen, agents: Sequence[Agent], joinings: Joinings) -> None:
@@ -466,11 +471,11 @@ def _take_in(seen: Seen, agents: Sequence[Agent], joinings: Joinings) -> None:
         for call in agent.calls:
             if call.heard:
                 seen.voice.append(call.heard - call.answered)
-                seen.joined += [at - call.answered for at in joinings.of(call)]
+                seen.joined += joinings.of(call)
             if call.result not in ("", "CANCEL"):
                 seen.lose(call.result)
         seen.lose("two offers at once", agent.doubled)
-        agent.calls, agent.doubled = [], 0
+        agent.calls, agent.doubled = agent.calls[-1:] if agent.busy else [], 0
 
 
 def rush(
@@ -494,7 +499,7 @@ def rush(
         lambda: sum(bool(call.ended) for agent in agents for call in agent.calls) >= talks,
         10 + longest * talks / len(agents),
     )
-    going = False
+    going, stopped = False, time.time()
     for caller in callers:
         caller.ended = lambda: None
         caller.hang_up()
@@ -506,6 +511,9 @@ def rush(
         for one, next_ in itertools.pairwise(agent.calls):
             if one.ended and next_.heard:
                 seen.idle.append(next_.invited - one.ended)
+        for call in agent.calls:
+            if call.result == "BYE" and call.over > stopped:
+                call.result = ""  # our own callers, who have left
     missing = talks - sum(bool(call.heard) for agent in agents for call in agent.calls)
     seen.lose("talks that did not come", max(0, missing))
     _take_in(seen, agents, joinings)

@@ -41,8 +41,9 @@ class Seen:
     """What the telephones saw, seconds each, and what went wrong.
 
     ``idle``: from an agent's hanging up to the next ringing, callers waiting.  ``offer``: from the answer that a caller
-    gets to an agent's ringing, agents free.  ``joined``: from an agent's answer until the switch said that it joined
-    the two, ``voice``: until the caller's voice came to the agent's telephone, which gets a packet every 20 ms.
+    gets to an agent's ringing, agents free.  ``joined``: from an agent's answer until the two were joined, both as the
+    switch says it, whose clock moves every 20 ms; ``voice``: from the answer until the caller's voice came to the
+    agent's telephone, which gets a packet every 20 ms.
     """
 
     idle: list[float] = field(default_factory=list)

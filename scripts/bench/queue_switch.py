@@ -102,16 +102,23 @@ def side_by_side(
 
 
 def _follow(stack: contextlib.ExitStack, desk: Desk, switch: harness.Switch, joinings: Joinings) -> None:
-    """Hear of joinings, with the switch's own time: it moves every 20 ms, and events come up to 20 ms late."""
-    watch = switch.watch("CHANNEL_BRIDGE")
+    """Hear of joinings.  Both ends are told by the switch's own clock, which moves every 20 ms."""
+    watch = switch.watch("CHANNEL_ANSWER", "CHANNEL_BRIDGE")
     stack.callback(watch.close)
+    answered: dict[str, float] = {}
 
     def look() -> None:
         watch.catch_up()
         for event in watch.events:
-            numbers = {event.get(f"{leg}-Caller-ID-Number", "") for leg in ("Caller", "Other-Leg")}
-            for number in numbers:
-                joinings.said(number, int(event["Event-Date-Timestamp"]) / 1e6)
+            at = int(event["Event-Date-Timestamp"]) / 1e6
+            if event.name == "CHANNEL_ANSWER":
+                if event.get("Call-Direction") == "outbound":
+                    answered[event.call] = at
+                continue
+            legs = [event.get(f"Bridge-{side}-Unique-ID", "") for side in "AB"]
+            for since in [answered.pop(leg) for leg in legs if leg in answered]:
+                for number in {event.get(f"{whose}-Caller-ID-Number", "") for whose in ("Caller", "Other-Leg")}:
+                    joinings.said(number, at, at - since)
         watch.events.clear()
 
     desk.follow(watch, look)

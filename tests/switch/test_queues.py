@@ -5,6 +5,7 @@ The company is company/heron.yaml.  Who stands where is read from Redis, what is
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -61,6 +62,7 @@ def standing(queues: QueueBoard) -> list[str]:
 
 def waits(switch: Switch, watch: Watch, queues: QueueBoard, to: str, **more: Any) -> tuple[Caller, str]:
     """A caller who stands in a queue, or has an agent already, and the call."""
+    watch.catch_up()
     seen = len(watch.events)
     caller = Caller(switch, to, **more)
     event = watch.wait(
@@ -111,6 +113,7 @@ def test_a_caller_who_leaves_while_the_agent_rings_frees_the_agent(
     olga = phone("303", "phone_never_answers")
     caller, call = waits(switch, watch, queues, LONE)
     until("Olga rings", lambda: "SIP/2.0 180" in olga.said())
+    until("the caller hears music", lambda: "SIP/2.0 200 OK" in caller.said())
     caller.hangup()
     until("Olga's telephone is quiet", lambda: "CANCEL sip:" in olga.said())
     ends(watch, call)
@@ -118,19 +121,20 @@ def test_a_caller_who_leaves_while_the_agent_rings_frees_the_agent(
     until("Olga is free", lambda: settled(queues))
 
 
-@pytest.mark.parametrize("ring", [600, 640, 680, 720])
+@pytest.mark.parametrize("later", [0.0, 0.01, 0.02, 0.03, 0.045, 0.06])
 def test_an_agent_who_answers_as_the_caller_leaves_is_free_again(
-    switch: Switch, serve: Serve, watch: Watch, phone: Callable[..., Phone], queues: QueueBoard, ring: int
+    switch: Switch, serve: Serve, watch: Watch, phone: Callable[..., Phone], queues: QueueBoard, later: float
 ) -> None:
-    olga = phone("303", "phone_answers", ring=ring)
+    olga = phone("303", "phone_answers", ring=600)
     caller, call = waits(switch, watch, queues, LONE)
-    until("Olga rings", lambda: "SIP/2.0 180" in olga.said())
-    watch.wait("the answer", lambda e: e.name == "CHANNEL_CREATE" and e.get("variable_cordboard_call") == call)
-    until("some of the ringing has passed", lambda: "SIP/2.0 200 OK" in olga.said() or ring > 640)
+    until("the caller hears music", lambda: "SIP/2.0 200 OK" in caller.said())
+    until("Olga answers", lambda: "SIP/2.0 200 OK" in olga.said())
+    time.sleep(later)  # the moments between the answer and the talk, one after another
     caller.hangup()
     ends(watch, call)
     until("Olga is free", lambda: settled(queues))
-    assert serve.fact(call, "call.ended")
+    # Two may write it, since it ends as they are joined; of these one is told (tests/test_queue_stories.py).
+    until("its end is told", lambda: any(fact["type"] == "call.ended" for fact in serve.facts(call)))
 
 
 def test_waiting_callers_keep_their_places_when_every_controller_is_killed(
@@ -154,7 +158,7 @@ def test_waiting_callers_keep_their_places_when_every_controller_is_killed(
 def test_a_ringing_agent_rings_on_when_every_controller_is_killed_and_is_joined(
     switch: Switch, serve: Serve, watch: Watch, phone: Callable[..., Phone], queues: QueueBoard
 ) -> None:
-    olga = phone("303", "phone_hangs_up", ring=1500, talk=700)
+    olga = phone("303", "phone_hangs_up", ring=8000, talk=700)  # longer than it takes until there are new controllers
     caller, call = waits(switch, watch, queues, LONE)
     until("Olga rings", lambda: "SIP/2.0 180" in olga.said())
     assert serve.fact(call, "leg.rung")
@@ -172,8 +176,9 @@ def test_a_talk_goes_on_when_every_controller_is_killed_and_its_end_frees_the_ag
     caller, call = waits(switch, watch, queues, LONE)
     talks(watch, call)
     until("Olga talks", lambda: state(queues, "303") == "talking")
+    before = serve.log().count("connected to the switch")
     serve.kill_controllers()
-    until("every controller lives", lambda: len(serve.controllers()) == serve.processes, 30)
+    until("new controllers", lambda: serve.log().count("connected to the switch") == before + serve.processes, 30)
     assert "BYE sip:" not in olga.said()
     assert state(queues, "303") == "talking"
     caller.hangup()
