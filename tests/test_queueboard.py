@@ -780,7 +780,7 @@ class Queues(RuleBasedStateMachine):
             )
             self.told += 1
             assert fact["n"] == self.told
-            assert fact["p"] == f"queues-{self.generation}"
+            assert fact["p"] == f"queues-{self.company}-{self.generation}"
             name, state = fact["data"]["agent"], fact["data"]["state"]
             now = SHOWN.get(state) or Doing(state)
             assert (self.doing.get(name, Doing.IDLE), now) in POSSIBLE
@@ -862,6 +862,12 @@ class Desk:
         found: dict[str, Any] = next(one for one in look["members"] if one["agent"] == agent)
         return found
 
+    def waiting(self) -> dict[str, str]:
+        """Who waits, and where."""
+        look = self.board.look("acme")
+        assert look is not None
+        return {one["call"]: one["queue"] for one in look["waiting"]}
+
     def woken(self) -> list[dict[str, Any]]:
         return self.board.wake("p1", 1.0) or [] if self.raw.exists("cordboard:wake:p1") else []
 
@@ -878,6 +884,43 @@ def test_a_company_that_was_not_known_is_asked_again_under_the_same_id(desk: Des
     assert desk.enter("call-1", op="one").data["unenrolled"] is True
     desk.enrol(sales=ONE)
     assert desk.enter("call-1", op="one").done
+
+
+def test_an_entering_whose_answer_was_lost_is_answered_as_it_stands_by_then(desk: Desk) -> None:
+    desk.enrol(sales=queue_of("longest-idle", {2: 10}, {"301": (1, ""), "302": (2, "")}))
+    desk.enter("call-1", op="one", levels=(10.0,))
+    desk.claim("call-1", "301")
+    desk.at(START + 1000)
+    again = desk.enter("call-1", op="one", levels=(10.0,))
+    assert (again.data["offers"], again.data["opens"]) == ({"301": 1}, 9)
+
+
+def test_nor_does_it_leave_the_caller_passed_over(desk: Desk) -> None:
+    desk.enrol(sales=ONE)
+    desk.enter("call-1", op="one")
+    desk.claim("call-1", "301")
+    desk.at(START + 3000)
+    desk.rest("301")  # its owner has not heard a word: Redis was away for it
+    desk.enter("call-1", op="one")
+    assert desk.claim("call-1", "301").done
+
+
+def test_but_whoever_stands_elsewhere_or_nowhere_by_then_is_left_there(desk: Desk) -> None:
+    desk.enrol(sales=ONE, service=ONE)
+    desk.enter("call-1", "sales", op="one")
+    desk.enter("call-1", "service", op="two")
+    desk.enter("call-1", "sales", op="one")
+    assert desk.waiting() == {"call-1": "service"}
+    desk.board.leave("acme", "call-1")
+    desk.enter("call-1", "sales", op="one")
+    assert desk.waiting() == {}
+
+
+def test_facts_of_two_companies_are_never_taken_for_one(desk: Desk) -> None:
+    for company in ("acme", "volga"):
+        assert desk.board.enrol(company, "1", members_of(sales=ONE))
+    facts = [json.loads(fields[b"fact"]) for _, fields in desk.raw.xrange(STREAM)]
+    assert len({(fact["p"], fact["n"]) for fact in facts}) == len(facts) == 2
 
 
 def test_a_late_miss_does_not_end_the_next_offer_of_the_same_two(desk: Desk) -> None:
