@@ -22,7 +22,6 @@ import structlog
 from callcontrol import messages as m
 from callcontrol import queueing, wire
 from callcontrol.esl import EslError
-from callcontrol.queue_rows import person_at
 from callcontrol.queueboard import Answer, QueueBoard
 from callcontrol.routing.model import Routing
 from callcontrol.state import State, StateError, decode
@@ -360,7 +359,8 @@ class Caretaker:
         if leg not in alive:
             return
         routing = self._house.version(state.company, state.version)
-        wrap_up, agent = _wrap_up(routing, state), person_at(routing, state.talk[0])
+        wrap_up = _wrap_up(routing, state)
+        agent = routing.person_at(state.talk[0]) if routing is not None else ""
         if wrap_up is None or not agent:
             self._leave(company, call, "a caller who talks with somebody else")
             return

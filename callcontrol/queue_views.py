@@ -16,6 +16,8 @@ from typing import TypedDict
 
 from rich.cells import cell_len
 
+from callcontrol.queueing import clock
+
 #: What an agent may be, as a terminal colours it.
 STATES: Mapping[str, str] = {
     "available": "green",
@@ -305,16 +307,6 @@ def _last_miss(row: AgentRow, now: float) -> str:
     ago = "" if row["last_at"] is None else f", {roughly(now - row['last_at'])} ago"
     again = f" ({row['misses']} in a row)" if row["misses"] > 1 else ""
     return shown(f"{_MISSES.get(row['last'], row['last'])}{ago}{again}")
-
-
-def clock(seconds: float) -> str:
-    """A length of time that people watch: ``8 s``, ``2:05``, ``1:02:05``."""
-    whole = max(0, int(seconds + 0.5))
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def roughly(seconds: float) -> str:

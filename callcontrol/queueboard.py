@@ -129,9 +129,12 @@ class QueueBoard:
         )
 
     def take(
-        self, company: str, call: str, command: Take, *, switch: str, caller: str = "", op: str = ""
+        self, company: str, call: str, command: Take, *, switch: str, caller: str = "", owner: str = "", op: str = ""
     ) -> Answer | None:
-        """The agent talks with the caller from now.  Not done: they talk with somebody else."""
+        """The agent talks with the caller from now.  Not done: they talk with somebody else.
+
+        If the caller is not ``owner``'s by now, it came late: their owner is woken, and may enter them again.
+        """
         return self.do(
             "take",
             company,
@@ -143,6 +146,7 @@ class QueueBoard:
             wrap_up=round(command.wrap_up * 1000),
             switch=switch,
             caller=caller,
+            owner=owner,
         )
 
     # --------------------------------------------------------------------------------------------- agents

@@ -544,6 +544,10 @@ function does.take()
     if caller then
         caller.offers[name] = nil
         remove(caller, call)
+        -- Said late: the talk may be over, and the call wait anew with another process, which has it enter again.
+        if args.owner ~= '' and args.owner ~= caller.owner then
+            wake(caller.owner, {['do'] = 'again', call = call})
+        end
     end
 end
 

@@ -457,7 +457,9 @@ class Queues:
         if not self._stands_here(caller):
             return
         answer = self.ask(partial(self._board.seek, caller.company, caller.call))
-        if answer is not None:
+        if answer is not None and not answer.done:  # out of the queue by a mistake
+            self._enter_again(caller)
+        elif answer is not None:
             self._arm_opening(caller, float(answer.data.get("opens") or 0.0))
         self.follow(caller.company, answer)
 
@@ -518,7 +520,7 @@ class Queues:
         self._say(
             talk.call,
             lambda op: self._board.take(
-                talk.company, talk.call, talk.take, switch=talk.switch, caller=talk.caller, op=op
+                talk.company, talk.call, talk.take, owner=self._process, switch=talk.switch, caller=talk.caller, op=op
             ),
             partial(self._taken, talk),
         )
@@ -591,14 +593,15 @@ class Queues:
         return company in self._agents
 
     def ended(self, company: str, person: str, uuid: str, *, answered: bool) -> None:
-        """A leg of this person's, or a call of their telephone, has ended; never waits.
+        """A leg of this person's ("": nobody's that the switch knows), or a call of their telephone, has ended.
 
-        Every process hears it: who began the talk says so at once, and for the dead whoever sweeps.
+        Never waits.  Every process hears it: who began the talk says so at once, and for the dead whoever sweeps.
         """
-        talk = self._talks.pop(uuid, None)
+        talk, elsewhere = self._talks.pop(uuid, None), self._elsewhere.pop(uuid, None)
         if talk is not None:
             self._say_hang_up(talk.call, talk.company, talk.take.agent, uuid)
-        elif self._elsewhere.pop(uuid, None) is not None:
+        elif elsewhere is not None:
+            company, person, _ = elsewhere
             self._say_hang_up(f"{company}/{person}", company, person, uuid)
         elif answered and person in self._agents.get(company, ()):
             now = time.monotonic()

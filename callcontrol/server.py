@@ -420,14 +420,14 @@ class Controller:
         return self.board.release(name, self.name)
 
     def _leg_ended(self, line: Line, event: EslEvent) -> None:
-        """A channel ended: whoever it was, if an agent, may be one who talked."""
+        """A channel ended: whoever it was, if an agent, may be one who talked; who began a talk knows whose it was."""
         company = typed_company(event.get("variable_cordboard_company"))
         if company is None or not self.queues.serves(company):
             return
         person = typed_extension(event.get("variable_cordboard_person"))
         own = None if person else typed_extension(event.get("variable_cordboard_extension"))
         uuid = event.get("Unique-ID") or ""
-        if (person or own) and _UUID.fullmatch(uuid):
+        if _UUID.fullmatch(uuid):
             # A call that a phone of ours makes is one from its beginning, a leg from its answer.
             answered = own is not None or (event.get("Caller-Channel-Answered-Time") or "0") != "0"
             self.queues.ended(company, person or own or "", uuid, answered=answered)

@@ -147,7 +147,7 @@ class Board:
     def miss(self, company: str, call: str, command: m.Miss, *, op: str = "") -> Any:
         return self._do("miss", (call, command), op)
 
-    def take(self, company: str, call: str, command: m.Take, *, switch: str, caller: str = "", op: str = "") -> Any:
+    def take(self, company: str, call: str, command: m.Take, *, switch: str, op: str = "", **more: str) -> Any:
         return self._do("take", (call, command, switch), op)
 
     def duty(self, company: str, agent: str, what: str, **more: Any) -> Any:

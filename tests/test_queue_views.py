@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from callcontrol import queue_views as views
+from callcontrol import queueing
 from callcontrol.cli import main
 from callcontrol.commands import Commands, Refused, performed_by
 from callcontrol.queue_views import AgentList, AgentRow, AgentSet, CallerRow, QueueList, QueueRow, Why, WhyRow
@@ -359,7 +360,7 @@ def test_a_terminal_has_colours_and_brackets_are_no_markup(settings: dict[str, s
     ],
 )
 def test_lengths_of_time_are_told_as_people_read_them(seconds: float, watched: str, rough: str) -> None:
-    assert (views.clock(seconds), views.roughly(seconds)) == (watched, rough)
+    assert (queueing.clock(seconds), views.roughly(seconds)) == (watched, rough)
 
 
 # -------------------------------------------------------------------------------------------- nobody answers

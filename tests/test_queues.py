@@ -445,6 +445,13 @@ class TestDeciding:
         desk.queues.rest("test", "301")
         assert timers.seconds == armed
 
+    def test_a_caller_whom_the_queue_has_lost_by_then_enters_again(self, desk: Desk, timers: Timers) -> None:
+        desk.board.answers["enter"] = [answer(joined=JOINED, opens=30.0), answer(joined=JOINED)]
+        desk.board.answers["seek"] = [answer(False)]
+        desk.says(enter())
+        timers.armed[-1].ring()
+        assert desk.board.words == ["enter", "seek", "enter"]
+
     def test_a_level_that_opens_looks_for_an_agent_again(self, desk: Desk, timers: Timers) -> None:
         desk.board.answers["enter"] = [answer(joined=JOINED, opens=30.0)]
         desk.board.answers["seek"] = [answer(opens=60.0, agents=(look("303", CALL),)), answer(opens=0)]
@@ -491,6 +498,14 @@ class TestTelephones:
             desk.queues.caretaker.sweep_if_ours()
         quiet()
         assert desk.board.told("hang_up") == [("302", OTHER)]
+
+    def test_one_that_the_switch_knows_nobody_by_is_whose_it_was_when_it_began(self, desk: Desk) -> None:
+        desk.queues.talks(desk.session, LEG, "301")
+        quiet()
+        desk.queues.ended("test", "", LEG, answered=True)
+        desk.queues.ended("test", "", OTHER, answered=True)
+        quiet()
+        assert desk.board.told("busy", "hang_up") == [("301", LEG), ("301", LEG)]
 
     def test_nothing_is_remembered_for_long(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         now = [1000.0]
