@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from callcontrol import queue_rows
 from callcontrol import queue_views as views
 from callcontrol.cli import main
 from callcontrol.commands import Commands, Refused, performed_by
@@ -379,3 +380,21 @@ def test_without_redis_or_config_it_is_exit_code_3(run: Any, settings: dict[str,
     code, text = run("queue")
     assert code == 3
     assert "there is no such file" in text
+
+
+def test_the_reasons_of_very_many_agents_are_told_for_fewer_callers() -> None:
+    """Half a million of them would keep every call of the process waiting for seconds, and be too long to send."""
+    idle = {"duty": "on", "doing": "idle", "since": 0, "till": 0, "duty_since": 0, "last_at": 0, "queues": {}}
+    words = dict.fromkeys(("why", "call", "caller", "queue", "last"), "")
+    members = [{"agent": str(1000 + n), **idle, **words} for n in range(1000)]
+    waiting = [
+        {"call": f"c{n}", "caller": "", "priority": 0, "joined": n, "need": "", "standing": "waiting"}
+        for n in range(500)
+    ]
+    found = {"members": members, "waiting": waiting, "now": 9.0}
+    answer = queue_rows.why(found, "acme", "sales", None, 500)
+    assert [row["call"] for row in answer["callers"]] == [f"c{n}" for n in range(12)]
+    assert {len(row["agents"]) for row in answer["callers"]} == {1000}
+    assert views.left_out(answer) == "and 488 more"
+    few = queue_rows.why({**found, "members": members[:10]}, "acme", "sales", None, 500)
+    assert len(few["callers"]) == 500

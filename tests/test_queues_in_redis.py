@@ -213,7 +213,7 @@ def test_hours_of_duty_log_in_and_out_once_whoever_keeps_them(both: Both) -> Non
     (anna, _) = p1.desk.agents("test")["agents"]
     assert (anna["state"], anna["reason"]) == ("logged_out", "hours")
     p1.desk.set_duty("test", "301", "log_in", "", "301")  # she stays longer
-    p2.queues.caretaker.forget_hours()
+    p2.queues.caretaker.forget_hours("test")
     p2.queues.caretaker.keep_hours()
     assert p1.desk.agents("test")["agents"][0]["state"] == "available"
 
