@@ -252,7 +252,11 @@ def queues_table(answer: QueueList) -> Table:
 def why_title(answer: Why) -> str:
     """The queue in one line."""
     staff, waiting, callers = answer["staff"], answer["waiting"], answer["callers"]
+    # The first is not who has waited longest where priorities differ; of those who are not told of nothing is known.
+    longest = max((row["waited"] for row in callers), default=0.0)
     first = f", the first for {clock(callers[0]['waited'])}" if callers else ""
+    if waiting == len(callers) > 1:
+        first = f", the longest for {clock(longest)}"
     who = "nobody waits" if not waiting else f"1 caller waits{first}" if waiting == 1 else f"{waiting} wait{first}"
     counts = [(staff["available"], "available"), (staff["busy"], "busy"), (staff["paused"], "paused")]
     counts.append((staff["out"], "logged out"))

@@ -253,7 +253,7 @@ def test_who_waits_is_told_in_order(run: Any, desk: Desk) -> None:
     assert run("queue", "sales") == (
         0,
         """\
-sales of acme: 2 wait, the first for 2:05; agents: 2 busy, 1 paused
+sales of acme: 2 wait, the longest for 2:05; agents: 2 busy, 1 paused
    caller        waits  priority  needs          now
 1  +79031234567  2:05   5         german, loans
 2  no number     40 s                            rings 307
@@ -280,6 +280,11 @@ and 9 more
 """,
     )
     assert desk.asked == [("why", "acme", "sales")]
+
+
+def test_the_longest_wait_is_told_though_another_goes_first(run: Any, desk: Desk) -> None:
+    desk.callers = [caller("+7903", 8.0, priority=5), caller("+7495", 125.0)]
+    assert run("queue", "sales")[1].startswith("sales of acme: 2 wait, the longest for 2:05; agents:")
 
 
 @pytest.mark.parametrize("options", [(), ("--why",)])
