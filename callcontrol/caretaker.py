@@ -169,9 +169,9 @@ class Caretaker:
         self._duties[company] = duties
         self._hours.pop(company, None)
 
-    def forget_hours(self) -> None:
-        """Redis has lost what it knew."""
-        self._hours.clear()
+    def forget_hours(self, company: str) -> None:
+        """Redis has lost what it knew of the company."""
+        self._hours.pop(company, None)
 
     def on_duty(self, company: str) -> dict[str, bool]:
         """Whether the hours of duty are on now, of every agent who has such."""

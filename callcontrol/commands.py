@@ -34,6 +34,7 @@ Where the surprise lies:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
@@ -157,7 +158,7 @@ class _QueueWhy(ma.Schema):
 
     company: whose queue
     queue: its name
-    first: tell of so many callers at most, from the first
+    first: tell of so many callers at most, from the first; of fewer where there are very many agents
     """
 
     company = _company(required=True)
@@ -337,6 +338,7 @@ class Commands:
             try:
                 popped = self._pops.blpop([self._no_more, *self._lists], BLOCK)
             except (redis.RedisError, OSError) as error:
+                self._heal(error)
                 if not self._away:
                     self._log.warning("no commands can be taken", error=f"{type(error).__name__}: {error}"[:200])
                 self._away = True
@@ -351,6 +353,16 @@ class Commands:
                 self._handle(popped[1])
             except Exception:
                 self._log.exception("a command could not be answered")
+
+    def _heal(self, error: Exception) -> None:
+        """A list that is something else would keep the commands of every switch from us, for ever."""
+        if not str(error).startswith("WRONGTYPE"):
+            return
+        with contextlib.suppress(redis.RedisError, OSError):
+            for name in (self._no_more, *self._lists):
+                if self._redis.type(name) not in (b"list", b"none"):
+                    self._redis.delete(name)
+                    self._log.error("alarm", what="commands cannot be taken: they are no list", name=name)
 
     def stop(self) -> None:
         """Take no more commands: ``run`` returns when the one that it has is answered."""

@@ -14,6 +14,8 @@ from callcontrol import queueing
 from callcontrol.queue_views import AgentRow, AgentSet, CallerRow, QueueRow, Staff, Why, WhyRow
 from callcontrol.routing.model import Routing
 
+#: Reasons in one answer: more would neither be read nor fit.
+MOST_REASONS = 12_000
 #: What people call the duty of an agent with nothing to do.
 _DUTIES = {"on": "available", "paused": "paused", "out": "logged_out"}
 
@@ -30,6 +32,7 @@ def _agent(one: Mapping[str, Any], company: str, routing: Routing | None) -> Age
         "agent": one["agent"],
         "name": _name(routing, one["agent"]),
         "state": _state(one),
+        "duty": one["duty"],
         "since": (max(one["since"], one["duty_since"]) if idle else one["since"]) / 1000,
         "until": one["till"] / 1000 if one["doing"] in ("wrap_up", "delayed") else None,
         "reason": one["why"],
@@ -81,9 +84,13 @@ def _staff(members: Iterable[Mapping[str, Any]]) -> Staff:
 
 
 def why(found: Mapping[str, Any], company: str, queue: str, routing: Routing | None, first: int) -> Why:
-    """Of the first callers who wait in the queue: why each agent is or is not rung for them just now."""
+    """Of the first callers who wait in the queue: why each agent is or is not rung for them just now.
+
+    Fewer callers where there are very many agents: a process that answers for seconds serves no call meanwhile.
+    """
     now = float(found["now"])
     members = sorted((_member(one) for one in found["members"] or ()), key=lambda one: one.agent)
+    first = min(first, max(1, MOST_REASONS // max(1, len(members))))
     waiting = sorted(found["waiting"] or (), key=lambda one: (-one["priority"], one["joined"], one["call"]))
     callers: list[CallerRow] = []
     for caller in waiting[:first]:

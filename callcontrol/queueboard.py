@@ -3,27 +3,36 @@
 The only user of that script, and of the keys that it names.  It decides nothing: whoever asked is handed looks
 (:class:`AgentLook`, :class:`CallLook`) and decides by ``queueing``.  None always means that Redis is away, and may or
 may not have done it: an operation that would do harm if done twice has an id, and is asked again under the same.
+
+The surprise: what is kept may be damaged.  Who meets it has it mended, is heard about it, and asks again; that it is
+one company's never keeps those of another waiting.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import redis
+import structlog
 
 from callcontrol import queueing
 from callcontrol.messages import Enter, Miss, Take
 from callcontrol.queueing import AgentLook, CallLook, Candidate, Head
-from callcontrol.switchboard import Switchboard
+from callcontrol.switchboard import ScriptFault, Switchboard
 
 #: The script, behind the tables that it performs.
 SCRIPT = queueing.lua() + (Path(__file__).parent / "queues.lua").read_text(encoding="utf-8")
 #: Wake-ups that are read at a time.
 MOST_WAKES = 200
+#: How often an alarm of one kind is given at most, seconds.
+ALARM = 10.0
+#: Why something was not done although Redis is there: what it keeps is damaged, and could not be mended.
+DAMAGED = "damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,8 @@ class QueueBoard:
         self._board = board
         self._run = board.script(script)
         self._waiting: Any = None
+        self._alarmed: dict[tuple[str, str], float] = {}
+        self._log: Any = structlog.get_logger("queues")
 
     @property
     def available(self) -> bool:
@@ -203,7 +214,7 @@ class QueueBoard:
         answer = self.do("due", "")
         if answer is None:
             return None
-        return [(company, agent) for company, _, agent in (one.partition("/") for one in answer.data["due"])]
+        return [(company, agent) for company, _, agent in (one.partition("/") for one in answer.data.get("due") or ())]
 
     def settle(self, company: str) -> Answer | None:
         """Looks of free agents who could serve somebody who waits: in good order there are none."""
@@ -228,8 +239,8 @@ class QueueBoard:
         return {
             "members": members["found"],
             "waiting": waiting["found"],
-            "queues": waiting["queues"] or {},
-            "now": waiting["now"],
+            "queues": waiting.get("queues") or {},
+            "now": waiting.get("now", 0.0),
         }
 
     def _all(self, what: str, company: str, **arguments: Any) -> dict[str, Any] | None:
@@ -240,20 +251,20 @@ class QueueBoard:
             answer = self.do(what, company, **arguments, **{"from": page})
             if answer is None:
                 return None
-            found.update(answer.data["found"])
-            page = answer.data["from"]
+            found.update(answer.data.get("found") or {})
+            page = str(answer.data.get("from", "0"))
             if page == "0":
                 return {**answer.data, "found": list(found.values())}
 
     def companies(self) -> list[str] | None:
         """The companies that have, or had, agents."""
         answer = self.do("companies", "")
-        return None if answer is None else list(answer.data["companies"])
+        return None if answer is None else list(answer.data.get("companies") or ())
 
     def beat(self, process: str) -> str | None:
         """The process lives.  A name that is another one when everything in Redis was lost."""
         answer = self.do("beat", "", process=process)
-        return None if answer is None else str(answer.data["generation"])
+        return None if answer is None else str(answer.data.get("generation", ""))
 
     def wake(self, process: str, seconds: float) -> list[dict[str, Any]] | None:
         """Wait for wake-ups of this process, ``seconds`` at most; none: an empty list.  Blocks its greenlet."""
@@ -261,15 +272,71 @@ class QueueBoard:
             self._waiting = self._board.waiting(seconds)
         try:
             answer = self._waiting.blmpop(seconds, 1, f"cordboard:wake:{process}", direction="LEFT", count=MOST_WAKES)
+        except redis.ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                return None
+            self._log.error("alarm", what="wake-ups cannot be read: they are no list", process=process)
+            self._board.delete(f"cordboard:wake:{process}")
+            return []
         except (redis.RedisError, OSError):
             return None
-        return [json.loads(message) for message in answer[1]] if answer else []
+        return [message for raw in (answer[1] if answer else ()) if (message := self._message(raw)) is not None]
+
+    def _message(self, raw: bytes) -> dict[str, Any] | None:
+        """A wake-up, if it is one: the others of the same reading are not lost with it."""
+        try:
+            message = json.loads(raw)
+        except (ValueError, RecursionError):
+            message = None
+        if isinstance(message, dict):
+            return message
+        self._log.warning("something that is no wake-up was dropped", bytes=len(raw))
+        return None
 
     def do(self, what: str, company: str, op: str = "", /, **arguments: Any) -> Answer | None:
-        """Run the script.  What is no text (half a surrogate, of a name or a reason) is none in Redis either."""
+        """Run the script.  What is no text (half a surrogate, of a name or a reason) is none in Redis either.
+
+        If it meets what is damaged, that is mended; if that does not help, nothing is done, because of :data:`DAMAGED`.
+        """
         given = json.dumps(arguments, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
-        text = self._run([what, op, company, given])
-        return None if text is None else _answer(json.loads(text))
+        try:
+            return self._once([what, op, company, given])
+        except _UNREADABLE as fault:
+            self._mend(company, op, fault)
+        try:
+            return self._once([what, op, company, given])
+        except _UNREADABLE as fault:
+            self._alarm("what is kept of queues is damaged and cannot be mended", company, error=_short(fault))
+            return Answer(False, DAMAGED, {})
+
+    def _once(self, arguments: list[Any]) -> Answer | None:
+        text = self._run(arguments)
+        return None if text is None else _answer(json.loads(text.decode("utf-8", "replace")))
+
+    def _mend(self, company: str, op: str, fault: Exception) -> None:
+        try:
+            mended = self._once(["mend", "", company, json.dumps({"operation": op})])
+        except _UNREADABLE as another:
+            self._alarm("what is kept of queues cannot be mended", company, error=_short(another))
+            return
+        if mended is not None:
+            gone = [str(one)[:100] for one in mended.data.get("gone") or ()]
+            self._alarm("what is kept of queues was damaged, and was mended", company, error=_short(fault), gone=gone)
+
+    def _alarm(self, what: str, company: str, **more: Any) -> None:
+        """Give an alarm, of one kind and company once in :data:`ALARM` seconds."""
+        now = time.monotonic()
+        if now - self._alarmed.get((what, company), float("-inf")) >= ALARM:
+            self._alarmed[what, company] = now
+            self._log.error("alarm", what=what, company=company, **more)
+
+
+#: What comes of damage: the script stops, or its answer is none.
+_UNREADABLE = (ScriptFault, ValueError, TypeError, KeyError, AttributeError, RecursionError)
+
+
+def _short(fault: Exception) -> str:
+    return f"{type(fault).__name__}: {fault}"[:200]
 
 
 def _answer(data: dict[str, Any]) -> Answer:

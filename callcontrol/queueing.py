@@ -333,6 +333,8 @@ def lua() -> str:
     """The tables as a Lua program that begins ``queues.lua``."""
     lines = [_table("AGENT", AGENT), _table("DUTY", DUTY), _table("WAITING", WAITING)]
     moments = ", ".join(f"{word} = true" for word in sorted(MOMENTS))
+    strategies = ", ".join(f"['{strategy}'] = '{by}'" for strategy, by in STRATEGIES.items())
+    lines.append(f"local STRATEGIES = {{{strategies}}}")
     lines.append(f"local MOMENTS, MOST_COUNTED, MOST_TOGETHER = {{{moments}}}, {MOST_COUNTED}, {MOST_TOGETHER}")
     return "\n".join(lines) + "\n"
 

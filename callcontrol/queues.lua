@@ -26,8 +26,9 @@
 --
 -- Times are milliseconds of Redis's own clock, which here never goes back: when the machine's does, it stands still once
 -- and goes on from there, or leases would not end and levels not open for as long.  Only facts tell the machine's time.
--- The tables AGENT, DUTY and WAITING stand before this text.  The surprise: JSON numbers written by Lua have 14 digits,
--- which is enough for milliseconds and for nothing finer.
+-- The tables AGENT, DUTY and WAITING stand before this text.  The surprises: JSON numbers written by Lua have 14 digits,
+-- which is enough for milliseconds and for nothing finer.  And what is kept may be damaged (somebody's hand, a fault of
+-- ours): an operation that meets it stops with an error, in the middle, and `mend` makes a whole of what can be read.
 
 local what, operation, company = ARGV[1], ARGV[2], ARGV[3]
 local args = cjson.decode(ARGV[4])
@@ -38,10 +39,12 @@ local LEVEL = 2 ^ 49
 local NUMBER = 2 ^ 31
 -- How many free agents are looked at for one caller, and in one settling.
 local PAGE = 8
--- How many agents, or callers, are told of at a time.
-local SCANNED = 200
+-- How many agents, or callers, are told of at a time; how many of a set are looked at to see whether it is whole.
+local SCANNED, SAMPLED = 200, 8
 -- How long a claimed offer waits for its owner, a talk for being seen by a reconciler, a process for its next beat.
 local CLAIMED, TALK, ALIVE = 3000, 600000, 7000
+-- No moment is so late: what is damaged has any number in it.  Nothing that an agent is in lasts so long.
+local LATEST, LONGEST = 10 ^ 14, 4 * 3600 * 1000
 -- How long wake-ups wait for a process that does not read them, and what an operation answered is known, seconds.
 local WAKES, KNOWN = 60, 60
 
@@ -52,12 +55,18 @@ end
 
 local function whole(number) return string.format('%.0f', number) end
 
+-- A text, or nothing: something else of that name will be written over.
+local function text_at(key)
+    local found = redis.pcall('GET', key)
+    return type(found) == 'string' and found or nil
+end
+
 local wall = clock()
 local now = wall
 do
-    local kept = redis.call('GET', CLOCK)
-    local last, ahead = string.match(kept or '', '^(%d+) (%d+)$')
+    local last, ahead = string.match(text_at(CLOCK) or '', '^(%d+) (%d+)$')
     last, ahead = tonumber(last or 0), tonumber(ahead or 0)
+    if math.max(last, wall + ahead) >= LATEST then last, ahead = 0, 0 end
     now = math.max(wall + ahead, last)
     if now ~= last or now ~= wall + ahead then redis.call('SET', CLOCK, whole(now) .. ' ' .. whole(now - wall)) end
 end
@@ -76,8 +85,8 @@ local function covers(has, wanted)
 end
 
 local function generation()
-    local known = redis.call('GET', GENERATION)
-    if not known then
+    local known = text_at(GENERATION)
+    if not known or not string.find(known, '^%x+$') then
         known = string.sub(redis.sha1hex(whole(now) .. operation .. company .. ARGV[4]), 1, 12)
         redis.call('SET', GENERATION, known)
     end
@@ -85,19 +94,31 @@ local function generation()
 end
 
 local function tell(kind, data, switch)
-    local n = redis.call('INCR', P .. 'facts')
+    local n = redis.pcall('INCR', P .. 'facts')
+    if type(n) ~= 'number' then  -- damaged: a number that no fact has had
+        n = now
+        redis.call('SET', P .. 'facts', whole(n))
+    end
     local fact = cjson.encode({
         v = 1, type = kind, company = company, call = cjson.null, epoch = 0, n = n,
         p = 'queues-' .. company .. '-' .. generation(), at = wall / 1000, switch = switch, data = data,
     })
-    redis.call('XADD', 'cordboard:facts', 'MAXLEN', '~', 1000000, '*', 'fact', fact)
+    redis.pcall('XADD', 'cordboard:facts', 'MAXLEN', '~', 1000000, '*', 'fact', fact)  -- whoever ships tells of damage
 end
 
 local function wake(process, message)
     local list = 'cordboard:wake:' .. process
     message.company = company
-    redis.call('RPUSH', list, cjson.encode(message))
+    if type(redis.pcall('RPUSH', list, cjson.encode(message))) ~= 'number' then
+        redis.call('DEL', list)
+        redis.call('RPUSH', list, cjson.encode(message))
+    end
     redis.call('EXPIRE', list, WAKES)
+end
+
+-- Every process that lived within the hour hears it: when the clock has jumped, those who live seem dead for a moment.
+local function wake_all(message)
+    for _, process in ipairs(redis.call('ZRANGE', PROCESSES, 0, -1)) do wake(process, message) end
 end
 
 ---------------------------------------------------------------------------------------------------- agents
@@ -197,13 +218,6 @@ local function staffed(queue)
     return on == redis.call('SCARD', P .. 'paused:' .. queue) and 'paused' or ''
 end
 
--- Every process that lived within the hour hears it: when the clock has jumped, those who live seem dead for a moment.
-local function tell_staffed(queue, is)
-    for _, process in ipairs(redis.call('ZRANGE', PROCESSES, 0, -1)) do
-        wake(process, {['do'] = 'staff', queue = queue, staffed = is})
-    end
-end
-
 -- Tells it when somebody, or nobody, can serve a queue from now on.
 local function restaff(agent, name, change)
     local before = {}
@@ -216,7 +230,7 @@ local function restaff(agent, name, change)
     for queue, was in pairs(before) do
         local is = staffed(queue)
         if is ~= was then
-            tell_staffed(queue, is)
+            wake_all({['do'] = 'staff', queue = queue, staffed = is})
         end
     end
 end
@@ -308,6 +322,9 @@ local function heads(agent)
             local priority, wanted = string.match(bucket, '^(%d+) (.*)$')
             if covers(member.skills, wanted) then
                 local head = redis.call('ZRANGE', P .. 'seek:' .. queue .. ':' .. bucket, 0, 0, 'WITHSCORES')
+                if head[1] and redis.call('HEXISTS', P .. 'callers', head[1]) == 0 then
+                    error('damaged: nobody is ' .. head[1])
+                end
                 if head[1] and tonumber(head[2]) + member.opens <= now then
                     found[#found + 1] = {head[1], queue, tonumber(priority), tonumber(head[2])}
                 end
@@ -383,6 +400,178 @@ local function look_for_caller(call)
     end
 end
 
+---------------------------------------------------------------------------------------------------- what is damaged
+
+local DOING = {}
+for _, doing in pairs(AGENT) do DOING[doing] = true end
+
+local function is_name(text) return type(text) == 'string' and #text <= 200 and string.find(text, '^[%w_%-]+$') ~= nil end
+
+local function is_text(text) return type(text) == 'string' and #text <= 1000 end
+
+local function is_number(number) return type(number) == 'number' and number >= 0 and number < LATEST end
+
+local function is_moment(number) return is_number(number) and number <= now end
+
+local function is_flag(flag) return flag == nil or type(flag) == 'boolean' end
+
+-- Whether each of these fields is such.
+local function has(record, is, ...)
+    for _, field in ipairs({...}) do
+        if not is(record[field]) then return false end
+    end
+    return true
+end
+
+local function whole_member(queue, member)
+    return is_name(queue) and type(member) == 'table' and has(member, is_number, 'level', 'opens', 'index')
+        and member.level < 100 and is_text(member.skills)
+        and is_text(member.strategy) and STRATEGIES[member.strategy] == member.by
+end
+
+-- Whether this is an agent, with everything that an agent has.
+local function whole_agent(name, agent)
+    if not string.find(name, '^%d+$') or type(agent) ~= 'table' or not CALLED[agent.duty] or not DOING[agent.doing]
+        or not has(agent, is_text, 'why', 'by', 'call', 'leg', 'queue', 'caller', 'switch', 'last')
+        or not has(agent, is_moment, 'since', 'duty_since', 'asked', 'idle', 'last_at')
+        or not has(agent, is_number, 'till', 'offer', 'misses', 'calls', 'talk', 'wrap_up')
+        or not has(agent, is_flag, 'free', 'hours', 'taken_up') or agent.till > now + LONGEST
+        or type(agent.elsewhere) ~= 'table' or type(agent.queues) ~= 'table' then
+        return false
+    end
+    for queue, member in pairs(agent.queues) do
+        if not whole_member(queue, member) then return false end
+    end
+    for uuid, switch in pairs(agent.elsewhere) do
+        if not is_name(uuid) or not is_text(switch) then return false end
+    end
+    if agent.doing == 'elsewhere' and not next(agent.elsewhere) then return false end
+    return (agent.till > 0) == (agent.doing ~= 'idle' and agent.doing ~= 'elsewhere')
+end
+
+local function whole_caller(call, caller)
+    if not is_name(call) or type(caller) ~= 'table' or not is_name(caller.queue) or not WAITING[caller.standing .. ' enter']
+        or not is_text(caller.need) or not has(caller, is_number, 'priority', 'first')
+        or not has(caller, is_text, 'owner', 'switch', 'caller') or not is_moment(caller.joined)
+        or type(caller.offers) ~= 'table' or not is_flag(caller.together)
+        or type(caller.levels or {}) ~= 'table' then
+        return false
+    end
+    if caller.priority ~= math.floor(caller.priority) or caller.priority >= 1000 then return false end
+    for name, offer in pairs(caller.offers) do
+        if not is_name(name) or not is_number(offer) then return false end
+    end
+    for _, seconds in ipairs(caller.levels or {}) do
+        if not is_number(seconds) then return false end
+    end
+    return (next(caller.offers) ~= nil) == (caller.standing == 'offered')
+end
+
+local function agent_stands(name, agent)
+    local free = agent.duty == 'on' and agent.doing == 'idle'
+    if free ~= agent.free then return false end
+    if agent.till > 0 and not redis.call('ZSCORE', DUE, company .. '/' .. name) then return false end
+    for queue, member in pairs(agent.queues) do
+        local set = P .. 'free:' .. queue .. ':' .. member.skills
+        if redis.call('SISMEMBER', P .. 'queues', queue) == 0
+            or redis.call('SISMEMBER', P .. 'skills:' .. queue, member.skills) == 0
+            or (redis.call('ZSCORE', set, name) ~= false) ~= free
+            or (redis.call('SISMEMBER', P .. 'on:' .. queue, name) == 1) ~= (agent.duty ~= 'out')
+            or (redis.call('SISMEMBER', P .. 'paused:' .. queue, name) == 1) ~= (agent.duty == 'paused') then
+            return false
+        end
+    end
+    return true
+end
+
+local function caller_stands(call, caller)
+    local bucket = caller.priority .. ' ' .. caller.need
+    local looks = room(caller) > 0
+    return redis.call('SISMEMBER', P .. 'priorities:' .. caller.queue, caller.priority) == 1
+        and redis.call('ZSCORE', P .. 'line:' .. caller.queue .. ':' .. caller.priority, call) ~= false
+        and (redis.call('ZSCORE', P .. 'seek:' .. caller.queue .. ':' .. bucket, call) ~= false) == looks
+        and (not looks or redis.call('SISMEMBER', P .. 'seeks:' .. caller.queue, bucket) == 1)
+end
+
+-- Whether those who stand in the sets of some queues belong there: a few of each, others the next time.
+local function sets_stand()
+    local function all(command, set, stands_there)
+        for _, name in ipairs(redis.call(command, set, SAMPLED)) do
+            if not stands_there(name) then return false end
+        end
+        return true
+    end
+    for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
+        if not is_name(queue) then return false end
+    end
+    for _, queue in ipairs(redis.call('SRANDMEMBER', P .. 'queues', SAMPLED)) do
+        local function serves(name)
+            local agent = agent_of(name)
+            if agent and agent.queues[queue] then return agent, agent.queues[queue] end
+        end
+        local function is_on(name)
+            local agent = serves(name)
+            return agent and agent.duty ~= 'out'
+        end
+        if not all('SRANDMEMBER', P .. 'on:' .. queue, is_on) then return false end
+        if not all('SRANDMEMBER', P .. 'paused:' .. queue, is_on) then return false end
+        for _, skills in ipairs(redis.call('SMEMBERS', P .. 'skills:' .. queue)) do
+            local found = all('ZRANDMEMBER', P .. 'free:' .. queue .. ':' .. skills, function(name)
+                local agent, member = serves(name)
+                return agent and agent.free and member.skills == skills
+            end)
+            if not found or not string.find(skills, '^[%w_%-%+]*$') then return false end
+        end
+        for _, priority in ipairs(redis.call('SMEMBERS', P .. 'priorities:' .. queue)) do
+            local found = all('ZRANDMEMBER', P .. 'line:' .. queue .. ':' .. priority, function(call)
+                local caller = caller_of(call)
+                return caller and caller.queue == queue and tostring(caller.priority) == priority
+            end)
+            if not found or not string.find(priority, '^%d+$') then return false end
+        end
+        for _, bucket in ipairs(redis.call('SMEMBERS', P .. 'seeks:' .. queue)) do
+            local found = all('ZRANDMEMBER', P .. 'seek:' .. queue .. ':' .. bucket, function(call)
+                local caller = caller_of(call)
+                return caller and caller.queue == queue and room(caller) > 0
+            end)
+            if not found or not string.find(bucket, '^%d+ [%w_%-%+]*$') then return false end
+        end
+    end
+    return true
+end
+
+-- Somebody was found free who is not: else they would be found again and again.
+local function stands_nowhere(agent, name)
+    if not agent or not agent_stands(name, agent) then error('damaged: agent ' .. name .. ' is not free') end
+end
+
+-- Whatever the key is, it is of this kind afterwards, or nothing.
+local function only(key, kind)
+    local is = redis.call('TYPE', key).ok
+    if is ~= 'none' and is ~= kind then
+        redis.call('DEL', key)
+        answer.gone[#answer.gone + 1] = key
+    end
+end
+
+-- The records of a hash that are whole, by name; the others are none any more.
+local function readable(key, is_whole, mended)
+    only(key, 'hash')
+    local found, all = {}, redis.call('HGETALL', key)
+    for i = 1, #all, 2 do
+        local name = all[i]
+        local read, record = pcall(cjson.decode, all[i + 1])
+        if read then pcall(mended, record) end
+        if read and select(2, pcall(is_whole, name, record)) == true then
+            found[name] = record
+        else
+            redis.call('HDEL', key, name)
+            answer.gone[#answer.gone + 1] = key .. ' ' .. name
+        end
+    end
+    return found
+end
+
 ---------------------------------------------------------------------------------------------------- operations
 
 local does = {}
@@ -455,7 +644,10 @@ function does.claim()
     if caller and room(caller) > 0 then seeking[call] = true end
     if agent and agent.free then freed[name] = true end
     if not caller or room(caller) <= 0 then return too_late('the caller has an agent, or has gone') end
-    if not agent or not agent.free then return too_late('the agent is not free any more') end
+    if not agent or not agent.free then
+        if caller then stands_nowhere(agent, name) end
+        return too_late('the agent is not free any more')
+    end
     local member = agent.queues[caller.queue]
     if not member or not covers(member.skills, caller.need) or caller.joined + member.opens > now then
         return too_late('the agent does not serve this caller now')
@@ -640,12 +832,13 @@ end
 function does.rest()
     local name = args.agent
     local agent = agent_of(name)
-    if not agent then
+    if not agent or agent.till <= 0 then
         redis.call('ZREM', DUE, company .. '/' .. name)
-        return too_late('nobody')
+        return too_late(agent and 'not yet' or 'nobody')
     end
-    if agent.till <= 0 or agent.till > now then
-        if agent.till > 0 then timers[name] = agent.till - now end
+    if agent.till > now then
+        redis.call('ZADD', DUE, agent.till, company .. '/' .. name)
+        timers[name] = agent.till - now
         return too_late('not yet')
     end
     if agent.doing == 'talking' then  -- nobody has seen the leg for long: whoever asks looks for it
@@ -724,7 +917,7 @@ function does.enrol()
     for queue, was in pairs(queues) do
         local is = staffed(queue)
         if is ~= was then
-            tell_staffed(queue, is)
+            wake_all({['do'] = 'staff', queue = queue, staffed = is})
         end
     end
     redis.call('SET', P .. 'enrolled', args.version)
@@ -753,9 +946,12 @@ local function some(visit)
     for i = 1, #page[2], 2 do visit(page[2][i], cjson.decode(page[2][i + 1])) end
 end
 
--- Everything that is reserved on a switch, to be compared with what lives there.
+-- Everything that is reserved on a switch, to be compared with what lives there.  What is damaged, or does not stand in
+-- the sets where it belongs, is found here if nobody has met it.
 function does.held()
+    if args.part == 'agents' and args.from == '0' and not sets_stand() then error('damaged: a set of a queue') end
     some(args.part == 'agents' and function(name, agent)
+        if not whole_agent(name, agent) or not agent_stands(name, agent) then error('damaged: agent ' .. name) end
         if agent.doing == 'talking' or agent.doing == 'offered' or next(agent.elsewhere) then
             answer.found[name] = {
                 agent = name, doing = agent.doing, call = agent.call, offer = agent.offer, leg = agent.leg,
@@ -764,6 +960,7 @@ function does.held()
             }
         end
     end or function(call, caller)
+        if not whole_caller(call, caller) or not caller_stands(call, caller) then error('damaged: caller ' .. call) end
         local alive = tonumber(redis.call('ZSCORE', PROCESSES, caller.owner) or '0') >= now
         answer.found[call] = {
             call = call, switch = caller.switch, owner = caller.owner, alive = alive, standing = caller.standing,
@@ -785,10 +982,93 @@ function does.look()
     for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do answer.queues[queue] = staffed(queue) end
 end
 
+-- Something was damaged: what can be read stays, the rest goes, and every set is made anew.  Every process hears it and
+-- tells again what it knows of the company.  `operation`: one whose answer cannot be read either.
+function does.mend()
+    answer.gone = {}
+    only(DUE, 'zset')
+    only(PROCESSES, 'zset')
+    only('cordboard:queue-companies', 'set')
+    if company == '' then return end
+    redis.call('DEL', P .. 'done:' .. args.operation, P .. 'enrolled')
+    local agents = readable(P .. 'agents', whole_agent, function(agent)
+        for _, field in ipairs({'since', 'duty_since', 'asked', 'idle', 'last_at'}) do
+            agent[field] = math.min(agent[field], now)
+        end
+        if agent.doing == 'elsewhere' and not next(agent.elsewhere) then agent.doing = 'idle' end
+        if agent.doing == 'idle' or agent.doing == 'elsewhere' then
+            agent.till = 0
+        elseif agent.till <= 0 or agent.till > now + LONGEST then
+            agent.till = now
+        end
+    end)
+    local callers = readable(P .. 'callers', whole_caller, function(caller)
+        caller.joined = math.min(caller.joined, now)
+        if caller.standing ~= 'stalled' then caller.standing = next(caller.offers) and 'offered' or 'waiting' end
+    end)
+    local queues = {}
+    only(P .. 'queues', 'set')
+    for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do queues[queue] = true end
+    for _, agent in pairs(agents) do
+        for queue in pairs(agent.queues) do queues[queue] = true end
+    end
+    for _, caller in pairs(callers) do queues[caller.queue] = true end
+    for queue in pairs(queues) do
+        for set, their in pairs({seeks = 'seek:', priorities = 'line:', skills = 'free:'}) do
+            local known = redis.pcall('SMEMBERS', P .. set .. ':' .. queue)
+            for _, one in ipairs(known.err and {} or known) do redis.call('DEL', P .. their .. queue .. ':' .. one) end
+            redis.call('DEL', P .. set .. ':' .. queue)
+        end
+        redis.call('DEL', P .. 'on:' .. queue, P .. 'paused:' .. queue)
+    end
+    redis.call('DEL', P .. 'queues')
+    for name, agent in pairs(agents) do
+        local caller = callers[agent.call]
+        if agent.doing == 'offered' and not (caller and caller.offers[name] == agent.offer) then
+            becomes(agent, 'withdraw')
+        end
+    end
+    for call, caller in pairs(callers) do
+        for name, offer in pairs(caller.offers) do
+            local agent = agents[name]
+            if not (agent and agent.doing == 'offered' and agent.call == call and agent.offer == offer) then
+                caller.offers[name] = nil
+            end
+        end
+        if caller.standing == 'offered' and not next(caller.offers) then stands(caller, 'unoffer') end
+        redis.call('DEL', P .. 'line:' .. caller.queue .. ':' .. caller.priority)
+        redis.call('DEL', P .. 'seek:' .. caller.queue .. ':' .. caller.priority .. ' ' .. caller.need)
+    end
+    for name, agent in pairs(agents) do
+        for queue, member in pairs(agent.queues) do
+            redis.call('DEL', P .. 'free:' .. queue .. ':' .. member.skills)
+        end
+    end
+    for name, agent in pairs(agents) do
+        for queue, member in pairs(agent.queues) do
+            redis.call('SADD', P .. 'queues', queue)
+            redis.call('SADD', P .. 'skills:' .. queue, member.skills)
+            if agent.duty ~= 'out' then redis.call('SADD', P .. 'on:' .. queue, name) end
+            if agent.duty == 'paused' then redis.call('SADD', P .. 'paused:' .. queue, name) end
+        end
+        agent.free = false
+        if not is_text(agent.told) then agent.told = nil end
+        keep(agent, name)
+    end
+    for call, caller in pairs(callers) do
+        redis.call('ZADD', P .. 'line:' .. caller.queue .. ':' .. caller.priority, caller.joined, call)
+        redis.call('SADD', P .. 'priorities:' .. caller.queue, caller.priority)
+        hold(caller, call)
+    end
+    freed, seeking, timers = {}, {}, {}
+    wake_all({['do'] = 'mended'})
+end
+
 -- The process lives.  The company is "" here.
 function does.beat()
     redis.call('ZADD', PROCESSES, now + ALIVE, args.process)
     redis.call('ZREMRANGEBYSCORE', PROCESSES, '-inf', now - 3600000)
+    redis.call('ZREMRANGEBYSCORE', PROCESSES, '(' .. whole(now + ALIVE), '+inf')  -- nobody says so
     answer.generation = generation()
 end
 
@@ -797,13 +1077,20 @@ function does.companies()
 end
 
 function does.due()
-    answer.due = redis.call('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, 100)
+    answer.due = {}
+    for _, one in ipairs(redis.call('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, 100)) do
+        if string.find(one, '^[a-z][a-z0-9-]*/%d+$') then
+            answer.due[#answer.due + 1] = one
+        else  -- it would be due for ever
+            redis.call('ZREM', DUE, one)
+        end
+    end
 end
 
 -- What was done is not done again, and answers as it did.  But an entering whose answer was lost is done again while the
 -- caller still stands so: meanwhile they may have been offered somebody, or been passed over for saying nothing.
 if operation ~= '' then
-    local known = redis.call('GET', P .. 'done:' .. operation)
+    local known = text_at(P .. 'done:' .. operation)
     local caller = known and what == 'enter' and caller_of(args.call)
     if known and not (caller and caller.owner == args.owner and same(caller)) then return known end
 end

@@ -33,7 +33,7 @@ from gevent.lock import BoundedSemaphore
 from callcontrol import messages as m
 from callcontrol import queueing
 from callcontrol.caretaker import Caretaker, House
-from callcontrol.queueboard import Answer, QueueBoard
+from callcontrol.queueboard import DAMAGED, Answer, QueueBoard
 from callcontrol.queueing import AgentLook, CallLook
 from callcontrol.routing.model import Routing
 
@@ -169,6 +169,7 @@ class Queues:
         self._enrolling = BoundedSemaphore(1)
         # Ten thousand who enter again at once would open as many connections, and keep everybody else waiting.
         self._crowd, self._others = BoundedSemaphore(4), BoundedSemaphore(16)
+        self._mended: set[str] = set()  # companies of which everything is being told again
         self._running: list[Any] = []
         self._log: Any = structlog.get_logger("queues")
 
@@ -225,7 +226,7 @@ class Queues:
         if lost:
             self._log.error("alarm", what="Redis has lost what it knew of the queues: it is told again")
         if lost or away:
-            gevent.spawn(self._tell_again, lost=lost)
+            gevent.spawn(self._tell_again, list(self._agents), lost=lost)
         self._back.set()
 
     def _goes_away(self) -> None:
@@ -234,25 +235,37 @@ class Queues:
             self._back.clear()
             self._log.warning("no offers are made: Redis is away", waiting=len(self._callers))
 
-    def _tell_again(self, *, lost: bool) -> None:
-        """After Redis was away, or lost its data: who serves whom, who talks, and then who waits."""
+    def _tell_again(self, companies: Collection[str], *, lost: bool) -> None:
+        """After Redis was away, or lost data of these: who serves whom, who talks, and then who waits."""
         if lost:
-            self._enrolled.clear()
-            self.caretaker.forget_hours()
-        for company in list(self._agents):
+            for company in companies:
+                self._enrolled.pop(company, None)
+                self.caretaker.forget_hours(company)
+        for company in companies:
             self._enrol(company)
         for talk in list(self._talks.values()):
-            if not talk.pending:
+            if talk.company in companies and not talk.pending:
                 self._say_take(talk)
         if lost:
             for uuid, (company, agent, switch) in list(self._elsewhere.items()):
-                self._say_busy(company, agent, uuid, switch)
+                if company in companies:
+                    self._say_busy(company, agent, uuid, switch)
             if self._callers:
                 gevent.sleep(BEAT)  # other processes too tell first of those who talk
         for caller in list(self._callers.values()):
-            self._enter_again(caller)
-        for company in list(self._agents):
+            if caller.company in companies:
+                self._enter_again(caller)
+        for company in companies:
             self.follow(company, self.ask(partial(self._board.settle, company)))
+
+    def _tell_again_of(self, company: str) -> None:
+        """Something that Redis kept of the company was damaged, and what could not be read is gone."""
+        if company in self._agents and company not in self._mended:
+            self._mended.add(company)
+            try:
+                self._tell_again([company], lost=True)
+            finally:
+                self._mended.discard(company)
 
     # ------------------------------------------------------------------------------- what calls say
 
@@ -402,6 +415,9 @@ class Queues:
                 self._stands(caller, answer.data)
             elif answer.data.get("unenrolled"):
                 self._enrol_and_enter(caller)
+            elif answer.why == DAMAGED:
+                _stop(caller.opens)
+                caller.opens = _timer(BEAT, self._enter_again, caller)
             else:
                 self._leave_here(caller.call)
                 caller.session.happened(m.NotEntered(str(answer.data.get("outcome") or "no_agents")))
@@ -710,8 +726,13 @@ class Queues:
     def woken(self, message: Mapping[str, Any]) -> None:
         """Take a wake-up.  One for a call that is not ours any more is nothing: its new owner has entered it again."""
         what = message["do"]
+        if what == "mended":
+            gevent.spawn(self._tell_again_of, str(message["company"]))
+            return
         if what == "staff":
             staffed = str(message["staffed"])
+            if staffed not in ("", "no_agents", "paused"):
+                raise ValueError(staffed)
             for caller in [one for one in self._callers.values() if one.enter.queue == message["queue"]]:
                 if caller.company == message["company"] and caller.told and caller.staffed != staffed:
                     caller.staffed = staffed

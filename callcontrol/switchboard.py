@@ -128,8 +128,10 @@ return teller == ARGV[1] and 1 or 0
 
 # KEYS lease.  ARGV owner, milliseconds (0: give it back).
 _LEASE = """
-local owner = redis.call('GET', KEYS[1])
-if owner and owner ~= ARGV[1] then return 0 end
+local owner = redis.pcall('GET', KEYS[1])
+-- What is no lease, or would never end, is nobody's.
+if type(owner) ~= 'string' or redis.call('PTTL', KEYS[1]) < 0 then owner = ARGV[1] end
+if owner ~= ARGV[1] then return 0 end
 if ARGV[2] == '0' then
     redis.call('DEL', KEYS[1])
 else
@@ -211,6 +213,10 @@ return 1
 """
 
 
+class ScriptFault(Exception):
+    """A script met what it cannot read, and stopped in the middle: Redis is there, what is kept is damaged."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """Whether a leg may be rung: it counts in all of its caps, or in none because ``full`` has no room."""
@@ -285,10 +291,26 @@ class Switchboard:
         """A client of its own for a command that waits in Redis for at most ``longest`` seconds."""
         return connect(self._url, name=f"{self._name}-waits", patience=longest + 2.0)
 
+    def delete(self, name: str) -> bool:
+        """Forget what is kept under a name, whatever it is.  False: Redis is away, and may or may not have done it."""
+        return self._do(self._redis.delete, name) is not None
+
     def script(self, text: str) -> Callable[[Sequence[Any]], Any]:
-        """A Lua script without keys, as a function of its arguments that gives the answer, or None: Redis is away."""
+        """A Lua script without keys, as a function of its arguments that gives the answer, or None: Redis is away.
+
+        The function raises ScriptFault.
+        """
         script: Script = self._redis.register_script(text)
-        return lambda arguments: self._do(script, (), arguments)
+
+        def run(arguments: Sequence[Any]) -> Any:
+            try:
+                return script((), arguments)
+            except redis.ResponseError as error:
+                if _damaged(error):
+                    raise ScriptFault(str(error)[:300]) from None
+                raise
+
+        return lambda arguments: self._do(run, arguments)
 
     # -------------------------------------------------------------------------------------------- facts
 
@@ -421,6 +443,13 @@ class Switchboard:
             _log().info("Redis is back")
         self.available = True
         return answer
+
+
+def _damaged(error: redis.ResponseError) -> bool:
+    """Whether a script stopped because of what it read, and not because Redis is full, read-only, loading …"""
+    text = str(error)
+    code = text.partition(" ")[0]
+    return type(error) is redis.ResponseError and "user_script" in text and (code == "WRONGTYPE" or not code.isupper())
 
 
 def _legs_of(switch: str) -> str:

@@ -434,6 +434,20 @@ def test_what_is_no_command_is_dropped_and_stops_nobody(
     assert {*board._redis.keys("*")} == before
 
 
+def test_a_list_that_is_something_else_keeps_nobody_from_taking_commands(
+    redis_url: str, board: Switchboard, serve: Serve, logs: list[MutableMapping[str, Any]]
+) -> None:
+    for name in (LIST, "cordboard:commands:switch2", "cordboard:no-more:one"):
+        board._redis.set(name, "damaged")
+    serve(agent_list=dict)
+    end = time.monotonic() + LONG
+    while board._redis.type(LIST) == b"string":
+        assert time.monotonic() < end
+    assert ask(redis_url, "switch1", "agent.list", {}, LONG) == {"company": "", "by": ""}
+    assert ask(redis_url, "switch2", "agent.list", {}, LONG) == {"company": "", "by": ""}
+    assert "commands cannot be taken: they are no list" in {line.get("what") for line in logs}
+
+
 @pytest.mark.parametrize(
     "raw", [b"", b"5", b"{}", b'{"v":2,"answer":{}}', b'{"v":1,"answer":[]}', b'{"v":1,"refused":1}']
 )

@@ -83,7 +83,7 @@ _NOTED = re.compile(r"([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})")
 _WHY = {
     "full": "as many callers wait as may",
     "no_agents": "no agent is logged in",
-    "paused": "all agents have paused",
+    "paused": "all agents are paused",
 }
 
 
@@ -102,7 +102,7 @@ class Queue(Step):
     timeout: the caller waited for the queue's ``max_wait``
     full: as many callers wait already as ``max_callers`` allows
     no_agents: no agent of the queue is logged in, for as long as its ``unstaffed`` says
-    paused: agents are logged in, and all of them have paused, for as long as its ``unstaffed`` says
+    paused: agents are logged in, and all of them are paused, for as long as its ``unstaffed`` says
     left: the caller pressed a key that leads to ``left``
     """
 
@@ -277,7 +277,7 @@ class _Waiting:
         if patience is not None and now >= self._began + patience:
             # Who has answered gets the time for pressing 1, and no more.
             if not self._stand(_Rings.ASKED) or now >= self._began + patience + SCREENING:
-                self._call.why(f"nobody answered for {patience:g} seconds")
+                self._call.why(f"nobody answered for {kinds.spoken(patience)}")
                 yield from self._leave("queue.timeout")
                 return "timeout"
         elif self._unstaffed is not None and now >= self._unstaffed[0] and not self._stand(_Rings.ASKED):
@@ -481,6 +481,7 @@ class _Waiting:
         if offer is None or (self._answer is not None and self._answer.offer is offer):
             return  # over already, or about to be judged by Taken
         yield from self._drop(offer)
+        yield self._gone(offer)
 
     def _drop(self, offer: _Offer, cause: str = "ORIGINATOR_CANCEL") -> Part:
         """An agent who is not the caller's any more: nothing of theirs rings."""
@@ -499,8 +500,11 @@ class _Waiting:
         result = "unreachable" if result == "refused" else result
         delay = self._queue.delays.get(result, 0.0)
         yield Miss(offer.number, offer.agent, result, delay, None if result == "lost" else self._queue.pause_after)
-        if result != "lost":
-            yield Tell("queue.missed", {**self._whose(offer), "result": result})
+        yield self._gone(offer) if result == "lost" else Tell("queue.missed", {**self._whose(offer), "result": result})
+
+    def _gone(self, offer: _Offer) -> Tell:
+        """The offer is over by no doing of the agent's telephones, and the caller waits on."""
+        return Tell("queue.withdrawn", self._whose(offer))
 
     def _whose(self, offer: _Offer) -> dict[str, Any]:
         return {"queue": self._queue.name, "agent": offer.agent, "offer": offer.number}
@@ -562,6 +566,7 @@ class _Waiting:
             return
         self._answer = None
         yield from self._drop(answer.offer, "LOSE_RACE")
+        yield self._gone(answer.offer)
         later, self._later = self._later, []
         for offered in later:
             yield from self._offered(offered)
@@ -597,7 +602,9 @@ class _Waiting:
         What the queue offers then, it says anew.
         """
         self._answer, self._later = None, []
+        others = [offer for offer in self._offers.values() if offer is not answer.offer]
         yield from self._stop_all()
+        yield from map(self._gone, others)
         yield from self._miss(answer.offer, "no_answer")
         yield from self._enter()
 
