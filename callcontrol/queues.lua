@@ -439,7 +439,8 @@ local function whole_agent(name, agent)
         or not has(agent, is_text, 'why', 'by', 'call', 'leg', 'queue', 'caller', 'switch', 'last')
         or not has(agent, is_moment, 'since', 'duty_since', 'asked', 'idle', 'last_at')
         or not has(agent, is_number, 'till', 'offer', 'misses', 'calls', 'talk', 'wrap_up')
-        or not has(agent, is_flag, 'free', 'hours', 'taken_up') or agent.till > now + LONGEST
+        or not has(agent, is_flag, 'free', 'hours', 'taken_up') or not is_number(agent.missed or 0)
+        or agent.till > now + LONGEST
         or type(agent.elsewhere) ~= 'table' or type(agent.queues) ~= 'table' then
         return false
     end
@@ -691,6 +692,9 @@ function does.miss()
     if not agent then return end  -- and if the caller has the agent again, that is another offer
     unoffer(args.call, args.agent)
     local name = args.agent
+    if agent.doing == 'talking' then  -- answered, and was not joined: no call was taken, and misses go on counting
+        agent.calls, agent.misses = math.max(0, agent.calls - 1), agent.missed or 0
+    end
     if args.result == 'lost' then
         becomes(agent, 'withdraw')
     else
@@ -724,7 +728,7 @@ function does.take()
             unoffer(other, name)
         end
         becomes(agent, 'take')
-        agent.calls, agent.misses, agent.last = agent.calls + 1, 0, ''
+        agent.calls, agent.missed, agent.misses, agent.last = agent.calls + 1, agent.misses, 0, ''
         agent.call, agent.offer, agent.caller = call, args.offer, args.caller
         agent.queue = caller and caller.queue or agent.queue
     end

@@ -13,6 +13,8 @@ Where the surprise lies:
 * A talk is never kept waiting by Redis: an agent who has answered is the caller's after a second at most, and Redis
   hears of it when it can.  So the telephone may know better than Redis, and a claim that came between is withdrawn.
 * When Redis has lost everything, talks are told again before callers enter again: else agents who talk would ring.
+* A leg that ends before it was joined was no talk: whoever has the call says what it was, a miss mostly.  Only if
+  nobody does, the agent has talked.  Else one whose telephone answers and drops were asked again at once, for ever.
 * An offer that comes before our own entry was answered is kept until it is: the call would not know what it is for.
 """
 
@@ -125,6 +127,8 @@ class _Talk:
     caller: str
     told: bool = False
     pending: bool = False  # Redis has not heard of it yet
+    joined: bool = False  # they talk
+    over: bool = False  # the leg has ended
     timer: Any = None
 
 
@@ -150,6 +154,7 @@ class Queues:
         self.caretaker = Caretaker(self, board, house)
         self._callers: dict[str, _Caller] = {}
         self._talks: dict[str, _Talk] = {}
+        self._joining: dict[str, str] = {}  # call -> the leg that it is being joined with, as far as is known
         self._elsewhere: dict[str, tuple[str, str, str]] = {}  # uuid -> company, agent, switch
         #: Ends that somebody else should tell: when they were heard, company, agent, uuid.
         self._heard: deque[tuple[float, str, str, str]] = deque()
@@ -508,6 +513,10 @@ class Queues:
         caller = self._callers.get(session.id)
         if caller is not None:
             caller.offers.pop(command.offer, None)
+        leg = self._joining.get(session.id, "")
+        talk = self._talks.get(leg)
+        if talk is not None and talk.take.offer == command.offer:
+            self._forget_talk(leg)
         company, call = session.company, session.id
         self._say(call, lambda op: self._board.miss(company, call, command, op=op), partial(self.follow, company))
 
@@ -517,6 +526,7 @@ class Queues:
             caller.offers.pop(command.offer, None)  # whatever is said of the offer from now comes too late
         talk = _Talk(session, session.company, session.id, command, session.switch, session.caller)
         self._remember(self._talks, command.leg, talk)
+        self._remember(self._joining, session.id, command.leg)
         self._say_take(talk)
         if self._away:
             self._grant(talk, granted=True)
@@ -540,7 +550,7 @@ class Queues:
             if talk.told:
                 self._log.warning("an agent talks with two callers", agent=talk.take.agent, call=talk.call)
             if self._talks.get(talk.take.leg) is talk:
-                del self._talks[talk.take.leg]
+                self._forget_talk(talk.take.leg)
         self._grant(talk, granted=answer.done)
 
     def _grant_unheard(self, talk: _Talk) -> None:
@@ -566,8 +576,14 @@ class Queues:
 
     def talks(self, session: Session, leg: str, person: str) -> None:
         """A call and this leg, a telephone of ``person``'s, talk."""
-        if leg not in self._talks:
+        talk = self._talks.get(leg)
+        if talk is None:
             self._busy(session.company, person, leg, session.switch)
+            return
+        talk.joined = True
+        self._joining.pop(talk.call, None)
+        if talk.over:
+            self._talk_ends(leg)
 
     def _busy(self, company: str, agent: str, uuid: str, switch: str) -> None:
         if agent in self._agents.get(company, ()):
@@ -596,9 +612,14 @@ class Queues:
 
         Every process hears it: who began the talk says so at once, and for the dead whoever sweeps.
         """
-        talk = self._talks.pop(uuid, None)
+        talk = self._talks.get(uuid)
         if talk is not None:
-            self._say_hang_up(talk.call, talk.company, talk.take.agent, uuid)
+            talk.over = True
+            if talk.joined or talk.session.ended:
+                self._talk_ends(uuid)
+            else:
+                _stop(self._timers.pop((talk.company, uuid), None))
+                self._timers[talk.company, uuid] = _timer(LATE, self._talk_ends, uuid)
         elif self._elsewhere.pop(uuid, None) is not None:
             self._say_hang_up(f"{company}/{person}", company, person, uuid)
         elif answered and person in self._agents.get(company, ()):
@@ -608,6 +629,19 @@ class Queues:
                 self._heard.popleft()
             if self.caretaker.sweeps:
                 self._timers[company, uuid] = _timer(LATE, self._nobody_told, company, person, uuid)
+
+    def _talk_ends(self, leg: str) -> None:
+        talk = self._forget_talk(leg)
+        if talk is not None:
+            self._say_hang_up(talk.call, talk.company, talk.take.agent, leg)
+
+    def _forget_talk(self, leg: str) -> _Talk | None:
+        talk = self._talks.pop(leg, None)
+        if talk is not None:
+            _stop(self._timers.pop((talk.company, leg), None))
+            if self._joining.get(talk.call) == leg:
+                del self._joining[talk.call]
+        return talk
 
     def tell_heard(self) -> None:
         """Nobody swept for a while, and we do from now: what ended meanwhile is told."""
