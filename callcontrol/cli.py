@@ -77,7 +77,7 @@ def manual() -> None:
 def rehearse(directory: Path, company: str | None) -> None:
     """Walk the rehearsals of every company in DIRECTORY: no telephone, no switch.
 
-    One that reaches something which is not built yet is counted apart and does not change the exit code.
+    A failed one stands with the expected and the real journey side by side, and changes the exit code.
     """
     from callcontrol.rehearse import rehearse_directory
 
@@ -309,7 +309,13 @@ def _colourful(table: Any) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(*table.head, box=SIMPLE_HEAD)
+    from callcontrol.queue_views import LONGEST_NUMBER
+
+    # As narrow as plain columns; where the terminal is narrower still, the longest columns fold and nothing is cut off.
+    shown = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for head in table.head:
+        least = LONGEST_NUMBER if head == "state" else None  # which tells with whom an agent talks
+        shown.add_column(head, overflow="fold", no_wrap=head in table.whole, min_width=least)
     for cells, colour in zip(table.rows, table.colours, strict=True):
         shown.add_row(*map(Text, cells), style=colour)  # Text: brackets in a name are no markup
     Console().print(shown)

@@ -143,9 +143,9 @@ def _writing() -> list[str]:
     header = prose.read(sections.Header, _names(sections.Header))
     return [
         "The file is YAML without its surprises: everything is text, and its place decides how it is read, so `07:00`",
-        "is a time and `301` an extension. Quotes are needed around `*21`, text with `{variables}`, and text with a",
-        "colon or a hash; put them around numbers too. Two spaces and a `#` begin a comment. There are no anchors,",
-        "tags, includes, expressions or templates.",
+        "is a time and `301` an extension. Quotes are needed around `*21`, text with `{variables}`, text with a colon",
+        "or a hash, and inside `{ }` or `[ ]` text with a comma; put them around numbers too. Two spaces and a `#`",
+        "begin a comment. There are no anchors, tags, includes, expressions or templates.",
         "",
         *_all(header.paragraphs),
         *_options(sections.Header),

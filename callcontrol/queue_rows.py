@@ -32,6 +32,7 @@ def _agent(one: Mapping[str, Any], company: str, routing: Routing | None) -> Age
         "agent": one["agent"],
         "name": _name(routing, one["agent"]),
         "state": _state(one),
+        "duty": one["duty"],
         "since": (max(one["since"], one["duty_since"]) if idle else one["since"]) / 1000,
         "until": one["till"] / 1000 if one["doing"] in ("wrap_up", "delayed") else None,
         "reason": one["why"],

@@ -28,6 +28,9 @@ STATES: Mapping[str, str] = {
     "logged_out": "dim",
 }
 
+#: Characters of the longest telephone number: a plus and fifteen digits (E.164).
+LONGEST_NUMBER = 16
+
 _MISSES = {"declined": "declined", "busy": "was busy", "no_answer": "no answer", "unreachable": "not registered"}
 
 
@@ -39,16 +42,18 @@ _With = TypedDict("_With", {"with": str})
 class AgentRow(_With):
     """An agent.  Moments are UTC epochs, lengths seconds.
 
-    ``state``: one of :data:`STATES`, since ``since`` and, where it ends by itself, ``until``.  ``reason``: why they
-    paused or are out.  ``with`` and ``queue``: with whom they talk, or for whom they ring, and from which queue.
-    ``calls`` and ``talk``: taken, and talked, since they logged in.  ``misses``: calls not taken in a row; ``last``:
-    how the last such ended, ``declined busy no_answer unreachable`` or "" (none), at ``last_at``.
+    ``state``: one of :data:`STATES`, since ``since`` and, where it ends by itself, ``until``.  ``duty``: ``on paused
+    out``, also while they still talk; ``reason``: why they paused or are out.  ``with`` and ``queue``: with whom they
+    talk, or for whom they ring, and from which queue.  ``calls`` and ``talk``: taken, and talked, since they logged in.
+    ``misses``: calls not taken in a row; ``last``: how the last such ended, ``declined busy no_answer unreachable`` or
+    "" (none), at ``last_at``.
     """
 
     company: str
     agent: str
     name: str
     state: str
+    duty: str
     since: float
     until: float | None
     reason: str
@@ -141,11 +146,15 @@ class Why(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of text under a head.  ``colours``: that of each row's cells, where a terminal has any."""
+    """Rows of text under a head.  ``colours``: that of each row's cells, where a terminal has any.
+
+    ``whole``: heads of columns that a narrow terminal does not break, such as numbers.
+    """
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     colours: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ("agent", "caller", "waits", "calls")
 
 
 def plain(table: Table) -> Iterator[str]:
@@ -180,7 +189,7 @@ def agents_table(answer: AgentList) -> Table:
 
 
 def agent_state(row: AgentRow, now: float) -> str:
-    """What an agent does, and for how long: ``talking 2:05 with +79031234567 (sales)``."""
+    """What an agent does, and for how long: ``talking 2:05 with +79031234567 (sales), then logged out``."""
     since = clock(now - row["since"])
     left = clock(row["until"] - now) if row["until"] is not None else ""
     reason = f" ({row['reason']})" if row["reason"] else ""
@@ -203,6 +212,8 @@ def agent_state(row: AgentRow, now: float) -> str:
             text = f"logged out{reason}"
         case word:
             text = word
+    if row["state"] not in ("paused", "logged_out") and row["duty"] != "on":
+        text += f", then {'paused' if row['duty'] == 'paused' else 'logged out'}{reason}"
     return shown(text)
 
 
@@ -241,7 +252,11 @@ def queues_table(answer: QueueList) -> Table:
 def why_title(answer: Why) -> str:
     """The queue in one line."""
     staff, waiting, callers = answer["staff"], answer["waiting"], answer["callers"]
+    # The first is not who has waited longest where priorities differ; of those who are not told of nothing is known.
+    longest = max((row["waited"] for row in callers), default=0.0)
     first = f", the first for {clock(callers[0]['waited'])}" if callers else ""
+    if waiting == len(callers) > 1:
+        first = f", the longest for {clock(longest)}"
     who = "nobody waits" if not waiting else f"1 caller waits{first}" if waiting == 1 else f"{waiting} wait{first}"
     counts = [(staff["available"], "available"), (staff["busy"], "busy"), (staff["paused"], "paused")]
     counts.append((staff["out"], "logged out"))

@@ -99,7 +99,7 @@ class _Line:
         result = self._given.get(agent)
         if result is None:
             raise _WhatAgent(
-                f"what does the agent {agent} do when a call is offered? Say it: "
+                f"what does agent {agent} do when a call is offered? Say it: "
                 f"given: {{agents: {{{agent}: answers}}}} (or {', '.join((*PHONES[1:], *AWAY))})"
             )
         return result

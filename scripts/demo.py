@@ -441,7 +441,7 @@ def main() -> int:
         print(f"{time.monotonic() - began:.0f} s.")
         hour.stop()
         if keep:
-            print(f"\nKept up: server at 127.0.0.1:{rig.port}, files in {directory}. Ctrl-C ends it; the files stay.")
+            print(kept(rig))
             while True:
                 gevent.sleep(3600)
         return 0 if held and good == len(stories) else 1
@@ -458,6 +458,15 @@ def main() -> int:
             rig.stop()
         if not keep:
             remove(directory)
+
+
+def kept(rig: Rig) -> str:
+    """What stays up, and how it is asked."""
+    config, program = rig.directory / "cordboard.yaml", Path(sys.executable).parent / "cordboard"
+    return (
+        f"\nKept up: server at 127.0.0.1:{rig.port}, files in {rig.directory}. Ctrl-C ends it; the files stay.\n"
+        f"Ask it: CORDBOARD_CONFIG={config} CORDBOARD_REDIS={rig.redis_url} {program} queue"
+    )
 
 
 def say(line: str) -> None:

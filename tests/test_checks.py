@@ -575,6 +575,9 @@ def test_what_comes_after_the_longest_wait_never_comes() -> None:
         "W515 unstaffed is 2m, and callers wait 1m at most: no_agents and paused never come",
         "W515 level 2 opens after 2m, and callers wait 1m at most",
     ]
+    options = "agents: [301], announce: [{every: 1m, say: A.}, {every: 2m, say: B.}], max_wait: "
+    assert queue(options + "3m") == []
+    assert queue(options + "2m") == ["W515 what is said every 2m is never heard: callers wait 2m at most"]
 
 
 def test_a_duty_is_for_agents() -> None:

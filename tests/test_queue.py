@@ -349,6 +349,7 @@ class TestAgents:
         book = ringing().fails("302", "busy").then("miss 302 busy 15s").offered(1, "302")  # the miss was never heard of
         book.then("find 302").happens(m.LegFailed(book.legs["302"], "unreachable", "GONE")).then("miss 302 lost")
         assert len(book.told("queue.missed")) == 1
+        assert len(book.told("queue.withdrawn")) == 1
 
     def test_an_agent_of_a_new_offer_has_no_old_one(self) -> None:
         ringing().offered(2, "302").then("cancel 302", "ring 302 15s")
@@ -356,6 +357,7 @@ class TestAgents:
     def test_a_withdrawn_offer_rings_no_longer_and_is_no_miss(self) -> None:
         book = ringing().happens(m.Withdrawn(1)).then("cancel 302").answers("302").then()
         assert book.told("queue.missed") == []
+        assert book.told("queue.withdrawn") == [{"queue": "sales", "agent": "302", "offer": 1}]
         assert [fact["result"] for fact in book.told("leg.result")] == ["lost"]
 
     def test_who_answers_while_nobody_says_whether_they_may_be_had_is_joined(self) -> None:
@@ -367,6 +369,7 @@ class TestAgents:
         book = ringing().answers("302").happens(m.Taken(1, False)).then("take 302", "cancel 302")
         book.offered(2, "303").then("ring 303 15s")
         assert not book.told("queue.answered")
+        assert [fact["agent"] for fact in book.told("queue.withdrawn")] == ["302"]
 
     def test_an_answer_for_another_offer_grants_nothing(self) -> None:
         ringing().answers("302").happens(m.Taken(7, True)).then("take 302")
@@ -450,6 +453,12 @@ class TestRingingTogether:
         book = self.both().answers("303").answers("302", 0.01).happens(m.Taken(2, False))
         book.then("take 303", "cancel 303", "take 302").happens(m.Taken(1, True)).then("join 302")
 
+    def test_when_the_answer_comes_to_nothing_the_others_are_told_of_as_withdrawn(self) -> None:
+        book = self.both().answers("303").fails("303", "no_answer", 0.01)
+        book.then("take 303", "cancel 302", "miss 303 no_answer 5s", "enter sales again")
+        assert [fact["agent"] for fact in book.told("queue.withdrawn")] == ["302"]
+        assert [fact["agent"] for fact in book.told("queue.missed")] == ["303"]
+
     def test_one_who_is_busy_leaves_the_other_ringing(self) -> None:
         self.both().fails("302", "busy").then("miss 302 busy 15s").answers("303").then("take 303")
 
@@ -492,6 +501,7 @@ class TestGivingUp:
         book = waiting("agents: [302], max_wait: 60s")
         book.passes(59).then().passes(1.1).then("leave", "stop", "play No.")
         assert book.told("queue.timeout") == [{"queue": "sales", "waited": 60}]
+        assert book.told("step.left")[0]["why"].endswith("nobody answered for 1m")
         assert book.told("step.left")[0] | {"why": ""} == {
             "flow": "main",
             "step": "it",
@@ -582,6 +592,14 @@ class TestTakeover:
         again.happens(m.LegRinging(book.legs["302"])).then("enter sales again").offered(1, "302").then()
         again.answers("302").then("take 302").happens(m.Taken(1, True)).then("join 302")
         assert not again.told("queue.offered")
+
+    def test_but_it_is_if_the_offer_has_ended_meanwhile(self) -> None:
+        book = ringing()
+        again = book.taken_over(after=3).happens(m.LegRinging(book.legs["302"]))
+        assert again.entered_with is not None
+        assert again.entered_with.rings == ((1, "302"),)
+        again.lines.clear()
+        again.happens(m.Entered(JOINED)).happens(m.Withdrawn(1)).then("cancel 302")
 
     def test_nor_rings_it_longer_than_it_would_have(self) -> None:
         book = ringing()

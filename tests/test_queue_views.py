@@ -33,6 +33,7 @@ def agent(extension: str, name: str, state: str, since: float = 0.0, **more: Any
         "agent": extension,
         "name": name,
         "state": state,
+        "duty": {"paused": "paused", "logged_out": "out"}.get(state, "on"),
         "since": NOW - since,
         "until": None,
         "reason": "",
@@ -181,6 +182,17 @@ agent  name          state                                     queues          c
     )
 
 
+def test_of_an_agent_who_still_talks_it_is_told_that_a_pause_or_a_log_out_follows(run: Any, desk: Desk) -> None:
+    desk.agent_rows = [
+        agent("301", "Anna", "talking", 5.0, queue="sales", duty="paused", reason="lunch"),
+        agent("302", "Boris", "wrap_up", 1.0, until=NOW + 4.0, duty="out"),
+        agent("303", "Chiara", "logged_out", 1.0),
+    ]
+    lines = [line.split("  ") for line in run("agents")[1].splitlines()]
+    states = [[cell for cell in line if cell.strip()][2].strip() for line in lines[1:]]
+    assert states == ["talking 5 s (sales), then paused (lunch)", "wrap-up, 4 s left, then logged out", "logged out"]
+
+
 def test_agents_of_one_company_are_asked_for_and_of_several_told_apart(run: Any, desk: Desk) -> None:
     desk.agent_rows = [agent("301", "Anna", "available"), agent("301", "Zoe", "available", company="zeta")]
     text = run("agents")[1].splitlines()
@@ -242,7 +254,7 @@ def test_who_waits_is_told_in_order(run: Any, desk: Desk) -> None:
     assert run("queue", "sales") == (
         0,
         """\
-sales of acme: 2 wait, the first for 2:05; agents: 2 busy, 1 paused
+sales of acme: 2 wait, the longest for 2:05; agents: 2 busy, 1 paused
    caller        waits  priority  needs          now
 1  +79031234567  2:05   5         german, loans
 2  no number     40 s                            rings 307
@@ -269,6 +281,11 @@ and 9 more
 """,
     )
     assert desk.asked == [("why", "acme", "sales")]
+
+
+def test_the_longest_wait_is_told_though_another_goes_first(run: Any, desk: Desk) -> None:
+    desk.callers = [caller("+7903", 8.0, priority=5), caller("+7495", 125.0)]
+    assert run("queue", "sales")[1].startswith("sales of acme: 2 wait, the longest for 2:05; agents:")
 
 
 @pytest.mark.parametrize("options", [(), ("--why",)])
@@ -325,11 +342,11 @@ def test_what_strangers_wrote_moves_no_cursor(run: Any, desk: Desk) -> None:
         assert "\\x1b[2J\\n\\u202e\\x9b[red]" in text
 
 
-def test_a_terminal_has_colours_and_brackets_are_no_markup(settings: dict[str, str], desk: Desk) -> None:
-    desk.agent_rows = [agent("301", "[red]Anna[/red]", "paused"), agent("302", "[/]", "available")]
+def terminal(settings: dict[str, str], columns: int, *arguments: str) -> tuple[int, str]:
+    """Exit code and output of a command on a terminal of so many columns."""
     ours, theirs = pty.openpty()
-    environment = {"PATH": os.environ["PATH"], "TERM": "xterm-256color", "COLUMNS": "120", **settings}
-    done = subprocess.run([CORDBOARD, "agents"], env=environment, stdout=theirs, timeout=60)
+    environment = {"PATH": os.environ["PATH"], "TERM": "xterm-256color", "COLUMNS": str(columns), **settings}
+    done = subprocess.run([CORDBOARD, *arguments], env=environment, stdout=theirs, timeout=60)
     os.close(theirs)
     text = b""
     with os.fdopen(ours, "rb", buffering=0) as terminal:
@@ -338,12 +355,35 @@ def test_a_terminal_has_colours_and_brackets_are_no_markup(settings: dict[str, s
                 text += data
         except OSError:  # the other side is closed
             pass
-    assert done.returncode == 0
-    assert b"\x1b[35m" in text  # magenta: paused
-    assert "[red]Anna[/red]" in re.sub(r"\x1b\[[0-9;]*m", "", text.decode())
+    return done.returncode, text.decode()
+
+
+def bare(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def test_a_terminal_has_colours_and_brackets_are_no_markup(settings: dict[str, str], desk: Desk) -> None:
+    desk.agent_rows = [agent("301", "[red]Anna[/red]", "paused"), agent("302", "[/]", "available")]
+    code, text = terminal(settings, 120, "agents")
+    assert code == 0
+    assert "\x1b[35m" in text  # magenta: paused
+    assert "[red]Anna[/red]" in bare(text)
+    environment = {"PATH": os.environ["PATH"], **settings}
     piped = subprocess.run([CORDBOARD, "agents"], env=environment, stdout=subprocess.PIPE, timeout=60)
     assert b"\x1b" not in piped.stdout
     assert b"[red]Anna[/red]" in piped.stdout
+
+
+def test_a_narrow_terminal_cuts_nothing_off(settings: dict[str, str], desk: Desk) -> None:
+    desk.agent_rows = AGENTS[:2]
+    _, text = terminal(settings, 60, "agents")
+    assert "…" not in text
+    assert all(len(line.rstrip()) <= 60 for line in bare(text).splitlines())
+    for word in ("+79031234567", "(support)", "Petrova", "301", "lunch"):
+        assert word in bare(text)
+    _, text = terminal(settings, 50, "queue", "sales")
+    assert "…" not in text
+    assert "+79031234567" in bare(text)
 
 
 @pytest.mark.parametrize(

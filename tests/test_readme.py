@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from callcontrol import queue_rows, queue_views, queueing
 from callcontrol.cli import main
+from callcontrol.rehearse import rehearse
+from callcontrol.routing.load import check_directory, load_directory
+from callcontrol.routing.model import Routing
 from callcontrol.steps import VERBS
+from scripts.demo import kept
+from scripts.queue_account import Account
+from scripts.rig import Rig
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -64,3 +74,105 @@ def test_every_make_target_shown_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"make ([a-z]+(?:-[a-z]+)*)", README)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+class TestQueues:
+    """The chapter about queues."""
+
+    CHAPTER = README.partition("\n## Queues\n")[2].partition("\n## ")[0]
+
+    @pytest.fixture
+    def company(self, tmp_path: Path) -> Routing:
+        """The example, with what it leaves out."""
+        example = re.search(r"```yaml\n(.*?)```", self.CHAPTER, re.DOTALL)
+        assert example
+        head = "cordboard: 1\ncompany: Acme\ncountry: RU\ntimezone: Europe/Moscow\nlanguages: [en]\n"
+        head += 'numbers: {"+74951234567": {flow: reception}}\nhours: {office: {mon-fri: 09:00-18:00}}\n'
+        head += 'outbound: {trunk: carrier-a, caller_id: {otherwise: "+74951234567"}, allow: [IT]}\n'
+        (tmp_path / "acme.yaml").write_text(head + example[1])
+        assert check_directory(tmp_path) == []
+        (loaded,) = load_directory(tmp_path)
+        assert loaded.routing is not None
+        return loaded.routing
+
+    def test_the_example_has_no_problem_and_does_what_its_rehearsal_says(self, company: Routing) -> None:
+        (rehearsal,) = company.rehearsals
+        result = rehearse(company, rehearsal)
+        assert (result.verdict, result.reason) == ("passed", "")
+
+    def test_why_is_told_as_shown(self, company: Routing) -> None:
+        now = 1_800_000_000.0
+
+        def member(agent: str, doing: str, since: float, **more: Any) -> dict[str, Any]:
+            entry = next(one for one in company.queues["sales"].agents if one.agent == agent)
+            opens = company.queues["sales"].levels.get(entry.level, 0.0) * 1000
+            sales = {"level": entry.level, "opens": opens, "skills": "+".join(entry.skills)}
+            times = {"since": (now - since) * 1000, "duty_since": (now - since) * 1000, "till": 0, "last_at": 0}
+            words = {"duty": "on", "why": "", "call": "", "caller": "", "queue": "", "last": ""}
+            return {"agent": agent, "doing": doing, "queues": {"sales": sales}, **times, **words, **more}
+
+        def caller(call: str, number: str, waited: float, priority: int, need: str, standing: str) -> dict[str, Any]:
+            joined = {"queue": "sales", "joined": (now - waited) * 1000, "standing": standing}
+            return {"call": call, "caller": number, "priority": priority, "need": need, **joined}
+
+        found = {
+            "now": now,
+            "members": [
+                member("301", "talking", 35, call="a", caller="+79035550101", queue="sales"),
+                member("302", "idle", 34, duty="paused", why="lunch"),
+                member("303", "offered", 4, call="b", caller="+79031234567", queue="sales"),
+            ],
+            "waiting": [
+                caller("b", "+79031234567", 34, 0, "", "offered"),
+                caller("c", "+491719990000", 22, 10, "german", "waiting"),
+            ],
+        }
+        answer = queue_rows.why(found, "acme", "sales", company, 50)
+        lines = [queue_views.why_title(answer), *queue_views.why_lines(answer)]
+        assert "\n".join(lines) + "\n" == shown("cordboard queue sales --why")
+
+    def test_the_facts_are_those_that_are_told(self) -> None:
+        told = set()
+        for name in ("steps/queue.py", "caretaker.py", "queues.lua"):
+            text = (ROOT / "callcontrol" / name).read_text(encoding="utf-8")
+            told |= set(re.findall(r"""["']((?:queue|agent)\.[a-z]+)["']""", text))
+        assert set(re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", self.CHAPTER, re.MULTILINE)) == told
+
+    def test_the_words_of_agents_are_all_there(self) -> None:
+        doing = {one.value for one in queueing.Doing} - {"idle"}
+        states = re.search(r"`state` is `([a-z_ ]+)`, `duty` is `([a-z ]+)`", self.CHAPTER)
+        assert states
+        assert set(states[1].split()) == doing | {"available", "paused", "logged_out"}
+        assert set(states[2].split()) == {one.value for one in queueing.Duty}
+
+    def test_every_outcome_and_every_command_of_agents_is_named(self) -> None:
+        for word in VERBS["queue"].outcomes:
+            assert f"`{word}`" in self.CHAPTER
+        for line in re.findall(r"`cordboard (agents [^`]*)`", self.CHAPTER):
+            verb = line.split()[1]
+            assert CliRunner().invoke(main, ["agents", verb, "--help"]).exit_code == 0
+
+    def test_what_must_hold_in_the_queue_hour_is_what_is_judged(self) -> None:
+        checks = [check.says for check in Account({}, {}, {}).checks()]
+        assert re.findall(r"✓ (.*)", self.CHAPTER) == checks
+
+
+def test_what_the_demo_leaves_up_can_be_asked(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, redis_url="redis://127.0.0.1:1/0")
+    asked = kept(rig).splitlines()[-1].removeprefix("Ask it: ")
+    assert f"CORDBOARD_CONFIG={tmp_path / 'cordboard.yaml'} CORDBOARD_REDIS={rig.redis_url} " in asked
+    program = asked.split()[-2]
+    assert os.access(program, os.X_OK)
+    assert asked.endswith("cordboard queue")
+
+
+def test_agents_and_queues_of_no_server_say_what_to_start(tmp_path: Path) -> None:
+    for name in ("Makefile", "requirements.lock", "setup.cfg", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv/.ready").touch()
+    for target in ("agents", "queues"):
+        environment = {"PATH": os.environ["PATH"]}
+        done = subprocess.run(["make", "-C", str(tmp_path), target], env=environment, capture_output=True, text=True)
+        assert "Nothing is served from here: make run does it" in done.stdout
+        assert done.returncode

@@ -148,7 +148,7 @@ flows:
         assert self.rehearsed(f"{given}path: [a, b]\nends: {{queue: sales}}", flows=twice) == ("passed", "")
 
     def test_what_agents_do_is_asked_for_if_the_walk_goes_on(self) -> None:
-        asked = "what does the agent 301 do when a call is offered? Say it: given: {agents: {301: answers}}"
+        asked = "what does agent 301 do when a call is offered? Say it: given: {agents: {301: answers}}"
         asked += " (or busy, no_answer, unreachable, declined, paused, logged_out)"
         assert self.rehearsed("ends: {talk: 301}") == ("failed", asked)
         assert self.rehearsed("path: [q]") == ("failed", f"{asked}; if it ends in the queue: ends: {{queue: sales}}")
@@ -156,7 +156,7 @@ flows:
     def test_only_those_who_are_asked_need_to_be_given(self) -> None:
         assert self.rehearsed("given: {agents: {301: answers}}\nends: {talk: 301}") == ("passed", "")
         verdict, reason = self.rehearsed("given: {agents: {301: busy}}\nends: {talk: 302}")
-        assert (verdict, "what does the agent 302 do" in reason) == ("failed", True)
+        assert (verdict, "what does agent 302 do" in reason) == ("failed", True)
 
     @pytest.mark.parametrize("first", ["busy", "no_answer", "unreachable", "declined", "paused", "logged_out"])
     def test_the_next_agent_is_asked(self, first: str) -> None:

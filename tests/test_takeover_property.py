@@ -454,7 +454,8 @@ class World:
             "queues": [
                 (kind, d["queue"], d.get("outcome"), d.get("agent"))
                 for kind, d in told
-                if kind.startswith("queue.") and kind not in ("queue.joined", "queue.offered", "queue.missed")
+                if kind.startswith("queue.")
+                and kind not in ("queue.joined", "queue.offered", "queue.missed", "queue.withdrawn")
             ],
             "once": Counter(kind for kind, _ in told if kind in ("call.started", "call.ended")),
             "cause": [d["cause"] for _, d in of("call.ended")],

@@ -952,6 +952,10 @@ def queues(whole: Whole) -> Iterator[Problem]:
         if queue.max_wait is not None and queue.unstaffed > queue.max_wait:
             wait = f"unstaffed is {spoken(queue.unstaffed)}, and callers wait {spoken(queue.max_wait)} at most"
             yield problem("W515", queue.place, f"{wait}: no_agents and paused never come")
+        for said in queue.announce:
+            if queue.max_wait is not None and said.every >= queue.max_wait:
+                wait = f"callers wait {spoken(queue.max_wait)} at most"
+                yield problem("W515", queue.place, f"what is said every {spoken(said.every)} is never heard: {wait}")
 
 
 def duties(whole: Whole) -> Iterator[Problem]:

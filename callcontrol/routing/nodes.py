@@ -417,7 +417,8 @@ class _Builder:
             self._say(
                 "E110",
                 key,
-                f"{quoted(key.text)} stands in braces without a value; a list stands in [ ], text in quotes",
+                f"{quoted(key.text)} stands in braces without a value; "
+                "a list stands in [ ], text with a comma in quotes",
             )
 
     def _attach(self, node: Tree, *, key: Scalar | None = None, end: int = 0) -> None:

@@ -294,7 +294,7 @@ class _Music(kinds.Kind):
 
 
 class _Announce(ma.Schema):
-    """every: how often
+    """every: how often; the first time when the caller has waited so long
     say: what the caller hears; ``{position}`` is the place in the queue
     """
 
@@ -402,12 +402,12 @@ class QueueFields(ma.Schema):
     levels: for each level, how long a caller waits before its agents are asked too
     skills: what an agent must be able to do; a step may ask for more
     priority: callers of a queue with a higher one go first; that of the step is added
-    music: what the caller hears meanwhile; without it Cordboard's own
+    music: what the caller hears meanwhile; without it, or where cordboard.yaml has no such name, Cordboard's own
     announce: what is said to a waiting caller again and again, or a list of such
     whisper: what the agent hears before they are connected
     max_wait: how long a caller waits at most; without it there is no limit
     max_callers: how many callers wait at most; without it there is no limit
-    unstaffed: how long callers wait while nobody is logged in, or everybody has paused; by default not at all
+    unstaffed: how long callers wait while nobody is logged in, or everybody is paused; by default not at all
     keys: where each key leads that a waiting caller presses; a step stands here as ``flow/step``
     """
 
@@ -669,7 +669,8 @@ class _Given(ma.Schema):
     A switch that is not given is off.
 
     phones: what the telephones of each person do
-    agents: what each agent does when a call is offered; not needed if the walk ends as the call joins
+    agents: what each agent does when a call is offered, whatever their `duty` says; not needed if the walk ends as the
+            call joins
     lookups: what each lookup brings
     switches: how each day/night switch stands
     """

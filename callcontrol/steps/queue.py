@@ -63,6 +63,7 @@ from callcontrol.messages import (
     Wait,
     Withdrawn,
 )
+from callcontrol.queueing import openings
 from callcontrol.routing import kinds
 from callcontrol.routing.model import Edge, Routing
 from callcontrol.routing.model import Queue as QueueEntry
@@ -82,7 +83,7 @@ _NOTED = re.compile(r"([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})")
 _WHY = {
     "full": "as many callers wait as may",
     "no_agents": "no agent is logged in",
-    "paused": "all agents have paused",
+    "paused": "all agents are paused",
 }
 
 
@@ -101,7 +102,7 @@ class Queue(Step):
     timeout: the caller waited for the queue's ``max_wait``
     full: as many callers wait already as ``max_callers`` allows
     no_agents: no agent of the queue is logged in, for as long as its ``unstaffed`` says
-    paused: agents are logged in, and all of them have paused, for as long as its ``unstaffed`` says
+    paused: agents are logged in, and all of them are paused, for as long as its ``unstaffed`` says
     left: the caller pressed a key that leads to ``left``
     """
 
@@ -276,7 +277,7 @@ class _Waiting:
         if patience is not None and now >= self._began + patience:
             # Who has answered gets the time for pressing 1, and no more.
             if not self._stand(_Rings.ASKED) or now >= self._began + patience + SCREENING:
-                self._call.why(f"nobody answered for {patience:g} seconds")
+                self._call.why(f"nobody answered for {kinds.spoken(patience)}")
                 yield from self._leave("queue.timeout")
                 return "timeout"
         elif self._unstaffed is not None and now >= self._unstaffed[0] and not self._stand(_Rings.ASKED):
@@ -369,7 +370,6 @@ class _Waiting:
 
     def _enter(self) -> Part:
         queue, self._enters = self._queue, None
-        levels = {agent.level for agent in queue.agents}
         yield Enter(
             queue.name,
             self._priority,
@@ -380,9 +380,10 @@ class _Waiting:
             queue.ring,
             patience=queue.unstaffed,
             most=queue.max_callers,
-            levels=tuple(sorted({seconds for level, seconds in queue.levels.items() if level in levels})),
+            levels=openings(queue),
             together=queue.strategy == "ring-all",
             again=self._joined > 0,
+            rings=tuple((offer.number, offer.agent) for offer in self._offers.values()),
         )
 
     def _entered(self, event: Entered) -> Part:
@@ -478,6 +479,7 @@ class _Waiting:
         if offer is None or (self._answer is not None and self._answer.offer is offer):
             return  # over already, or about to be judged by Taken
         yield from self._drop(offer)
+        yield self._gone(offer)
 
     def _drop(self, offer: _Offer, cause: str = "ORIGINATOR_CANCEL") -> Part:
         """An agent who is not the caller's any more: nothing of theirs rings."""
@@ -496,8 +498,11 @@ class _Waiting:
         result = "unreachable" if result == "refused" else result
         delay = self._queue.delays.get(result, 0.0)
         yield Miss(offer.number, offer.agent, result, delay, None if result == "lost" else self._queue.pause_after)
-        if result != "lost":
-            yield Tell("queue.missed", {**self._whose(offer), "result": result})
+        yield self._gone(offer) if result == "lost" else Tell("queue.missed", {**self._whose(offer), "result": result})
+
+    def _gone(self, offer: _Offer) -> Tell:
+        """The offer is over by no doing of the agent's telephones, and the caller waits on."""
+        return Tell("queue.withdrawn", self._whose(offer))
 
     def _whose(self, offer: _Offer) -> dict[str, Any]:
         return {"queue": self._queue.name, "agent": offer.agent, "offer": offer.number}
@@ -558,6 +563,7 @@ class _Waiting:
             return
         self._answer = None
         yield from self._drop(answer.offer, "LOSE_RACE")
+        yield self._gone(answer.offer)
         later, self._later = self._later, []
         for offered in later:
             yield from self._offered(offered)
@@ -593,7 +599,9 @@ class _Waiting:
         What the queue offers then, it says anew.
         """
         self._answer, self._later = None, []
+        others = [offer for offer in self._offers.values() if offer is not answer.offer]
         yield from self._stop_all()
+        yield from map(self._gone, others)
         yield from self._miss(answer.offer, "no_answer")
         yield from self._enter()
 
