@@ -541,9 +541,13 @@ local function sets_stand()
     return true
 end
 
--- Somebody was found free who is not: else they would be found again and again.
-local function stands_nowhere(agent, name)
-    if not agent or not agent_stands(name, agent) then error('damaged: agent ' .. name .. ' is not free') end
+-- Somebody who is not free is not found free either: else they would be again and again.
+local function not_found_free(name, queue)
+    for _, skills in ipairs(redis.call('SMEMBERS', P .. 'skills:' .. queue)) do
+        if redis.call('ZSCORE', P .. 'free:' .. queue .. ':' .. skills, name) then
+            error('damaged: agent ' .. name .. ' is not free')
+        end
+    end
 end
 
 -- Whatever the key is, it is of this kind afterwards, or nothing.
@@ -646,7 +650,7 @@ function does.claim()
     if agent and agent.free then freed[name] = true end
     if not caller or room(caller) <= 0 then return too_late('the caller has an agent, or has gone') end
     if not agent or not agent.free then
-        if caller then stands_nowhere(agent, name) end
+        if caller then not_found_free(name, caller.queue) end
         return too_late('the agent is not free any more')
     end
     local member = agent.queues[caller.queue]
