@@ -435,7 +435,8 @@ local function whole_agent(name, agent)
         or not has(agent, is_text, 'why', 'by', 'call', 'leg', 'queue', 'caller', 'switch', 'last')
         or not has(agent, is_moment, 'since', 'duty_since', 'asked', 'idle', 'last_at')
         or not has(agent, is_number, 'till', 'offer', 'misses', 'calls', 'talk', 'wrap_up')
-        or not has(agent, is_flag, 'free', 'hours', 'taken_up') or agent.till > now + LONGEST
+        or not has(agent, is_flag, 'free', 'hours', 'taken_up') or not is_number(agent.missed or 0)
+        or agent.till > now + LONGEST
         or type(agent.elsewhere) ~= 'table' or type(agent.queues) ~= 'table' then
         return false
     end
@@ -540,9 +541,13 @@ local function sets_stand()
     return true
 end
 
--- Somebody was found free who is not: else they would be found again and again.
-local function stands_nowhere(agent, name)
-    if not agent or not agent_stands(name, agent) then error('damaged: agent ' .. name .. ' is not free') end
+-- Somebody who is not free is not found free either: else they would be again and again.
+local function not_found_free(name, queue)
+    for _, skills in ipairs(redis.call('SMEMBERS', P .. 'skills:' .. queue)) do
+        if redis.call('ZSCORE', P .. 'free:' .. queue .. ':' .. skills, name) then
+            error('damaged: agent ' .. name .. ' is not free')
+        end
+    end
 end
 
 -- Whatever the key is, it is of this kind afterwards, or nothing.
@@ -645,7 +650,7 @@ function does.claim()
     if agent and agent.free then freed[name] = true end
     if not caller or room(caller) <= 0 then return too_late('the caller has an agent, or has gone') end
     if not agent or not agent.free then
-        if caller then stands_nowhere(agent, name) end
+        if caller then not_found_free(name, caller.queue) end
         return too_late('the agent is not free any more')
     end
     local member = agent.queues[caller.queue]
@@ -692,6 +697,9 @@ function does.miss()
     if not agent then return end  -- and if the caller has the agent again, that is another offer
     unoffer(args.call, args.agent)
     local name = args.agent
+    if agent.doing == 'talking' then  -- answered, and was not joined: no call was taken, and misses go on counting
+        agent.calls, agent.misses = math.max(0, agent.calls - 1), agent.missed or 0
+    end
     if args.result == 'lost' then
         becomes(agent, 'withdraw')
     else
@@ -725,7 +733,7 @@ function does.take()
             unoffer(other, name)
         end
         becomes(agent, 'take')
-        agent.calls, agent.misses, agent.last = agent.calls + 1, 0, ''
+        agent.calls, agent.missed, agent.misses, agent.last = agent.calls + 1, agent.misses, 0, ''
         agent.call, agent.offer, agent.caller = call, args.offer, args.caller
         agent.queue = caller and caller.queue or agent.queue
     end
