@@ -33,6 +33,8 @@ ROUTING = ROOT / "routing"
 #: How long a first start may take: it renders all that the company says, on a busy machine perhaps.
 STARTING = 120
 #: The way out of the example company, as the stand-in switch knows it.
+#: Where what was spoken for one rig is kept for those that follow, if anywhere: it is the same for each, and immutable.
+SPOKEN: Path | None = None
 TRUNKS = "trunks:\n  - {name: carrier-a, gateway: carrier-a}\n"
 
 
@@ -101,6 +103,9 @@ class Rig:
     def start(self) -> Rig:
         """Start everything and wait until calls can come."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        speech = self.directory / "state" / "speech"
+        if SPOKEN is not None:
+            _share(SPOKEN, speech)
         if self._redis is not None:
             self._redis.start()
             self._redis_url = self._redis.url
@@ -113,6 +118,8 @@ class Rig:
             f"switches:\n  - {{name: switch1, host: {host}, port: {port}, password_file: esl.password}}\n{self._config}"
         )
         self.start_server()
+        if SPOKEN is not None:
+            _share(speech, SPOKEN)
         return self
 
     def start_server(self) -> None:
@@ -257,3 +264,12 @@ class Rig:
         if pid not in self.children():
             raise RigError(f"{pid} is no controller of this server")
         os.kill(pid, signal.SIGKILL)
+
+
+def _share(there: Path, here: Path) -> None:
+    """Have the sounds that are ``there`` also ``here``, with their words, as the same files."""
+    for path in there.glob("??/[0-9a-f]*"):
+        link = here / path.parent.name / path.name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.exists():
+            os.link(path, link)

@@ -12,10 +12,19 @@ import structlog
 
 from callcontrol.embedded import EmbeddedRedis
 from callcontrol.switchboard import Switchboard
+from scripts import rig
 
 # No test depends on how long something takes: the machine may be busy.
 hypothesis.settings.register_profile("cordboard", deadline=None)
 hypothesis.settings.load_profile("cordboard")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _spoken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What one server of the tests has spoken, the next need not: a thousand numbers take ten seconds."""
+    rig.SPOKEN = tmp_path_factory.mktemp("spoken")
+    yield
+    rig.SPOKEN = None
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ import json
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -40,7 +41,7 @@ from callcontrol.queueing import AGENT, MOST_TOGETHER, AgentLook, CallLook, Doin
 from callcontrol.switchboard import STREAM, Switchboard
 from tests.queue_model import Model
 
-EXAMPLES = int(os.environ.get("EXAMPLES") or 40)
+EXAMPLES = int(os.environ.get("EXAMPLES") or 120)
 CLOCK = "test:clock"
 #: The script, on a clock that the test keeps in Redis.
 TIMED, _changed = re.subn(
@@ -150,7 +151,7 @@ class Queues(RuleBasedStateMachine):
         self.doing: dict[str, Doing] = {}
         self.told = 0
         self.generation: str | None = None
-        self.restarts = 0
+        self.seldom: Counter[str] = Counter()
         self.raw.flushall()
         self.set_clock()
         for process in self.alive:
@@ -165,6 +166,9 @@ class Queues(RuleBasedStateMachine):
         if self.clock + self.offset < self.model.now:
             self.offset = self.model.now - self.clock
         self.model.now = self.clock + self.offset
+
+    def rare(self, what: str, most: int) -> bool:
+        return self.seldom[what] < most
 
     def begin(self, process: str) -> None:
         self.generation = self.board.beat(process)
@@ -317,12 +321,14 @@ class Queues(RuleBasedStateMachine):
                 assert self.staff[process][f"{queue} heard"] == self.staff[process][queue]
 
     def rings(self, call: str, name: str, offer: int) -> None:
-        self.asked(
+        answer = self.asked(
             lambda _: self.board.rung(self.company, call, name, offer, 20.0),
             lambda: self.model.rung(call, name, offer, 20.0),
         )
+        if not answer.done:
+            self.known[call].pop(name, None)
 
-    def rests(self, name: str, again: str = "") -> None:
+    def rests(self, name: str) -> None:
         agent = self.model.agents.get(name)
         was = (agent.doing, agent.call, agent.leg, agent.taken_up) if agent else None
         due = name in self.model.overdue()
@@ -376,8 +382,8 @@ class Queues(RuleBasedStateMachine):
 
     # --------------------------------------------------------------------------------------------- rules
 
-    @initialize(company=a_company)
-    def enrols_first(self, company: dict[str, Any]) -> None:
+    @initialize(company=a_company, callers=st.lists(st.sampled_from(["sales", "service"]), max_size=4))
+    def enrols_first(self, company: dict[str, Any], callers: list[str]) -> None:
         command = Enter("sales", 0, (), 0, 0.0, 1, 15.0)
         answer = self.board.enter(self.company, "early", command, owner="p1", switch="", caller="", op="early")
         assert answer is not None
@@ -389,6 +395,17 @@ class Queues(RuleBasedStateMachine):
         if answer.done:
             self.model.enter("early", command, "p1")
             self.asked(lambda op: self.board.leave(self.company, "early", op=op), lambda: self.model.leave("early"))
+        for number, queue in enumerate(callers):
+            levels, together = self.of_queue(queue)
+            command = Enter(*(queue, 0, (), 0, 0.0, 1, 15.0, 60.0, None, levels, together))
+            self.enters(CALLS[number], command, PROCESSES[number % 3])
+        self.all_decide()
+
+    def of_queue(self, queue: str) -> tuple[tuple[float, ...], bool]:
+        """When its levels open, and whether its agents ring together."""
+        there = [agent.queues[queue] for agent in self.model.agents.values() if queue in agent.queues]
+        levels = tuple(sorted({one["opens"] / 1000 for one in there if one["opens"]}))
+        return levels, any(one["strategy"] == "ring-all" for one in there)
 
     def enrols(self, company: dict[str, Any], out: set[str]) -> None:
         members = members_of(**company)
@@ -400,20 +417,23 @@ class Queues(RuleBasedStateMachine):
         )
         self.dropped = True  # whoever enrols settles afterwards
 
+    @precondition(lambda self: self.rare("memberships", 2))
     @rule(company=a_company, out=st.sets(st.sampled_from(AGENTS), max_size=2))
     def other_memberships(self, company: dict[str, Any], out: set[str]) -> None:
+        self.seldom["memberships"] += 1
         self.enrols(company, out)
 
     @rule(
         data=st.data(),
         call=st.sampled_from(CALLS),
-        queue=st.sampled_from(["sales", "service", "ring"]),
+        queue=st.sampled_from(["sales", "sales", "service", "service", "ring"]),
         priority=st.sampled_from([0, 0, 0, 1, 10]),
         skills=st.sampled_from([(), (), (), ("de",), ("ru", "de")]),
         most=st.sampled_from([None, None, 2]),
         patience=st.sampled_from([60.0, 60.0, 0.0]),
         waited=st.sampled_from([0.0, 0.0, 7.5, 3600.0]),
         again=st.sampled_from(["", "", "same", "none"]),
+        decided=st.booleans(),
     )
     def joins(
         self,
@@ -426,15 +446,16 @@ class Queues(RuleBasedStateMachine):
         patience: float,
         waited: float,
         again: str,
+        decided: bool,
     ) -> None:
         """Joins, or joins another queue."""
-        there = {n: a.queues[queue] for n, a in self.model.agents.items() if queue in a.queues}
-        levels = tuple(sorted({one["opens"] / 1000 for one in there.values() if one["opens"]}))
-        together = any(one["strategy"] == "ring-all" for one in there.values())
+        levels, together = self.of_queue(queue)
         command = Enter(
             *(queue, priority, skills, 0, waited, self.next_offer(call), 15.0, patience, most, levels, together, False)
         )
         self.enters(call, command, data.draw(st.sampled_from(self.alive)), again)
+        if decided:
+            self.all_decide()
 
     @precondition(lambda self: self.owners)
     @rule(data=st.data(), again=st.sampled_from(["", "same", "none"]))
@@ -449,6 +470,7 @@ class Queues(RuleBasedStateMachine):
         """On a look that may be old by now."""
         self.decides(self.pending.pop(data.draw(st.integers(0, len(self.pending) - 1))))
 
+    @precondition(lambda self: self.pending)
     @rule()
     def everybody_decides(self) -> None:
         self.all_decide()
@@ -553,13 +575,19 @@ class Queues(RuleBasedStateMachine):
         name = self.talks[leg][0]
         self.once(lambda _: self.board.keep(self.company, name, leg), "", lambda: self.model.keep(name, leg))
 
+    def somebody(self, data: st.DataObject) -> str:
+        """An agent, rather one who does something; now and then nobody."""
+        agents = sorted(self.model.agents)
+        return data.draw(st.sampled_from([*agents, *(n for n in agents if not self.model.agents[n].free), "999"]))
+
     @rule(
-        name=st.sampled_from([*AGENTS, "999"]),
+        data=st.data(),
         uuid=st.sampled_from(["talk-1", "talk-2"]),
         ends=st.booleans(),
         again=st.sampled_from(["", "", "same", "none"]),
     )
-    def talks_elsewhere(self, name: str, uuid: str, ends: bool, again: str) -> None:
+    def talks_elsewhere(self, data: st.DataObject, uuid: str, ends: bool, again: str) -> None:
+        name = self.somebody(data)
         if ends:
             self.hangs_up(name, uuid, again)
             return
@@ -570,12 +598,13 @@ class Queues(RuleBasedStateMachine):
         )
 
     @rule(
-        name=st.sampled_from([*AGENTS, "999"]),
+        data=st.data(),
         what=st.sampled_from(["log_in", "log_out", "pause", "resume"]),
         reason=st.sampled_from(["", "lunch \ud800"]),
         again=st.sampled_from(["", "", "same", "none"]),
     )
-    def wants_something(self, name: str, what: str, reason: str, again: str) -> None:
+    def wants_something(self, data: st.DataObject, what: str, reason: str, again: str) -> None:
+        name = self.somebody(data)
         answer = self.asked(
             lambda op: self.board.duty(self.company, name, what, reason=reason, by="web", op=op),
             lambda: self.model.set_duty(name, what, reason.replace("\ud800", "?")),
@@ -587,9 +616,9 @@ class Queues(RuleBasedStateMachine):
                 agent.duty.value, agent.duty.value
             )
 
-    @rule(name=st.sampled_from([*AGENTS, "999"]))
-    def somebody_is_asked_to_rest(self, name: str) -> None:
-        self.rests(name)
+    @rule(data=st.data())
+    def somebody_is_asked_to_rest(self, data: st.DataObject) -> None:
+        self.rests(self.somebody(data))
 
     @rule(milliseconds=st.sampled_from([1, 400, 3000, 5001, 20_000, 700_000]))
     def time_goes_on(self, milliseconds: int) -> None:
@@ -615,10 +644,11 @@ class Queues(RuleBasedStateMachine):
     def everything_settles(self) -> None:
         self.settles()
 
-    @precondition(lambda self: len(self.alive) > 1)
+    @precondition(lambda self: self.rare("kills", 3))
     @rule(data=st.data())
     def a_process_is_killed(self, data: st.DataObject) -> None:
         """Its callers wait without an owner; what it should have known is known to nobody."""
+        self.seldom["kills"] += 1
         process = data.draw(st.sampled_from(self.alive))
         self.alive.remove(process)
         for call, owner in self.owners.items():
@@ -640,19 +670,21 @@ class Queues(RuleBasedStateMachine):
         else:
             self.enter_again(call, data.draw(st.sampled_from(self.alive)))
 
-    @precondition(lambda self: self.restarts < 1 and bool(os.environ.get("EXAMPLES")))
+    @precondition(lambda self: self.rare("restarts", 1) and bool(os.environ.get("EXAMPLES")))
     @rule()
     def redis_is_stopped_and_started(self) -> None:
-        self.restarts += 1
+        self.seldom["restarts"] += 1
         self.redis.stop()
         assert self.board.companies() is None
         self.redis.start()
         while self.board.companies() is None:
             pass
 
+    @precondition(lambda self: len(self.past) > 3 and self.rare("loses", 1))
     @rule()
     def redis_loses_everything(self) -> None:
         """Then its generation is another one; agents are enrolled, talks are told and callers enter again."""
+        self.seldom["loses"] += 1
         self.raw.flushall()
         self.raw.script_flush()
         self.clock = self.latest = self.latest + 1  # a generation is named by when it began
@@ -736,6 +768,7 @@ class Queues(RuleBasedStateMachine):
     @invariant()
     def facts_tell_what_agents_do_and_nothing_else(self) -> None:
         entries = self.raw.xrange(STREAM, f"({self.heard}" if self.heard != "0" else "-")
+        latest: dict[str, dict[str, Any]] = {}
         for id_, fields in entries:
             self.heard = id_.decode()
             fact = json.loads(fields[b"fact"])
@@ -747,14 +780,18 @@ class Queues(RuleBasedStateMachine):
             )
             self.told += 1
             assert fact["n"] == self.told
-            assert fact["p"] == f"queues-{self.generation}"
+            assert fact["p"] == f"queues-{self.company}-{self.generation}"
             name, state = fact["data"]["agent"], fact["data"]["state"]
             now = SHOWN.get(state) or Doing(state)
             assert (self.doing.get(name, Doing.IDLE), now) in POSSIBLE
             self.doing[name] = now
+            latest[name] = fact["data"]
             self.last_told = {**getattr(self, "last_told", {}), name: (state, fact["data"]["duty"])}
         for name, agent in self.model.agents.items():
             assert self.last_told[name] == (agent.state, agent.duty.value)
+            if name in latest:
+                assert (latest[name].get("queue", ""), latest[name].get("call", "")) == (agent.queue, agent.call)
+                assert latest[name].get("reason", agent.why) == agent.why
 
     def teardown(self) -> None:
         if self.model.version and sys.exc_info()[0] is None:
@@ -825,6 +862,12 @@ class Desk:
         found: dict[str, Any] = next(one for one in look["members"] if one["agent"] == agent)
         return found
 
+    def waiting(self) -> dict[str, str]:
+        """Who waits, and where."""
+        look = self.board.look("acme")
+        assert look is not None
+        return {one["call"]: one["queue"] for one in look["waiting"]}
+
     def woken(self) -> list[dict[str, Any]]:
         return self.board.wake("p1", 1.0) or [] if self.raw.exists("cordboard:wake:p1") else []
 
@@ -841,6 +884,43 @@ def test_a_company_that_was_not_known_is_asked_again_under_the_same_id(desk: Des
     assert desk.enter("call-1", op="one").data["unenrolled"] is True
     desk.enrol(sales=ONE)
     assert desk.enter("call-1", op="one").done
+
+
+def test_an_entering_whose_answer_was_lost_is_answered_as_it_stands_by_then(desk: Desk) -> None:
+    desk.enrol(sales=queue_of("longest-idle", {2: 10}, {"301": (1, ""), "302": (2, "")}))
+    desk.enter("call-1", op="one", levels=(10.0,))
+    desk.claim("call-1", "301")
+    desk.at(START + 1000)
+    again = desk.enter("call-1", op="one", levels=(10.0,))
+    assert (again.data["offers"], again.data["opens"]) == ({"301": 1}, 9)
+
+
+def test_nor_does_it_leave_the_caller_passed_over(desk: Desk) -> None:
+    desk.enrol(sales=ONE)
+    desk.enter("call-1", op="one")
+    desk.claim("call-1", "301")
+    desk.at(START + 3000)
+    desk.rest("301")  # its owner has not heard a word: Redis was away for it
+    desk.enter("call-1", op="one")
+    assert desk.claim("call-1", "301").done
+
+
+def test_but_whoever_stands_elsewhere_or_nowhere_by_then_is_left_there(desk: Desk) -> None:
+    desk.enrol(sales=ONE, service=ONE)
+    desk.enter("call-1", "sales", op="one")
+    desk.enter("call-1", "service", op="two")
+    desk.enter("call-1", "sales", op="one")
+    assert desk.waiting() == {"call-1": "service"}
+    desk.board.leave("acme", "call-1")
+    desk.enter("call-1", "sales", op="one")
+    assert desk.waiting() == {}
+
+
+def test_facts_of_two_companies_are_never_taken_for_one(desk: Desk) -> None:
+    for company in ("acme", "volga"):
+        assert desk.board.enrol(company, "1", members_of(sales=ONE))
+    facts = [json.loads(fields[b"fact"]) for _, fields in desk.raw.xrange(STREAM)]
+    assert len({(fact["p"], fact["n"]) for fact in facts}) == len(facts) == 2
 
 
 def test_a_late_miss_does_not_end_the_next_offer_of_the_same_two(desk: Desk) -> None:
@@ -1046,3 +1126,186 @@ def test_people_ask_about_one_queue(desk: Desk) -> None:
     nobody = desk.board.look("acme", "other")
     assert nobody is not None
     assert (nobody["members"], nobody["waiting"]) == ([], [])
+
+
+def facts_of(desk: Desk) -> list[dict[str, Any]]:
+    return [json.loads(fields[b"fact"])["data"] for _, fields in desk.raw.xrange(STREAM)]
+
+
+def test_facts_tell_why_somebody_paused_who_said_so_and_whom_somebody_talks_with(desk: Desk) -> None:
+    desk.enrol(sales=ONE)
+    desk.board.duty("acme", "301", "pause", reason="lunch", by="301")
+    desk.board.duty("acme", "301", "resume", by="web")
+    desk.enter("call-1")
+    desk.claim("call-1", "301")
+    told = {"agent": "301", "state": "paused", "duty": "paused", "reason": "lunch", "by": "301"}
+    assert facts_of(desk)[1:] == [
+        told,
+        {"agent": "301", "state": "available", "duty": "on", "by": "web"},
+        {"agent": "301", "state": "offered", "duty": "on", "queue": "sales", "call": "call-1"},
+    ]
+    missed = desk.board.miss("acme", "call-1", Miss(1, "301", "declined", 5.0, 1))
+    assert missed is not None
+    told = {"agent": "301", "state": "delayed", "duty": "paused", "reason": "missed calls", "by": "cordboard"}
+    assert facts_of(desk)[-1] == told
+    assert desk.member("301")["last"] == "declined"
+
+
+def test_the_lease_of_a_talk_is_renewed_by_who_sees_it_and_else_somebody_is_asked_to_look(desk: Desk) -> None:
+    desk.enrol(sales=ONE)
+    desk.enter("call-1")
+    desk.claim("call-1", "301")
+    assert desk.member("301")["caller"] == "+7903"
+    desk.board.take("acme", "call-1", Take(1, "301", "leg", 5.0), switch="switch1", caller="+7903")
+    desk.at(START + 599_999)
+    desk.board.keep("acme", "301", "another")
+    desk.board.keep("acme", "301", "leg")
+    desk.at(START + 600_000)
+    assert desk.board.due() == []
+    desk.at(START + 1_199_999)
+    answer = desk.rest("301")
+    assert answer.data["ask"] == {"uuid": "leg", "switch": "switch1"}
+    assert answer.timers == (("301", 7.0),)
+    assert desk.member("301")["doing"] == "talking"
+
+
+def test_a_process_lives_for_some_seconds_after_each_beat(desk: Desk) -> None:
+    desk.enrol(sales=ONE)
+    assert desk.board.beat("p1") == desk.board.beat("p2")
+    desk.enter("call-1", patience=60.0)
+
+    def alive() -> bool:
+        held = desk.board.held("acme")
+        assert held is not None
+        return bool(held["waiting"][0]["alive"])
+
+    desk.at(START + 7000)
+    assert alive()
+    desk.at(START + 7001)
+    assert not alive()
+    desk.board.beat("p1")
+    assert alive()
+    desk.at(START + 3_700_000)
+    desk.board.beat("p3")
+    assert desk.raw.zrange("cordboard:queue-processes", 0, -1) == [b"p3"]
+
+
+def test_what_nobody_reads_and_nobody_asks_again_is_forgotten(desk: Desk) -> None:
+    desk.enrol(sales=ONE)
+    desk.enter("call-1", op="one")
+    desk.claim("call-1", "301")
+    assert 0 < desk.raw.ttl("cordboard:wake:p1") <= 60
+    assert 0 < desk.raw.ttl("cordboard:queue:acme:done:one") <= 60
+
+
+def test_what_the_hours_of_duty_did_is_kept_with_the_agent(desk: Desk) -> None:
+    members = members_of(sales=ONE)
+    members["301"]["on"] = False
+    desk.board.enrol("acme", "one", members)
+    assert (desk.member("301")["duty"], desk.member("301")["hours"]) == ("out", False)
+    desk.board.duty("acme", "301", "log_in", hours=True)
+    assert desk.member("301")["hours"] is True
+    desk.board.duty("acme", "301", "pause")
+    assert desk.member("301")["hours"] is True
+    assert desk.board.companies() == ["acme"]
+
+
+def test_an_agent_who_did_not_answer_is_left_alone_and_paused_when_it_happens_again(desk: Desk) -> None:
+    desk.enrol(sales=ONE)
+    desk.enter("call-1", patience=60.0)
+    for number, (result, duty) in enumerate(
+        (("busy", "on"), ("no_answer", "on"), ("busy", "on"), ("declined", "paused"))
+    ):
+        desk.at(START + number * 5000)
+        desk.rest("301")
+        offer = desk.claim("call-1", "301").data["offer"]
+        missed = desk.board.miss("acme", "call-1", Miss(offer, "301", result, 5.0, 2))
+        assert missed is not None
+        assert missed.calls == ()
+        assert (desk.member("301")["doing"], desk.member("301")["duty"]) == ("delayed", duty)
+
+
+def test_whoever_stops_ringing_is_followed_by_the_next(desk: Desk) -> None:
+    desk.enrol(sales=queue_of("in-order", {}, {"301": (1, ""), "302": (1, "")}))
+    desk.enter("call-1")
+    desk.claim("call-1", "301")
+    missed = desk.board.miss("acme", "call-1", Miss(1, "301", "no_answer", 5.0))
+    assert missed is not None
+    assert [queueing.choose_agents(look) for look in missed.calls] == [("302",)]
+    desk.claim("call-1", "302")
+    desk.enter("call-2", again=True)
+    paused = desk.board.duty("acme", "302", "pause")
+    assert paused is not None
+    assert (paused.calls, desk.member("302")["doing"]) == ((), "idle")
+    desk.at(START + 5000)
+    (look,) = desk.rest("301").agents
+    assert queueing.choose_caller(look) == look.heads[0]
+    assert look.heads[0].call == "call-1"
+    assert [one["do"] for one in desk.woken()] == ["offer", "offer", "gone"]
+
+
+def test_an_answer_after_its_time_ends_the_offer_to_somebody_else(desk: Desk) -> None:
+    desk.enrol(sales=queue_of("in-order", {}, {"301": (1, ""), "302": (1, "")}))
+    desk.enter("call-1", "sales")
+    desk.claim("call-1", "301")
+    desk.board.rung("acme", "call-1", "301", 1, 20.0)
+    desk.at(START + 20_000)
+    desk.rest("301")
+    desk.enter("call-0", "sales", priority=9)
+    assert desk.claim("call-0", "301").done
+    late = desk.board.take("acme", "call-1", Take(1, "301", "leg", 5.0), switch="switch1")
+    assert late is not None
+    assert late.done
+    assert [(look.call, queueing.choose_agents(look)) for look in late.calls] == [("call-0", ("302",))]
+    assert desk.member("301")["call"] == "call-1"
+    assert desk.enter("call-0", "sales", priority=9, again=True).data["offers"] == {}
+    gone = [one for one in desk.woken() if one["do"] == "gone"]
+    assert [(one["call"], one["offer"]) for one in gone] == [("call-1", 1), ("call-0", 1)]
+
+
+def test_an_agent_whom_nobody_took_up_is_offered_to_who_waits_behind(desk: Desk) -> None:
+    desk.enrol(sales=ONE)
+    desk.enter("call-1")
+    desk.claim("call-1", "301")
+    desk.at(START + 1)
+    desk.enter("call-2")
+    desk.at(START + 3000)
+    (look,) = desk.rest("301").agents
+    assert [head.call for head in look.heads] == ["call-2"]
+
+
+@pytest.mark.parametrize("strategy", ["fewest-calls", "least-talk-time"])
+def test_between_equals_who_has_been_free_longest_is_asked(desk: Desk, strategy: str) -> None:
+    desk.enrol(sales=queue_of(strategy, {}, {"301": (1, ""), "302": (1, "")}))
+    desk.board.busy("acme", "301", "talk", "switch1")
+    desk.at(START + 2000)
+    desk.board.hang_up("acme", "301", "talk")
+    (look,) = desk.enter("call-1").calls
+    assert queueing.choose_agents(look) == ("302",)
+    assert [one.agent for one in look.agents] == ["302", "301"]
+
+
+def test_the_stream_of_facts_does_not_grow_for_ever(board: Switchboard) -> None:
+    desk = Desk(board, TIMED.replace("'~', 1000000,", "'~', 10,"))
+    desk.enrol(sales=ONE)
+    for _ in range(200):
+        desk.board.duty("acme", "301", "pause")
+        desk.board.duty("acme", "301", "resume")
+    assert desk.raw.xlen(STREAM) < 250
+
+
+def test_talks_are_counted_from_logging_in_on(desk: Desk) -> None:
+    desk.enrol(sales=ONE)
+    desk.enter("call-1")
+    desk.claim("call-1", "301")
+    desk.at(START + 2000)
+    desk.board.take("acme", "call-1", Take(1, "301", "leg", 0.0), switch="switch1")
+    desk.at(START + 92_600)
+    desk.board.hang_up("acme", "301", "leg")
+    assert (desk.member("301")["talk"], desk.member("301")["calls"]) == (91, 1)
+    desk.board.duty("acme", "301", "pause")
+    desk.board.duty("acme", "301", "log_in")
+    assert desk.member("301")["talk"] == 91
+    desk.board.duty("acme", "301", "log_out")
+    desk.board.duty("acme", "301", "log_in")
+    assert (desk.member("301")["talk"], desk.member("301")["calls"]) == (0, 0)

@@ -63,6 +63,7 @@ from callcontrol.messages import (
     Wait,
     Withdrawn,
 )
+from callcontrol.queueing import openings
 from callcontrol.routing import kinds
 from callcontrol.routing.model import Edge, Routing
 from callcontrol.routing.model import Queue as QueueEntry
@@ -369,7 +370,6 @@ class _Waiting:
 
     def _enter(self) -> Part:
         queue, self._enters = self._queue, None
-        levels = {agent.level for agent in queue.agents}
         yield Enter(
             queue.name,
             self._priority,
@@ -380,9 +380,10 @@ class _Waiting:
             queue.ring,
             patience=queue.unstaffed,
             most=queue.max_callers,
-            levels=tuple(sorted({seconds for level, seconds in queue.levels.items() if level in levels})),
+            levels=openings(queue),
             together=queue.strategy == "ring-all",
             again=self._joined > 0,
+            rings=tuple((offer.number, offer.agent) for offer in self._offers.values()),
         )
 
     def _entered(self, event: Entered) -> Part:

