@@ -125,6 +125,7 @@ class _Talk:
     take: m.Take
     switch: str
     caller: str
+    stood: _Caller | None = None  # the entry that the talk ends, if it is still that
     told: bool = False
     pending: bool = False  # Redis has not heard of it yet
     joined: bool = False  # they talk
@@ -532,7 +533,7 @@ class Queues:
         caller = self._callers.get(session.id)
         if caller is not None:
             caller.offers.pop(command.offer, None)  # whatever is said of the offer from now comes too late
-        talk = _Talk(session, session.company, session.id, command, session.switch, session.caller)
+        talk = _Talk(session, session.company, session.id, command, session.switch, session.caller, caller)
         self._remember(self._talks, command.leg, talk)
         self._remember(self._joining, session.id, command.leg)
         self._say_take(talk)
@@ -576,8 +577,8 @@ class Queues:
         if talk.told:
             return
         talk.told = True
-        caller = self._callers.get(talk.call)
-        if granted and caller is not None and caller.session is talk.session:
+        # Whoever hung up meanwhile is not talked with, and the call has entered anew: that entry stays.
+        if granted and talk.stood is not None and self._stands_here(talk.stood):
             self._leave_here(talk.call)
         talk.session.happened(m.Taken(talk.take.offer, granted))
 

@@ -303,6 +303,20 @@ class TestTaking:
         assert len(desk.board.told("enter")) == 1
         assert desk.board.told("take") == []
 
+    @pytest.mark.parametrize("slow", [False, True], ids=["Redis answers", "nobody waits for Redis"])
+    def test_who_lost_the_agent_before_the_answer_stands_in_the_queue_again(
+        self, desk: Desk, timers: Timers, slow: bool
+    ) -> None:
+        gate = desk.board.gates["take"] = gevent.event.Event()
+        desk.offered().says(TAKE)
+        (timer,) = [timer for timer in timers.armed if timer.seconds == module.PATIENCE]
+        desk.says(m.Miss(1, "301", "no_answer", 5.0), enter(again=True, joined=JOINED, first=2))
+        if slow:
+            timer.ring()
+        gate.set()
+        quiet()
+        assert desk.board.words[-3:] == ["take", "miss", "enter"]
+
     def test_nobody_waits_for_a_slow_redis_longer_than_a_second(self, desk: Desk, timers: Timers) -> None:
         gate = desk.board.gates["take"] = gevent.event.Event()
         desk.offered().says(TAKE)
