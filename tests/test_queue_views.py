@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from callcontrol import queue_rows
+from callcontrol import queue_rows, queueing
 from callcontrol import queue_views as views
-from callcontrol import queueing
 from callcontrol.cli import main
 from callcontrol.commands import Commands, Refused, performed_by
 from callcontrol.queue_views import AgentList, AgentRow, AgentSet, CallerRow, QueueList, QueueRow, Why, WhyRow
