@@ -430,7 +430,8 @@ class Enter(Command):
 
     ``joined``: what :class:`Entered` said before, 0 if it has not; ``waited``: seconds since then by the call's own
     clock.  ``again``: the caller has stood in it, so it is never full for them.  ``first``: the first number that an
-    offer may have.  ``patience``: seconds that somebody may wait while nobody could serve them; 0: then they do not
+    offer may have; ``rings``: offers of an earlier owner's, number and agent, that ring still, and are withdrawn if the
+    queue knows of them no more.  ``patience``: seconds that somebody may wait while nobody could serve them; 0: then they do not
     enter.  While Redis is away nothing follows until it is back; Cordboard then enters the caller again by itself.
     """
 
@@ -446,6 +447,7 @@ class Enter(Command):
     levels: tuple[float, ...] = ()
     together: bool = False
     again: bool = False
+    rings: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@
 --   :on:<queue>, :paused:<queue>             sets: agents who are there, and who are there and have paused
 --   :queues                                  set: queues that have agents
 --   :enrolled                                version of the memberships
+--   :facts                                   how many facts this has told of the company
 --   :done:<operation>                        what an operation answered, for a minute
 -- cordboard:queue-companies                  set
 -- cordboard:queue-due                        sorted set: "<company>/<extension>" -> when something of theirs ends
@@ -61,11 +62,6 @@ do
     if now ~= last or now ~= wall + ahead then redis.call('SET', CLOCK, whole(now) .. ' ' .. whole(now - wall)) end
 end
 
-if operation ~= '' then
-    local known = redis.call('GET', P .. 'done:' .. operation)
-    if known then return known end
-end
-
 local answer = {done = true, why = ''}
 -- Agents who became free, and callers who look for an agent, by this operation.
 local freed, seeking, timers = {}, {}, {}
@@ -92,7 +88,7 @@ local function tell(kind, data, switch)
     local n = redis.call('INCR', P .. 'facts')
     local fact = cjson.encode({
         v = 1, type = kind, company = company, call = cjson.null, epoch = 0, n = n,
-        p = 'queues-' .. generation(), at = wall / 1000, switch = switch, data = data,
+        p = 'queues-' .. company .. '-' .. generation(), at = wall / 1000, switch = switch, data = data,
     })
     redis.call('XADD', 'cordboard:facts', 'MAXLEN', '~', 1000000, '*', 'fact', fact)
 end
@@ -395,6 +391,11 @@ local function too_late(why)
     answer.done, answer.why = false, why
 end
 
+-- Whether the caller stands where they want to enter.
+local function same(caller)
+    return caller.queue == args.queue and caller.priority == args.priority and caller.need == args.need
+end
+
 function does.enter()
     local call, caller = args.call, caller_of(args.call)
     local enrolled = redis.call('GET', P .. 'enrolled')
@@ -402,7 +403,7 @@ function does.enter()
         answer.unenrolled = true
         return too_late('unenrolled')
     end
-    if caller and (caller.queue ~= args.queue or caller.priority ~= args.priority or caller.need ~= args.need) then
+    if caller and not same(caller) then
         remove(caller, call)
         args.first = math.max(args.first, caller.first)  -- numbers that the call may not have heard of are used up
         caller = nil
@@ -788,6 +789,13 @@ function does.due()
     answer.due = redis.call('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, 100)
 end
 
+-- What was done is not done again, and answers as it did.  But an entering whose answer was lost is done again while the
+-- caller still stands so: meanwhile they may have been offered somebody, or been passed over for saying nothing.
+if operation ~= '' then
+    local known = redis.call('GET', P .. 'done:' .. operation)
+    local caller = known and what == 'enter' and caller_of(args.call)
+    if known and not (caller and caller.owner == args.owner and same(caller)) then return known end
+end
 does[what]()
 answer.agents, answer.calls, answer.timers = {}, {}, {}
 for call in pairs(seeking) do look_for_caller(call) end

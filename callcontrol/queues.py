@@ -258,7 +258,7 @@ class Queues:
             self._callers[session.id] = caller = _Caller(
                 session, session.company, session.id, command, time.monotonic()
             )
-            caller.first = command.first
+            caller.first, caller.offers = command.first, dict(command.rings)
             self._enter(caller)
         elif isinstance(command, m.Miss):
             self._miss(session, command)

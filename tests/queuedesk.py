@@ -40,8 +40,15 @@ LEG = "9bf7699a-1414-5890-abf7-3afd13f1f95a"
 JOINED = 1795304552123
 
 
-def enter(queue: str = "sales", first: int = 1, waited: float = 0.0, again: bool = False, joined: int = 0) -> m.Enter:
-    return m.Enter(queue, 0, (), joined, waited, first, 20.0, again=again)
+def enter(
+    queue: str = "sales",
+    first: int = 1,
+    waited: float = 0.0,
+    again: bool = False,
+    joined: int = 0,
+    rings: tuple[tuple[int, str], ...] = (),
+) -> m.Enter:
+    return m.Enter(queue, 0, (), joined, waited, first, 20.0, again=again, rings=rings)
 
 
 def answer(

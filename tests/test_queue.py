@@ -593,6 +593,14 @@ class TestTakeover:
         again.answers("302").then("take 302").happens(m.Taken(1, True)).then("join 302")
         assert not again.told("queue.offered")
 
+    def test_but_it_is_if_the_offer_has_ended_meanwhile(self) -> None:
+        book = ringing()
+        again = book.taken_over(after=3).happens(m.LegRinging(book.legs["302"]))
+        assert again.entered_with is not None
+        assert again.entered_with.rings == ((1, "302"),)
+        again.lines.clear()
+        again.happens(m.Entered(JOINED)).happens(m.Withdrawn(1)).then("cancel 302")
+
     def test_nor_rings_it_longer_than_it_would_have(self) -> None:
         book = ringing()
         again = book.taken_over(after=3).happens(m.LegRinging(book.legs["302"]))

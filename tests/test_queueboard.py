@@ -780,7 +780,7 @@ class Queues(RuleBasedStateMachine):
             )
             self.told += 1
             assert fact["n"] == self.told
-            assert fact["p"] == f"queues-{self.generation}"
+            assert fact["p"] == f"queues-{self.company}-{self.generation}"
             name, state = fact["data"]["agent"], fact["data"]["state"]
             now = SHOWN.get(state) or Doing(state)
             assert (self.doing.get(name, Doing.IDLE), now) in POSSIBLE
@@ -862,6 +862,12 @@ class Desk:
         found: dict[str, Any] = next(one for one in look["members"] if one["agent"] == agent)
         return found
 
+    def waiting(self) -> dict[str, str]:
+        """Who waits, and where."""
+        look = self.board.look("acme")
+        assert look is not None
+        return {one["call"]: one["queue"] for one in look["waiting"]}
+
     def woken(self) -> list[dict[str, Any]]:
         return self.board.wake("p1", 1.0) or [] if self.raw.exists("cordboard:wake:p1") else []
 
@@ -878,6 +884,43 @@ def test_a_company_that_was_not_known_is_asked_again_under_the_same_id(desk: Des
     assert desk.enter("call-1", op="one").data["unenrolled"] is True
     desk.enrol(sales=ONE)
     assert desk.enter("call-1", op="one").done
+
+
+def test_an_entering_whose_answer_was_lost_is_answered_as_it_stands_by_then(desk: Desk) -> None:
+    desk.enrol(sales=queue_of("longest-idle", {2: 10}, {"301": (1, ""), "302": (2, "")}))
+    desk.enter("call-1", op="one", levels=(10.0,))
+    desk.claim("call-1", "301")
+    desk.at(START + 1000)
+    again = desk.enter("call-1", op="one", levels=(10.0,))
+    assert (again.data["offers"], again.data["opens"]) == ({"301": 1}, 9)
+
+
+def test_nor_does_it_leave_the_caller_passed_over(desk: Desk) -> None:
+    desk.enrol(sales=ONE)
+    desk.enter("call-1", op="one")
+    desk.claim("call-1", "301")
+    desk.at(START + 3000)
+    desk.rest("301")  # its owner has not heard a word: Redis was away for it
+    desk.enter("call-1", op="one")
+    assert desk.claim("call-1", "301").done
+
+
+def test_but_whoever_stands_elsewhere_or_nowhere_by_then_is_left_there(desk: Desk) -> None:
+    desk.enrol(sales=ONE, service=ONE)
+    desk.enter("call-1", "sales", op="one")
+    desk.enter("call-1", "service", op="two")
+    desk.enter("call-1", "sales", op="one")
+    assert desk.waiting() == {"call-1": "service"}
+    desk.board.leave("acme", "call-1")
+    desk.enter("call-1", "sales", op="one")
+    assert desk.waiting() == {}
+
+
+def test_facts_of_two_companies_are_never_taken_for_one(desk: Desk) -> None:
+    for company in ("acme", "volga"):
+        assert desk.board.enrol(company, "1", members_of(sales=ONE))
+    facts = [json.loads(fields[b"fact"]) for _, fields in desk.raw.xrange(STREAM)]
+    assert len({(fact["p"], fact["n"]) for fact in facts}) == len(facts) == 2
 
 
 def test_a_late_miss_does_not_end_the_next_offer_of_the_same_two(desk: Desk) -> None:
@@ -1218,3 +1261,51 @@ def test_an_answer_after_its_time_ends_the_offer_to_somebody_else(desk: Desk) ->
     assert desk.enter("call-0", "sales", priority=9, again=True).data["offers"] == {}
     gone = [one for one in desk.woken() if one["do"] == "gone"]
     assert [(one["call"], one["offer"]) for one in gone] == [("call-1", 1), ("call-0", 1)]
+
+
+def test_an_agent_whom_nobody_took_up_is_offered_to_who_waits_behind(desk: Desk) -> None:
+    desk.enrol(sales=ONE)
+    desk.enter("call-1")
+    desk.claim("call-1", "301")
+    desk.at(START + 1)
+    desk.enter("call-2")
+    desk.at(START + 3000)
+    (look,) = desk.rest("301").agents
+    assert [head.call for head in look.heads] == ["call-2"]
+
+
+@pytest.mark.parametrize("strategy", ["fewest-calls", "least-talk-time"])
+def test_between_equals_who_has_been_free_longest_is_asked(desk: Desk, strategy: str) -> None:
+    desk.enrol(sales=queue_of(strategy, {}, {"301": (1, ""), "302": (1, "")}))
+    desk.board.busy("acme", "301", "talk", "switch1")
+    desk.at(START + 2000)
+    desk.board.hang_up("acme", "301", "talk")
+    (look,) = desk.enter("call-1").calls
+    assert queueing.choose_agents(look) == ("302",)
+    assert [one.agent for one in look.agents] == ["302", "301"]
+
+
+def test_the_stream_of_facts_does_not_grow_for_ever(board: Switchboard) -> None:
+    desk = Desk(board, TIMED.replace("'~', 1000000,", "'~', 10,"))
+    desk.enrol(sales=ONE)
+    for _ in range(200):
+        desk.board.duty("acme", "301", "pause")
+        desk.board.duty("acme", "301", "resume")
+    assert desk.raw.xlen(STREAM) < 250
+
+
+def test_talks_are_counted_from_logging_in_on(desk: Desk) -> None:
+    desk.enrol(sales=ONE)
+    desk.enter("call-1")
+    desk.claim("call-1", "301")
+    desk.at(START + 2000)
+    desk.board.take("acme", "call-1", Take(1, "301", "leg", 0.0), switch="switch1")
+    desk.at(START + 92_600)
+    desk.board.hang_up("acme", "301", "leg")
+    assert (desk.member("301")["talk"], desk.member("301")["calls"]) == (91, 1)
+    desk.board.duty("acme", "301", "pause")
+    desk.board.duty("acme", "301", "log_in")
+    assert desk.member("301")["talk"] == 91
+    desk.board.duty("acme", "301", "log_out")
+    desk.board.duty("acme", "301", "log_in")
+    assert (desk.member("301")["talk"], desk.member("301")["calls"]) == (0, 0)

@@ -77,6 +77,11 @@ class TestSaying:
         assert desk.hears() == [m.Entered(JOINED), m.Staffed("paused"), m.Offered(4, "302")]
         assert desk.board.told("rung") == [(CALL, "302", 4, 65.0)]
 
+    def test_and_of_those_that_ended_while_nobody_had_it(self, desk: Desk) -> None:
+        desk.board.answers["enter"] = [answer(joined=JOINED, offers={"302": 4}, opens=0, staffed="")]
+        desk.says(enter(again=True, joined=JOINED, first=5, rings=((3, "301"), (4, "302"))))
+        assert desk.hears() == [m.Entered(JOINED), m.Staffed(""), m.Withdrawn(3), m.Offered(4, "302")]
+
     def test_nothing_else_is_said_for_who_left_before_they_had_entered(self, desk: Desk) -> None:
         desk.redis_goes()
         desk.says(enter(), m.Leave())

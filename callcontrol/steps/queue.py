@@ -383,6 +383,7 @@ class _Waiting:
             levels=openings(queue),
             together=queue.strategy == "ring-all",
             again=self._joined > 0,
+            rings=tuple((offer.number, offer.agent) for offer in self._offers.values()),
         )
 
     def _entered(self, event: Entered) -> Part:
