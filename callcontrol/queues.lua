@@ -1101,6 +1101,9 @@ if operation ~= '' then
     local known = text_at(P .. 'done:' .. operation)
     local caller = known and what == 'enter' and caller_of(args.call)
     if known and not (caller and caller.owner == args.owner and same(caller)) then return known end
+    if known then  -- nor has anybody decided on the agents whom it made free
+        for _, look in ipairs(cjson.decode(known).agents) do freed[look[1]] = true end
+    end
 end
 does[what]()
 answer.agents, answer.calls, answer.timers = {}, {}, {}
