@@ -435,7 +435,8 @@ local function whole_agent(name, agent)
         or not has(agent, is_text, 'why', 'by', 'call', 'leg', 'queue', 'caller', 'switch', 'last')
         or not has(agent, is_moment, 'since', 'duty_since', 'asked', 'idle', 'last_at')
         or not has(agent, is_number, 'till', 'offer', 'misses', 'calls', 'talk', 'wrap_up')
-        or not has(agent, is_flag, 'free', 'hours', 'taken_up') or agent.till > now + LONGEST
+        or not has(agent, is_flag, 'free', 'hours', 'taken_up') or not is_number(agent.missed or 0)
+        or agent.till > now + LONGEST
         or type(agent.elsewhere) ~= 'table' or type(agent.queues) ~= 'table' then
         return false
     end
@@ -696,6 +697,9 @@ function does.miss()
     if not agent then return end  -- and if the caller has the agent again, that is another offer
     unoffer(args.call, args.agent)
     local name = args.agent
+    if agent.doing == 'talking' then  -- answered, and was not joined: no call was taken, and misses go on counting
+        agent.calls, agent.misses = math.max(0, agent.calls - 1), agent.missed or 0
+    end
     if args.result == 'lost' then
         becomes(agent, 'withdraw')
     else
@@ -729,7 +733,7 @@ function does.take()
             unoffer(other, name)
         end
         becomes(agent, 'take')
-        agent.calls, agent.misses, agent.last = agent.calls + 1, 0, ''
+        agent.calls, agent.missed, agent.misses, agent.last = agent.calls + 1, agent.misses, 0, ''
         agent.call, agent.offer, agent.caller = call, args.offer, args.caller
         agent.queue = caller and caller.queue or agent.queue
     end
@@ -1092,13 +1096,14 @@ function does.due()
 end
 
 -- What was done is not done again, and answers as it did.  But an entering whose answer was lost is done again while the
--- caller still stands so: meanwhile they may have been offered somebody, or been passed over for saying nothing.  Whom it
--- made free, in another queue, nobody has looked at.
+-- caller still stands so: meanwhile they may have been offered somebody, or been passed over for saying nothing.
 if operation ~= '' then
     local known = text_at(P .. 'done:' .. operation)
     local caller = known and what == 'enter' and caller_of(args.call)
     if known and not (caller and caller.owner == args.owner and same(caller)) then return known end
-    for _, look in ipairs(known and cjson.decode(known).agents or {}) do freed[look[1]] = true end
+    if known then  -- nor has anybody decided on the agents whom it made free
+        for _, look in ipairs(cjson.decode(known).agents) do freed[look[1]] = true end
+    end
 end
 does[what]()
 answer.agents, answer.calls, answer.timers = {}, {}, {}

@@ -13,6 +13,8 @@ Where the surprise lies:
 * A talk is never kept waiting by Redis: an agent who has answered is the caller's after a second at most, and Redis
   hears of it when it can.  So the telephone may know better than Redis, and a claim that came between is withdrawn.
 * When Redis has lost everything, talks are told again before callers enter again: else agents who talk would ring.
+* A leg that ends before it was joined was no talk: whoever has the call says what it was, a miss mostly.  Only if
+  nobody does, the agent has talked.  Else one whose telephone answers and drops were asked again at once, for ever.
 * An offer that comes before our own entry was answered is kept until it is: the call would not know what it is for.
 """
 
@@ -123,8 +125,11 @@ class _Talk:
     take: m.Take
     switch: str
     caller: str
+    stood: _Caller | None = None  # the entry that the talk ends, if it is still that
     told: bool = False
     pending: bool = False  # Redis has not heard of it yet
+    joined: bool = False  # they talk
+    over: bool = False  # the leg has ended
     timer: Any = None
 
 
@@ -150,6 +155,7 @@ class Queues:
         self.caretaker = Caretaker(self, board, house)
         self._callers: dict[str, _Caller] = {}
         self._talks: dict[str, _Talk] = {}
+        self._joining: dict[str, str] = {}  # call -> the leg that it is being joined with, as far as is known
         self._elsewhere: dict[str, tuple[str, str, str]] = {}  # uuid -> company, agent, switch
         #: Ends that somebody else should tell: when they were heard, company, agent, uuid.
         self._heard: deque[tuple[float, str, str, str]] = deque()
@@ -520,6 +526,10 @@ class Queues:
         caller = self._callers.get(session.id)
         if caller is not None:
             caller.offers.pop(command.offer, None)
+        leg = self._joining.get(session.id, "")
+        talk = self._talks.get(leg)
+        if talk is not None and talk.take.offer == command.offer:
+            self._forget_talk(leg)
         company, call = session.company, session.id
         self._say(call, lambda op: self._board.miss(company, call, command, op=op), partial(self.follow, company))
 
@@ -527,8 +537,9 @@ class Queues:
         caller = self._callers.get(session.id)
         if caller is not None:
             caller.offers.pop(command.offer, None)  # whatever is said of the offer from now comes too late
-        talk = _Talk(session, session.company, session.id, command, session.switch, session.caller)
+        talk = _Talk(session, session.company, session.id, command, session.switch, session.caller, caller)
         self._remember(self._talks, command.leg, talk)
+        self._remember(self._joining, session.id, command.leg)
         self._say_take(talk)
         if self._away:
             self._grant(talk, granted=True)
@@ -551,7 +562,7 @@ class Queues:
         if not answer.done:
             goes_on = self._talks.get(talk.take.leg) is talk
             if goes_on:
-                del self._talks[talk.take.leg]
+                self._forget_talk(talk.take.leg)
             if talk.told:  # they talk all the same
                 self._log.warning("an agent talks with two callers", agent=talk.take.agent, call=talk.call)
                 if talk.call not in self._callers:
@@ -570,8 +581,8 @@ class Queues:
         if talk.told:
             return
         talk.told = True
-        caller = self._callers.get(talk.call)
-        if granted and caller is not None and caller.session is talk.session:
+        # Whoever hung up meanwhile is not talked with, and the call has entered anew: that entry stays.
+        if granted and talk.stood is not None and self._stands_here(talk.stood):
             self._leave_here(talk.call)
         talk.session.happened(m.Taken(talk.take.offer, granted))
 
@@ -587,8 +598,14 @@ class Queues:
         if caller is not None and caller.session is session:  # joined without a word, and refused as they were
             self._leave_here(session.id)
             self._say_leave(session.company, session.id)
-        if leg not in self._talks:
+        talk = self._talks.get(leg)
+        if talk is None:
             self._busy(session.company, person, leg, session.switch)
+            return
+        talk.joined = True
+        self._joining.pop(talk.call, None)
+        if talk.over:
+            self._talk_ends(leg)
 
     def _busy(self, company: str, agent: str, uuid: str, switch: str) -> None:
         if agent in self._agents.get(company, ()):
@@ -617,9 +634,14 @@ class Queues:
 
         Never waits.  Every process hears it: who began the talk says so at once, and for the dead whoever sweeps.
         """
-        talk, elsewhere = self._talks.pop(uuid, None), self._elsewhere.pop(uuid, None)
+        talk, elsewhere = self._talks.get(uuid), self._elsewhere.pop(uuid, None)
         if talk is not None:
-            self._say_hang_up(talk.call, talk.company, talk.take.agent, uuid)
+            talk.over = True
+            if talk.joined or talk.session.ended:
+                self._talk_ends(uuid)
+            else:
+                _stop(self._timers.pop((talk.company, uuid), None))
+                self._timers[talk.company, uuid] = _timer(LATE, self._talk_ends, uuid)
         elif elsewhere is not None:
             company, person, _ = elsewhere
             self._say_hang_up(f"{company}/{person}", company, person, uuid)
@@ -636,6 +658,19 @@ class Queues:
         talks = [(talk.company, talk.take.agent, leg) for leg, talk in self._talks.items() if talk.switch == switch]
         others = self._elsewhere.items()
         return talks + [(company, agent, uuid) for uuid, (company, agent, its) in others if its == switch]
+
+    def _talk_ends(self, leg: str) -> None:
+        talk = self._forget_talk(leg)
+        if talk is not None:
+            self._say_hang_up(talk.call, talk.company, talk.take.agent, leg)
+
+    def _forget_talk(self, leg: str) -> _Talk | None:
+        talk = self._talks.pop(leg, None)
+        if talk is not None:
+            _stop(self._timers.pop((talk.company, leg), None))
+            if self._joining.get(talk.call) == leg:
+                del self._joining[talk.call]
+        return talk
 
     def tell_heard(self) -> None:
         """Nobody swept for a while, and we do from now: what ended meanwhile is told."""

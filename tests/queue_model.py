@@ -45,6 +45,7 @@ class Agent:
     calls: int = 0
     talk: int = 0
     misses: int = 0
+    missed: int = 0  # before the call that they have taken
     since: int = 0
     wrap_up: int = 0
     taken_up: bool = False
@@ -278,7 +279,9 @@ class Model:
             del caller.offers[command.agent]
             if not caller.offers:
                 self.stands(caller, "unoffer")
-        elif agent.doing is not Doing.TALKING:
+        elif agent.doing is Doing.TALKING:  # they were not joined
+            agent.calls, agent.misses = max(0, agent.calls - 1), agent.missed
+        else:
             return False
         if command.result == "lost":
             self.becomes(agent, "withdraw")
@@ -305,6 +308,7 @@ class Model:
                 if agent.doing is Doing.OFFERED and not same:
                     self.end(command.agent)
                 self.becomes(agent, "take")
+                agent.missed = agent.misses
                 agent.calls, agent.misses, agent.call, agent.offer = agent.calls + 1, 0, call, command.offer
                 agent.queue = self.callers[call].queue if call in self.callers else agent.queue
             agent.leg, agent.wrap_up, agent.till = command.leg, round(command.wrap_up * 1000), self.now + TALK

@@ -208,6 +208,8 @@ class TestSwitchesThatCannotBeAsked:
 
     def test_ends_that_nobody_heard_are_told_when_it_can_be_heard_again(self, care: Care) -> None:
         care.says(m.Take(1, "301", LEG, 7.0), m.Take(2, "302", OTHER, 7.0))
+        care.queues.talks(care.session, LEG, "301")
+        care.queues.talks(care.session, OTHER, "302")
         care.session.extension = "303"
         care.queues._agents["test"] |= {"303"}
         care.queues.begins(care.session)

@@ -110,6 +110,15 @@ class TestEndsOfChannels:
         rung.says(event("CHANNEL_HANGUP_COMPLETE", Unique_ID=CALL))
         assert heard == [LEG, CALL]
 
+    def test_the_call_that_rang_a_leg_hears_of_its_end_first(self) -> None:
+        """So an agent who hangs up before the joining has missed the caller: no talk of theirs ends."""
+        rung = Rung()
+        heard: list[list[m.Event]] = []
+        rung.line._on_leg_end = lambda line, event: heard.append(list(rung.listener.events))
+        rung.line.ring(rung.listener, CALL, "test", m.RingLeg(LEG, m.Phone("301", "301"), 20), None)
+        rung.says(event("CHANNEL_HANGUP_COMPLETE", Unique_ID=LEG, Hangup_Cause="NORMAL_CLEARING"))
+        assert heard == [[m.LegFailed(LEG, "no_answer", "NORMAL_CLEARING")]]
+
 
 class TestCallsThatEndUnowned:
     @pytest.mark.parametrize(

@@ -51,6 +51,8 @@ queues:
   keys:
     agents: [305]
     ring: 8s
+    pause_after: 2
+    delays: {no_answer: 1s}
     unstaffed: 30s
     keys: {star: left, 1: one/go}
     announce: {every: 10s, say: "You are number {position}."}
@@ -213,6 +215,19 @@ class TestServing:
         dora.wait("heard:speech", 10)
         rig.until(lambda: agent(board, "304")["duty"] == "on", 10, "Dora to be back")
         dora.wait("ended", 20)
+
+    @pytest.mark.parametrize("holds", [0.0, 0.02, 0.04])
+    def test_a_telephone_that_answers_and_drops_at_once_is_paused_like_one_that_does_not_answer(
+        self, rig: Rig, board: QueueBoard, holds: float
+    ) -> None:
+        """Whether it drops before the joining or in its middle."""
+        rig.switch.phone("305", Answers(after=0.05, hangs_up=holds))
+        caller = waits(rig, KEYS)
+        rig.until(lambda: agent(board, "305")["duty"] == "paused", 20, "Egon to be paused")
+        caller.hangup()
+        ended(rig, caller)
+        results = [fact["data"]["result"] for fact in rig.facts(caller.uuid, "queue.missed")]
+        assert results == ["no_answer"] * 2
 
     def test_a_talk_that_is_not_from_a_queue_counts_as_busy(self, rig: Rig, board: QueueBoard) -> None:
         rig.switch.phone("301", Answers(after=0.1))

@@ -985,6 +985,19 @@ def test_a_joining_time_of_a_clock_that_was_lost_is_told_by_how_long_the_caller_
     assert desk.enter("call-2", joined=START - 5000, waited=9.0, again=True).data["joined"] == START - 5000
 
 
+def test_who_answers_and_is_not_joined_has_missed_another_call_and_taken_none(desk: Desk) -> None:
+    """Else a telephone that answers and drops would be asked for ever, whatever ``pause_after`` says."""
+    desk.enrol(sales=ONE)
+    desk.enter("call-1")
+    for offer in (1, 2, 3):
+        assert desk.claim("call-1", "301").data["offer"] == offer
+        desk.board.take("acme", "call-1", Take(offer, "301", f"leg-{offer}", 0.0), switch="switch1")
+        desk.board.miss("acme", "call-1", Miss(offer, "301", "no_answer", 0.0, 3))
+        desk.enter("call-1", first=offer + 1, again=True)
+        seen = desk.member("301")
+        assert (seen["calls"], seen["misses"], seen["duty"]) == (0, offer % 3, "on" if offer < 3 else "paused")
+
+
 def test_levels_that_open_early_are_found_behind_many_agents_whose_level_is_closed(desk: Desk) -> None:
     many = {str(number): (2, "") for number in range(400, 420)}
     desk.enrol(sales=queue_of("longest-idle", {2: 30}, {**many, "301": (3, ""), "302": (3, "")}))

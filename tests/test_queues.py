@@ -188,6 +188,7 @@ class TestRedisAway:
 
     def test_a_talk_that_is_over_is_not_told_again(self, desk: Desk) -> None:
         desk.offered().says(TAKE)
+        desk.queues.talks(cast(Any, desk.session), LEG, "301")
         desk.queues.ended("test", "301", LEG, answered=True)
         quiet()
         desk.redis_goes().redis_comes()
@@ -302,6 +303,20 @@ class TestTaking:
         assert len(desk.board.told("enter")) == 1
         assert desk.board.told("take") == []
 
+    @pytest.mark.parametrize("slow", [False, True], ids=["Redis answers", "nobody waits for Redis"])
+    def test_who_lost_the_agent_before_the_answer_stands_in_the_queue_again(
+        self, desk: Desk, timers: Timers, slow: bool
+    ) -> None:
+        gate = desk.board.gates["take"] = gevent.event.Event()
+        desk.offered().says(TAKE)
+        (timer,) = [timer for timer in timers.armed if timer.seconds == module.PATIENCE]
+        desk.says(m.Miss(1, "301", "no_answer", 5.0), enter(again=True, joined=JOINED, first=2))
+        if slow:
+            timer.ring()
+        gate.set()
+        quiet()
+        assert desk.board.words[-3:] == ["take", "miss", "enter"]
+
     def test_nobody_waits_for_a_slow_redis_longer_than_a_second(self, desk: Desk, timers: Timers) -> None:
         gate = desk.board.gates["take"] = gevent.event.Event()
         desk.offered().says(TAKE)
@@ -391,6 +406,7 @@ class TestDeciding:
     def test_a_free_agent_serves_who_has_waited_longest(self, desk: Desk) -> None:
         desk.board.answers["hang_up"] = [answer(agents=(look("301", CALL, OTHER),))]
         desk.offered().says(TAKE)
+        desk.queues.talks(cast(Any, desk.session), LEG, "301")
         desk.queues.ended("test", "301", LEG, answered=True)
         quiet()
         assert desk.board.told("claim") == [(CALL, "301")]
@@ -469,10 +485,39 @@ class TestTelephones:
 
     def test_who_began_a_talk_tells_its_end_at_once(self, desk: Desk) -> None:
         desk.offered().says(TAKE)
+        desk.queues.talks(cast(Any, desk.session), LEG, "301")
         desk.queues.ended("test", "301", LEG, answered=True)
         quiet()
         assert desk.board.told("hang_up") == [("301", LEG)]
         assert desk.board.ops[-1] == f"end-{LEG}"
+
+    def test_a_leg_that_ends_before_it_was_joined_is_what_the_call_says_it_was(
+        self, desk: Desk, timers: Timers
+    ) -> None:
+        """A telephone that answers and drops is a miss, and the end of its leg must not come before that."""
+        desk.offered().says(TAKE)
+        desk.queues.ended("test", "301", LEG, answered=True)
+        desk.says(m.Miss(1, "301", "no_answer", 5.0))
+        assert timers.armed == []
+        assert desk.board.words == ["take", "miss"]
+
+    def test_a_leg_that_ends_before_it_was_joined_is_told_soon_if_the_call_says_nothing(
+        self, desk: Desk, timers: Timers
+    ) -> None:
+        desk.offered().says(TAKE)
+        desk.queues.ended("test", "301", LEG, answered=True)
+        assert desk.board.told("hang_up") == []
+        (timer,) = timers.armed
+        assert timer.seconds == module.LATE
+        timer.ring()
+        assert desk.board.told("hang_up") == [("301", LEG)]
+
+    def test_a_talk_whose_end_is_heard_before_its_beginning_is_told_at_once(self, desk: Desk, timers: Timers) -> None:
+        desk.offered().says(TAKE)
+        desk.queues.ended("test", "301", LEG, answered=True)
+        desk.queues.talks(cast(Any, desk.session), LEG, "301")
+        quiet()
+        assert (desk.board.told("hang_up"), timers.armed) == ([("301", LEG)], [])
 
     def test_the_end_of_somebody_elses_is_told_by_who_sweeps_a_moment_later(self, desk: Desk, timers: Timers) -> None:
         desk.queues.ended("test", "301", LEG, answered=True)
