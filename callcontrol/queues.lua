@@ -1102,8 +1102,9 @@ if operation ~= '' then
     local known = text_at(P .. 'done:' .. operation)
     local caller = known and what == 'enter' and caller_of(args.call)
     if known and not (caller and caller.owner == args.owner and same(caller)) then return known end
-    if known then  -- nor has anybody decided on the agents whom it made free
-        for _, look in ipairs(cjson.decode(known).agents) do freed[look[1]] = true end
+    if known then  -- nobody may have heard who got free by it
+        local read, before = pcall(cjson.decode, known)
+        for _, look in ipairs(read and type(before) == 'table' and before.agents or {}) do freed[look[1]] = true end
     end
 end
 does[what]()
