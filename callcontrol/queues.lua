@@ -1096,13 +1096,15 @@ function does.due()
 end
 
 -- What was done is not done again, and answers as it did.  But an entering whose answer was lost is done again while the
--- caller still stands so: meanwhile they may have been offered somebody, or been passed over for saying nothing.
+-- caller still stands so: meanwhile they may have been offered somebody, or been passed over for saying nothing.  Whom it
+-- made free, in another queue, nobody has looked at.
 if operation ~= '' then
     local known = text_at(P .. 'done:' .. operation)
     local caller = known and what == 'enter' and caller_of(args.call)
     if known and not (caller and caller.owner == args.owner and same(caller)) then return known end
-    if known then  -- nor has anybody decided on the agents whom it made free
-        for _, look in ipairs(cjson.decode(known).agents) do freed[look[1]] = true end
+    if known then  -- nobody may have heard who got free by it
+        local read, before = pcall(cjson.decode, known)
+        for _, look in ipairs(read and type(before) == 'table' and before.agents or {}) do freed[look[1]] = true end
     end
 end
 does[what]()

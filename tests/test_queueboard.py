@@ -998,6 +998,16 @@ def test_who_answers_and_is_not_joined_has_missed_another_call_and_taken_none(de
         assert (seen["calls"], seen["misses"], seen["duty"]) == (0, offer % 3, "on" if offer < 3 else "paused")
 
 
+def test_who_got_free_by_an_entering_is_told_again_when_that_is_asked_again(desk: Desk) -> None:
+    desk.enrol(sales=ONE, service=queue_of("longest-idle", {}, {"302": (1, "")}))
+    desk.enter("call-1")
+    desk.claim("call-1", "301")
+    desk.enter("call-2")
+    for _ in range(2):  # the first answer was lost
+        (look,) = desk.enter("call-1", "service", op="one").agents
+        assert (look.agent, [head.call for head in look.heads]) == ("301", ["call-2"])
+
+
 def test_levels_that_open_early_are_found_behind_many_agents_whose_level_is_closed(desk: Desk) -> None:
     many = {str(number): (2, "") for number in range(400, 420)}
     desk.enrol(sales=queue_of("longest-idle", {2: 30}, {**many, "301": (3, ""), "302": (3, "")}))
