@@ -109,6 +109,7 @@ class _Caller:
     unenrolled: int = 0
     first: int = 0  # no offer may have a lower number
     staffed: str = ""
+    levels: tuple[float, ...] = ()  # when further agents may be asked, as Redis was told
     offers: dict[int, str] = field(default_factory=dict)
     asked: tuple[int, ...] = ()  # those that there were when it was last entered
     early: list[tuple[int, str]] = field(default_factory=list)
@@ -170,6 +171,8 @@ class Queues:
         #: Company -> its agents, of those that have queues.
         self._agents: dict[str, frozenset[str]] = {}
         self._members: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {}
+        #: Company -> queue -> after how many seconds further agents may be asked, as routing is now.
+        self._levels: dict[str, dict[str, tuple[float, ...]]] = {}
         self._versions: dict[str, str] = {}
         self._enrolled: dict[str, tuple[str, float]] = {}
         self._enrolling = BoundedSemaphore(1)
@@ -401,8 +404,10 @@ class Queues:
         if not self._is_enrolled(caller.company):
             return None
         caller.sent, caller.asked = time.monotonic(), tuple(caller.offers)
+        caller.levels = self._openings(caller)
         command = replace(
             caller.enter,
+            levels=caller.levels,
             joined=caller.joined or caller.enter.joined,
             waited=caller.enter.waited + caller.sent - caller.said,
             first=caller.first,
@@ -417,6 +422,10 @@ class Queues:
             caller=session.caller,
             op=op,
         )
+
+    def _openings(self, caller: _Caller) -> tuple[float, ...]:
+        """The agents are those of today, whatever version the call is on: so are the times at which they are asked."""
+        return self._levels.get(caller.company, {}).get(caller.enter.queue, caller.enter.levels)
 
     def _entered(self, caller: _Caller, answer: Answer) -> None:
         caller.pending = False
@@ -815,6 +824,8 @@ class Queues:
         members = queueing.memberships(routing) if routing is not None else {}
         self._members[company] = (queueing.version_of(members), members)
         self._agents[company] = frozenset(members)
+        queues = routing.queues.values() if routing is not None else ()
+        self._levels[company] = {queue.name: queueing.openings(queue) for queue in queues}
         duties: dict[str, list[str]] = {}
         for agent in members:
             person = routing.people.get(agent) if routing is not None else None
@@ -851,6 +862,9 @@ class Queues:
             if self.ask(partial(self._board.enrol, company, version, agents)) is None:
                 return False
             self._enrolled[company] = (version, time.monotonic())
+        for caller in list(self._callers.values()):
+            if caller.company == company and caller.told and caller.levels != self._openings(caller):
+                self._enter_again(caller)
         self.follow(company, self.ask(partial(self._board.settle, company)))
         return True
 

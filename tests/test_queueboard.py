@@ -255,6 +255,7 @@ class Queues(RuleBasedStateMachine):
         caller, was = self.model.callers.get(call), self.commands[call]
         if caller:
             was = replace(was, joined=caller.joined, first=caller.first)
+        was = replace(was, levels=self.of_queue(was.queue)[0])  # those of today, whatever the call's version says
         self.enters(call, replace(was, again=True), owner)
         for name, offer in list(self.known.get(call, {}).items()):
             self.rings(call, name, offer)
@@ -422,6 +423,9 @@ class Queues(RuleBasedStateMachine):
     def other_memberships(self, company: dict[str, Any], out: set[str]) -> None:
         self.seldom["memberships"] += 1
         self.enrols(company, out)
+        for call, owner in list(self.owners.items()):
+            if owner in self.alive and self.commands[call].levels != self.of_queue(self.commands[call].queue)[0]:
+                self.enter_again(call, owner)
 
     @rule(
         data=st.data(),

@@ -622,6 +622,16 @@ class TestEnrolment:
         assert [list(agents) for agents in desk.board.told("enrol")] == [["303"]]
         assert desk.board.told("claim") == [(CALL, "303")]
 
+    def test_when_levels_open_otherwise_who_waits_is_asked_for_then(self, desk: Desk) -> None:
+        desk.says(enter())
+        levels = "[301, {agent: 302, level: 2}], levels: {2: 10s}"
+        desk.house.routing = routing(FLOWS, HEAD.replace("[301, 302]", levels))
+        desk.queues.take_up([desk.house.routing])
+        quiet()
+        desk.says(enter(), session=Session(OTHER))
+        told = [(call, command.levels) for call, command, *_ in desk.board.told("enter")]
+        assert told == [(CALL, ()), (CALL, (10.0,)), (OTHER, (10.0,))]
+
     def test_a_change_of_something_else_tells_nothing(self, desk: Desk) -> None:
         desk.queues.take_up([routing(FLOWS, HEAD.replace("Chiara", "Carla"))])
         quiet()
