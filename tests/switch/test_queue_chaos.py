@@ -99,11 +99,16 @@ def ends(redis_url: str) -> Counter[str]:
     return Counter(str(fact["call"]) for fact in facts if fact["type"] == "call.ended")
 
 
-def together(events: list[Event], agent: str) -> list[tuple[str, str]]:
-    """The calls for which an agent's telephone rang, or talked, at the same time."""
+def together(events: list[Event], agent: str) -> list[str]:
+    """The legs of an agent that rang, or talked, at the same time: longer than a cancelled one takes to end."""
     begun = [event for event in events if event.name == "CHANNEL_CREATE" and leads_to(event, agent)]
     ended = {event.call: at(event) for event in events if event.name == "CHANNEL_HANGUP_COMPLETE"}
-    return [(one.call, other.call) for one, other in pairwise(begun) if ended[one.call] > at(other)]
+    return [
+        f"{one.call} of {one['variable_cordboard_call']} and {other.call} of {other['variable_cordboard_call']}"
+        f" for {ended[one.call] - at(other):.3f} s"
+        for one, other in pairwise(begun)
+        if ended[one.call] - at(other) > 0.1
+    ]
 
 
 def leads_to(event: Event, agent: str) -> bool:
