@@ -61,9 +61,9 @@ manual: $(READY) ## Write routing/MANUAL.md, the manual of everything that can s
 	@$(BIN)/cordboard manual > routing/MANUAL.md.new
 	@mv routing/MANUAL.md.new routing/MANUAL.md
 
-test-switch: $(READY) ## Acceptance calls on a real FreeSWITCH: make test-switch FREESWITCH=/path/to/freeswitch
+test-switch: $(READY) ## Acceptance calls on a real FreeSWITCH: make test-switch FREESWITCH=/path/to/freeswitch (CHAOS=calls)
 	@test -z "$(FREESWITCH)" || test -x "$(FREESWITCH)" || { echo "$(FREESWITCH) is not a program that can be run"; exit 2; }
-	@CORDBOARD_TEST_FREESWITCH="$(FREESWITCH)" $(BIN)/python -m pytest -rs -m switch tests/switch
+	@CORDBOARD_TEST_FREESWITCH="$(FREESWITCH)" $(if $(CHAOS),CORDBOARD_TEST_CHAOS="$(CHAOS)") $(BIN)/python -m pytest -rs -m switch tests/switch
 
 bench: $(READY) ## Measure: CPU and delay of a call, memory, takeover (ONLY=part CALLS=n FREESWITCH=/path JSON=file)
 	@$(BIN)/python -m scripts.bench --only "$(ONLY)" $(if $(CALLS),--calls "$(CALLS)") --freeswitch "$(FREESWITCH)" --json "$(JSON)"

@@ -922,8 +922,21 @@ class Ear:
 
 
 def _at(host: str, port: int) -> list[str]:
-    media = free_port(socket.SOCK_DGRAM, host) & ~1
-    return ["-i", host, "-p", str(port), "-mp", str(media)]
+    return ["-i", host, "-p", str(port), "-mp", str(_free_media_port(host))]
+
+
+def _free_media_port(host: str) -> int:
+    """The first of four ports that nobody uses: SIPp takes two for sound and two for pictures."""
+    while True:
+        port = free_port(socket.SOCK_DGRAM, host) & ~1
+        with contextlib.ExitStack() as probes:
+            try:
+                for number in range(port, port + 4):
+                    probe = probes.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                    probe.bind((host, number))
+            except (OSError, OverflowError):
+                continue
+        return port
 
 
 def _listens(port: int, host: str = PHONES) -> bool:
