@@ -19,13 +19,25 @@ epoch          how many times the call has been taken over, plus one
 forward        a person's rule for calls that they do not take; a *chain* is the rules followed in one call
 screening      what a phone hears and confirms (key 1) before it may be joined; the switch does it by itself
 trunk          a way out: a gateway of the switch; a *cap* is the most calls outside that a name may have
+queue          where callers wait for agents; a *line* is those of one queue, priority and need of skills
+agent          a person who serves queues; one, however many queues they are in.  *Free*: on duty and idle
+duty           what an agent wants: on, paused or out; set by a code, a command, or the hours of their duty
+offer          an agent reserved for one caller, whose telephones ring; it has a number in the call
+claim          to make an offer; *take*: the agent has answered and is the caller's, before the joining
+miss           an offer that the agent did not take; after it they are *delayed*: left alone for a while
+wrap-up        an agent's time after a talk from a queue; *elsewhere*: they talk, and not from a queue
+lease          until when a reservation holds by itself; whoever has the thing renews it
+look           a free agent with who waits, or a caller with who is free: what is decided on
+stalled        a caller for whom nobody took up an offer: passed over until their owner enters them again
+caretaker      what heals queues: the *sweeper* ends what is due of the dead, the *reconciler* asks switches
+desk           where people ask about agents and queues, and change an agent's duty
 fact           a small versioned record of something that happened
 voice          what speaks a language: espeak-ng or a program, by a setting; its id is part of a sound's name
 command        what the web or the command line asks of controllers; also what a call's machine asks of its session
 switch         a FreeSWITCH; in routing, ``switch`` is the operator's day/night switch (``*21``)
 =============  ========================================================================================
 
-The pure modules (``messages call hunt holding forwards dialling policy voicemail keypad phrases queueing queue_views
-state view wire rehearse steps/ routing/``) know no socket, clock, Redis or log; ``tests/test_architecture.py`` holds
-them to it.
+The pure modules (``messages call hunt holding forwards dialling policy voicemail keypad phrases queueing queue_rows
+queue_views state view wire rehearse steps/ routing/``) know no socket, clock, Redis or log;
+``tests/test_architecture.py`` holds them to it.
 """

@@ -22,7 +22,6 @@ import structlog
 from callcontrol import messages as m
 from callcontrol import queueing, wire
 from callcontrol.esl import EslError
-from callcontrol.queue_rows import person_at
 from callcontrol.queueboard import Answer, QueueBoard
 from callcontrol.routing.model import Routing
 from callcontrol.state import State, StateError, decode
@@ -36,6 +35,10 @@ SETTLING = 0.5
 KEEP = 200.0
 #: A switch that cannot be asked for so long has no talks any more, seconds.
 UNASKED = 60.0
+#: How often the sweeper looks for what is reserved on such switches, seconds.
+ABSENT = 30.0
+#: How a caller stands whose owner did not take up an offer.
+STALLED = queueing.Standing.STALLED.value
 #: An alarm of one kind is given so often at most, seconds.
 ALARM = 60.0
 
@@ -96,6 +99,12 @@ class Queues(Protocol):
     def tell_heard(self) -> None:
         """Tell the ends that were heard while nobody swept."""
 
+    def talks_on(self, switch: str) -> Collection[tuple[str, str, str]]:
+        """Company, person and leg of each talk on a switch whose end this process is to tell."""
+
+    def ended(self, company: str, person: str, uuid: str, *, answered: bool) -> None:
+        """A leg has ended."""
+
 
 class Caretaker:
     """See the module."""
@@ -116,6 +125,9 @@ class Caretaker:
         self._suspects: dict[str, set[tuple[str, ...]]] = {}
         self._kept: dict[tuple[str, str, str], float] = {}
         self._unasked: dict[tuple[str, str, str], float] = {}
+        #: Switch -> since when it is known that it cannot be asked (monotonic).
+        self._absent: dict[str, float] = {}
+        self._absent_at = 0.0  # when they are looked at next
         self._log: Any = structlog.get_logger("queues")
 
     def _say(self, company: str, question: Callable[[], Any]) -> Answer | None:
@@ -133,9 +145,13 @@ class Caretaker:
                 self._queues.tell_heard()
             self.sweep()
             self.keep_hours()
+            if time.monotonic() >= self._absent_at:
+                self._absent_at = time.monotonic() + ABSENT
+                self.look_for_the_absent()
         elif self.sweeps:
             self.sweeps = False
             self._hours.clear()  # another keeps them meanwhile
+            self._absent.clear()
 
     def stop(self) -> None:
         """Leave it to another process."""
@@ -216,25 +232,63 @@ class Caretaker:
 
     # ------------------------------------------------------------------------------------- reconciling
 
+    def catch_up(self, line: Line) -> None:
+        """A switch can be heard again: what ended unheard is told now, and not when Redis is told again of who talks.
+
+        Raises EslError.
+        """
+        for company, person, uuid in self._queues.talks_on(line.name):
+            if line.ask(wire.exists(uuid)).strip() == "false":
+                self._queues.ended(company, person, uuid, answered=True)
+
+    def look_for_the_absent(self) -> None:
+        """Let go of what is reserved on switches that nobody can ask for long, or that have another name now.
+
+        A caller whose owner still has them keeps their place; so does one who comes back, by when they joined.
+        """
+        for company in self._companies():
+            held = self._queues.ask(partial(self._board.held, company))
+            if held is None:
+                return
+            for one in held["held"] or ():
+                for uuid, switch in (one["elsewhere"] or {}).items():
+                    if self._is_absent(str(switch)):
+                        self._gone_elsewhere(company, str(one["agent"]), uuid)
+            for one in held["waiting"] or ():
+                lost = not one["alive"] or one["standing"] == STALLED
+                if lost and self._is_absent(str(one["switch"])):
+                    self._leave(company, str(one["call"]), "a caller on a switch that nobody can ask")
+
+    def _is_absent(self, switch: str) -> bool:
+        line, now = self._house.line_named(switch), time.monotonic()
+        if line is not None and line.connected:
+            self._absent.pop(switch, None)
+            return False
+        return now - self._absent.setdefault(switch, now) >= UNASKED
+
+    def _companies(self) -> list[str]:
+        """Those that have queues, and those that had: calls of theirs may still wait."""
+        return sorted({*self._queues.companies, *(self._queues.ask(self._board.companies) or ())})
+
     def reconcile(self, line: Line, alive: Collection[str], *, certain: bool = False) -> None:
         """Compare what is reserved on a switch with the channels that are ``alive`` there, and repair what is wrong.
 
-        Each thing at the second look, unless it is ``certain`` that nothing older lives: the switch was started anew.
-        Raises EslError.
+        Each thing at the second look, unless it is ``certain`` that nothing older lives, since the switch was started
+        anew: then what it does not know even now is gone.  Raises EslError.
         """
         before = self._suspects.get(line.name, set())
         suspects: set[tuple[str, ...]] = set()
 
         def seen(*what: str) -> bool:
             """Whether it was so at the last look; else it is a suspect for the next."""
-            if certain or what in before:
+            if what in before or (certain and line.ask(wire.exists(what[-1])).strip() == "false"):
                 return True
             suspects.add(what)
             return False
 
         now = time.monotonic()
         self._kept = {key: at for key, at in self._kept.items() if now - at < 3 * KEEP}
-        for company in list(self._queues.companies):
+        for company in self._companies():
             held = self._queues.ask(partial(self._board.held, company))
             if held is None:
                 return
@@ -249,6 +303,8 @@ class Caretaker:
                         self._leave(company, call, "a caller who is gone")
                 elif not one["alive"] and seen("orphan", company, call):
                     self._take_on_behalf(company, call, line, alive)
+                elif one["alive"] and one["standing"] == STALLED and seen("stalled", company, call):
+                    self._say(company, partial(self._board.remind, company, call))
             if held["waiting"]:
                 gevent.spawn(self.settle, company)
         self._suspects[line.name] = suspects
@@ -281,8 +337,11 @@ class Caretaker:
         agent = str(one["agent"])
         for uuid, its in (one["elsewhere"] or {}).items():
             if its == switch and uuid not in alive and seen("elsewhere", company, agent, uuid):
-                self._say(company, partial(self._board.hang_up, company, agent, uuid))
-                self._repair("elsewhere", company, "a call of an agent's that is gone", agent=agent)
+                self._gone_elsewhere(company, agent, uuid)
+
+    def _gone_elsewhere(self, company: str, agent: str, uuid: str) -> None:
+        self._say(company, partial(self._board.hang_up, company, agent, uuid))
+        self._repair("elsewhere", company, "a call of an agent's that is gone", agent=agent)
 
     def _leave(self, company: str, call: str, wrong: str) -> None:
         self._say(company, partial(self._board.leave, company, call))
@@ -300,7 +359,8 @@ class Caretaker:
         if leg not in alive:
             return
         routing = self._house.version(state.company, state.version)
-        wrap_up, agent = _wrap_up(routing, state), person_at(routing, state.talk[0])
+        wrap_up = _wrap_up(routing, state)
+        agent = routing.person_at(state.talk[0]) if routing is not None else ""
         if wrap_up is None or not agent:
             self._leave(company, call, "a caller who talks with somebody else")
             return

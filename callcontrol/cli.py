@@ -309,16 +309,15 @@ def _colourful(table: Any) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from callcontrol.queue_views import LONGEST_NUMBER
+    from callcontrol.queue_views import fitted
 
-    # As narrow as plain columns; where the terminal is narrower still, the longest columns fold and nothing is cut off.
+    console = Console()
     shown = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for head in table.head:
-        least = LONGEST_NUMBER if head == "state" else None  # which tells with whom an agent talks
-        shown.add_column(head, overflow="fold", no_wrap=head in table.whole, min_width=least)
+    for head, width in zip(table.head, fitted(table, console.width), strict=True):
+        shown.add_column(head, overflow="fold", width=width)
     for cells, colour in zip(table.rows, table.colours, strict=True):
         shown.add_row(*map(Text, cells), style=colour)  # Text: brackets in a name are no markup
-    Console().print(shown)
+    console.print(shown)
 
 
 def _settings(child: int | None, **given: Any) -> s.Settings:

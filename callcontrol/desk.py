@@ -16,8 +16,6 @@ from callcontrol.queues import Queues
 from callcontrol.routing.model import Routing
 
 _AWAY = "Redis is away: nothing is known of the queues just now, and nothing can be changed"
-#: Why a change of duty was not made, in words.
-_NOT = {"log_in": "is logged in", "log_out": "is logged out", "pause": "is not logged in", "resume": "is not logged in"}
 
 
 class Desk:
@@ -45,7 +43,7 @@ class Desk:
         if not found["done"]:
             if found["why"] == "nobody":
                 raise Refused(f"{agent} is no agent of any queue of {company}")
-            raise Refused(f"{agent} {_NOT[what]}: log them in first" if what in ("pause", "resume") else _NOT[what])
+            raise Refused(f"{agent} is not logged in: log them in first")
         state = str(found["state"])
         return queue_rows.agent_set(state, agent, reason if state == "paused" else "", self._current(company))
 

@@ -77,7 +77,9 @@ class LegRinging(Event):
 
 @dataclass(frozen=True, slots=True)
 class LegFailed(Event):
-    """The leg is gone.  ``result`` is an outcome of ``dial``; ``cause`` the switch's own word."""
+    """The leg is gone.  ``result`` is an outcome of ``dial``, or ``lost``: the switch could not be told to ring it;
+    ``cause`` the switch's own word.
+    """
 
     leg: str
     result: str

@@ -12,7 +12,7 @@ from typing import Any
 
 from callcontrol import queueing
 from callcontrol.queue_views import AgentRow, AgentSet, CallerRow, QueueRow, Staff, Why, WhyRow
-from callcontrol.routing.model import Person, Routing
+from callcontrol.routing.model import Routing
 
 #: Reasons in one answer: more would neither be read nor fit.
 MOST_REASONS = 12_000
@@ -130,17 +130,6 @@ def why(found: Mapping[str, Any], company: str, queue: str, routing: Routing | N
         "staff": staff,
     }
     return answer
-
-
-def person_at(routing: Routing | None, address: str) -> str:
-    """Whose telephone has this address (an extension or E.164); "": nobody's."""
-    if routing is None or address in routing.people:
-        return address if routing is not None else ""
-
-    def has(person: Person) -> bool:
-        return address in person.phones or address == person.mobile
-
-    return next((person.extension for person in routing.people.values() if has(person)), "")
 
 
 def _name(routing: Routing | None, agent: str) -> str:

@@ -16,6 +16,8 @@ from typing import TypedDict
 
 from rich.cells import cell_len
 
+from callcontrol.queueing import clock
+
 #: What an agent may be, as a terminal colours it.
 STATES: Mapping[str, str] = {
     "available": "green",
@@ -27,9 +29,6 @@ STATES: Mapping[str, str] = {
     "paused": "magenta",
     "logged_out": "dim",
 }
-
-#: Characters of the longest telephone number: a plus and fifteen digits (E.164).
-LONGEST_NUMBER = 16
 
 _MISSES = {"declined": "declined", "busy": "was busy", "no_answer": "no answer", "unreachable": "not registered"}
 
@@ -146,15 +145,11 @@ class Why(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of text under a head.  ``colours``: that of each row's cells, where a terminal has any.
-
-    ``whole``: heads of columns that a narrow terminal does not break, such as numbers.
-    """
+    """Rows of text under a head.  ``colours``: that of each row's cells, where a terminal has any."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     colours: tuple[str, ...] = ()
-    whole: tuple[str, ...] = ("agent", "caller", "waits", "calls")
 
 
 def plain(table: Table) -> Iterator[str]:
@@ -164,6 +159,24 @@ def plain(table: Table) -> Iterator[str]:
     for line in lines:
         cells = (cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
         yield "  ".join(cells).rstrip()
+
+
+def fitted(table: Table, terminal: int) -> list[int]:
+    """How wide each column is on a terminal of so many, with two between columns.
+
+    Where there is no room the widest columns are folded, between words for as long as that is enough: nothing is cut
+    off, and a number is broken last of all.
+    """
+    columns = list(zip(table.head, *table.rows, strict=True))
+    widths = [max(map(cell_len, column)) for column in columns]
+    words = [max((cell_len(word) for cell in column for word in cell.split()), default=1) for column in columns]
+    for least in (words, [1] * len(columns)):
+        while sum(widths) + 2 * (len(widths) - 1) > terminal:
+            folds = [index for index, width in enumerate(widths) if width > least[index]]
+            if not folds:
+                break
+            widths[max(folds, key=widths.__getitem__)] -= 1
+    return widths
 
 
 def agents_table(answer: AgentList) -> Table:
@@ -320,16 +333,6 @@ def _last_miss(row: AgentRow, now: float) -> str:
     ago = "" if row["last_at"] is None else f", {roughly(now - row['last_at'])} ago"
     again = f" ({row['misses']} in a row)" if row["misses"] > 1 else ""
     return shown(f"{_MISSES.get(row['last'], row['last'])}{ago}{again}")
-
-
-def clock(seconds: float) -> str:
-    """A length of time that people watch: ``8 s``, ``2:05``, ``1:02:05``."""
-    whole = max(0, int(seconds + 0.5))
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def roughly(seconds: float) -> str:

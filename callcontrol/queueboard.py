@@ -106,6 +106,10 @@ class QueueBoard:
         """The caller stands in no queue any more; their offers end."""
         return self.do("leave", company, op, call=call)
 
+    def remind(self, company: str, call: str) -> Answer | None:
+        """Wake the owner of a caller who is passed over: they enter the caller again, if they still have it."""
+        return self.do("remind", company, call=call)
+
     def place(self, company: str, call: str) -> int | None:
         """The caller's place in the queue, from 1; 0: in none."""
         answer = self.do("place", company, call=call)
@@ -136,9 +140,12 @@ class QueueBoard:
         )
 
     def take(
-        self, company: str, call: str, command: Take, *, switch: str, caller: str = "", op: str = ""
+        self, company: str, call: str, command: Take, *, switch: str, caller: str = "", owner: str = "", op: str = ""
     ) -> Answer | None:
-        """The agent talks with the caller from now.  Not done: they talk with somebody else."""
+        """The agent talks with the caller from now.  Not done: they talk with somebody else.
+
+        If the caller is not ``owner``'s by now, it came late: their owner is woken, and may enter them again.
+        """
         return self.do(
             "take",
             company,
@@ -150,6 +157,7 @@ class QueueBoard:
             wrap_up=round(command.wrap_up * 1000),
             switch=switch,
             caller=caller,
+            owner=owner,
         )
 
     # --------------------------------------------------------------------------------------------- agents

@@ -317,8 +317,8 @@ def _because(why: str) -> str:
 
 
 def clock(seconds: float) -> str:
-    """A length of time as people read it: ``8 s``, ``2:05``, ``1:02:05``."""
-    whole = int(seconds + 0.5)
+    """A length of time that people watch: ``8 s``, ``2:05``, ``1:02:05``."""
+    whole = max(0, int(seconds + 0.5))
     if whole < 60:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)

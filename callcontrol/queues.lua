@@ -744,6 +744,10 @@ function does.take()
     if caller then
         caller.offers[name] = nil
         remove(caller, call)
+        -- Said late: the talk may be over, and the call wait anew with another process, which has it enter again.
+        if args.owner ~= '' and args.owner ~= caller.owner then
+            wake(caller.owner, {['do'] = 'again', call = call})
+        end
     end
 end
 
@@ -751,6 +755,13 @@ function does.leave()
     local caller = caller_of(args.call)
     if not caller then return too_late('gone') end
     remove(caller, args.call)
+end
+
+-- The owner of a caller who is passed over lives, and did not hear of it.
+function does.remind()
+    local caller = caller_of(args.call)
+    if not caller or caller.standing ~= 'stalled' then return too_late('not stalled') end
+    wake(caller.owner, {['do'] = 'again', call = args.call})
 end
 
 function does.place()
@@ -1090,9 +1101,8 @@ if operation ~= '' then
     local known = text_at(P .. 'done:' .. operation)
     local caller = known and what == 'enter' and caller_of(args.call)
     if known and not (caller and caller.owner == args.owner and same(caller)) then return known end
-    if known then  -- nobody may have heard who got free by it
-        local read, before = pcall(cjson.decode, known)
-        for _, look in ipairs(read and type(before) == 'table' and before.agents or {}) do freed[look[1]] = true end
+    if known then  -- nor has anybody decided on the agents whom it made free
+        for _, look in ipairs(cjson.decode(known).agents) do freed[look[1]] = true end
     end
 end
 does[what]()

@@ -125,6 +125,7 @@ class _Talk:
     take: m.Take
     switch: str
     caller: str
+    stood: _Caller | None = None  # the entry that the talk ends, if it is still that
     told: bool = False
     pending: bool = False  # Redis has not heard of it yet
     joined: bool = False  # they talk
@@ -205,12 +206,17 @@ class Queues:
                 gevent.sleep(RETRY)
             gevent.sleep(pause)
 
+    @property
+    def _idle(self) -> bool:
+        """Whether nobody has queues: no company, and no call of one that had."""
+        return not (self._agents or self._callers)
+
     def _beat_or_ask(self) -> None:
-        if self._agents and (self._away or time.monotonic() >= self._beat_at):
+        if not self._idle and (self._away or time.monotonic() >= self._beat_at):
             self.beat()
 
     def _sweep(self) -> None:
-        if self._agents and not self._away:
+        if not (self._idle or self._away):
             self.caretaker.sweep_if_ours()
 
     def beat(self) -> None:
@@ -309,9 +315,8 @@ class Queues:
             self._say_leave(session.company, session.id)
 
     def leave(self, company: str, call: str) -> None:
-        """A call that nobody owned has ended."""
-        if company in self._agents:
-            self._say_leave(company, call)
+        """A call that nobody owned has ended; it stood in a queue, or may have."""
+        self._say_leave(company, call)
 
     def _say(
         self,
@@ -389,6 +394,8 @@ class Queues:
             self._enter(caller)
 
     def _say_enter(self, caller: _Caller, op: str) -> Answer | None:
+        if not self._is_enrolled(caller.company):
+            return None
         caller.sent, caller.asked = time.monotonic(), tuple(caller.offers)
         command = replace(
             caller.enter,
@@ -472,7 +479,9 @@ class Queues:
         if not self._stands_here(caller):
             return
         answer = self.ask(partial(self._board.seek, caller.company, caller.call))
-        if answer is not None:
+        if answer is not None and not answer.done:  # out of the queue by a mistake
+            self._enter_again(caller)
+        elif answer is not None:
             self._arm_opening(caller, float(answer.data.get("opens") or 0.0))
         self.follow(caller.company, answer)
 
@@ -524,7 +533,7 @@ class Queues:
         caller = self._callers.get(session.id)
         if caller is not None:
             caller.offers.pop(command.offer, None)  # whatever is said of the offer from now comes too late
-        talk = _Talk(session, session.company, session.id, command, session.switch, session.caller)
+        talk = _Talk(session, session.company, session.id, command, session.switch, session.caller, caller)
         self._remember(self._talks, command.leg, talk)
         self._remember(self._joining, session.id, command.leg)
         self._say_take(talk)
@@ -538,7 +547,7 @@ class Queues:
         self._say(
             talk.call,
             lambda op: self._board.take(
-                talk.company, talk.call, talk.take, switch=talk.switch, caller=talk.caller, op=op
+                talk.company, talk.call, talk.take, owner=self._process, switch=talk.switch, caller=talk.caller, op=op
             ),
             partial(self._taken, talk),
         )
@@ -547,10 +556,15 @@ class Queues:
         talk.pending = False
         self.follow(talk.company, answer)
         if not answer.done:
-            if talk.told:
-                self._log.warning("an agent talks with two callers", agent=talk.take.agent, call=talk.call)
-            if self._talks.get(talk.take.leg) is talk:
+            goes_on = self._talks.get(talk.take.leg) is talk
+            if goes_on:
                 self._forget_talk(talk.take.leg)
+            if talk.told:  # they talk all the same
+                self._log.warning("an agent talks with two callers", agent=talk.take.agent, call=talk.call)
+                if talk.call not in self._callers:
+                    self._say_leave(talk.company, talk.call)
+                if goes_on:
+                    self._busy(talk.company, talk.take.agent, talk.take.leg, talk.switch)
         self._grant(talk, granted=answer.done)
 
     def _grant_unheard(self, talk: _Talk) -> None:
@@ -563,8 +577,8 @@ class Queues:
         if talk.told:
             return
         talk.told = True
-        caller = self._callers.get(talk.call)
-        if granted and caller is not None and caller.session is talk.session:
+        # Whoever hung up meanwhile is not talked with, and the call has entered anew: that entry stays.
+        if granted and talk.stood is not None and self._stands_here(talk.stood):
             self._leave_here(talk.call)
         talk.session.happened(m.Taken(talk.take.offer, granted))
 
@@ -576,6 +590,10 @@ class Queues:
 
     def talks(self, session: Session, leg: str, person: str) -> None:
         """A call and this leg, a telephone of ``person``'s, talk."""
+        caller = self._callers.get(session.id)
+        if caller is not None and caller.session is session:  # joined without a word, and refused as they were
+            self._leave_here(session.id)
+            self._say_leave(session.company, session.id)
         talk = self._talks.get(leg)
         if talk is None:
             self._busy(session.company, person, leg, session.switch)
@@ -600,7 +618,7 @@ class Queues:
 
     @property
     def companies(self) -> Collection[str]:
-        """Those that have queues."""
+        """Those that have queues, or had."""
         return self._agents
 
     def serves(self, company: str) -> bool:
@@ -608,11 +626,11 @@ class Queues:
         return company in self._agents
 
     def ended(self, company: str, person: str, uuid: str, *, answered: bool) -> None:
-        """A leg of this person's, or a call of their telephone, has ended; never waits.
+        """A leg of this person's ("": nobody's that the switch knows), or a call of their telephone, has ended.
 
-        Every process hears it: who began the talk says so at once, and for the dead whoever sweeps.
+        Never waits.  Every process hears it: who began the talk says so at once, and for the dead whoever sweeps.
         """
-        talk = self._talks.get(uuid)
+        talk, elsewhere = self._talks.get(uuid), self._elsewhere.pop(uuid, None)
         if talk is not None:
             talk.over = True
             if talk.joined or talk.session.ended:
@@ -620,7 +638,8 @@ class Queues:
             else:
                 _stop(self._timers.pop((talk.company, uuid), None))
                 self._timers[talk.company, uuid] = _timer(LATE, self._talk_ends, uuid)
-        elif self._elsewhere.pop(uuid, None) is not None:
+        elif elsewhere is not None:
+            company, person, _ = elsewhere
             self._say_hang_up(f"{company}/{person}", company, person, uuid)
         elif answered and person in self._agents.get(company, ()):
             now = time.monotonic()
@@ -629,6 +648,12 @@ class Queues:
                 self._heard.popleft()
             if self.caretaker.sweeps:
                 self._timers[company, uuid] = _timer(LATE, self._nobody_told, company, person, uuid)
+
+    def talks_on(self, switch: str) -> list[tuple[str, str, str]]:
+        """Company, person and leg of each talk on a switch whose end this process is to tell."""
+        talks = [(talk.company, talk.take.agent, leg) for leg, talk in self._talks.items() if talk.switch == switch]
+        others = self._elsewhere.items()
+        return talks + [(company, agent, uuid) for uuid, (company, agent, its) in others if its == switch]
 
     def _talk_ends(self, leg: str) -> None:
         talk = self._forget_talk(leg)
@@ -721,7 +746,7 @@ class Queues:
     # ------------------------------------------------------------------------------------------ wake-ups
 
     def _listen(self) -> None:
-        if not self._agents:
+        if self._idle:
             gevent.sleep(RETRY)
             return
         told = self._board.wake(self._process, LISTEN)
@@ -761,30 +786,51 @@ class Queues:
     # -------------------------------------------------------------------------------- who serves whom
 
     def take_up(self, routings: Iterable[Routing], pause: Callable[[], object] = lambda: None) -> None:
-        """Know what routing says of queues now, and tell Redis of what has changed.  ``pause`` may let calls go on."""
-        changed = []
+        """Know what routing says of queues now, and tell Redis of what has changed.  ``pause`` may let calls go on.
+
+        ``routings`` are those of all companies: one that is not there has no queues any more.
+        """
+        changed, there = [], set()
         for routing in routings:
             company = routing.company
+            there.add(company)
             if not (routing.queues or company in self._agents) or self._versions.get(company) == routing.version:
                 continue
-            self._versions[company] = routing.version
-            members = queueing.memberships(routing)
-            self._members[company] = (queueing.version_of(members), members)
-            self._agents[company] = frozenset(members)
-            duties: dict[str, list[str]] = {}
-            for agent in members:
-                person = routing.people.get(agent)
-                if person is not None and person.duty:
-                    duties.setdefault(person.duty, []).append(agent)
-            self.caretaker.take_up(company, duties)
+            self._know(company, routing)
             changed.append(company)
             pause()
+        for company in [company for company, agents in self._agents.items() if agents and company not in there]:
+            self._know(company, None)
+            changed.append(company)
         if changed:
             gevent.spawn(self._enrol_all, changed)
+
+    def _know(self, company: str, routing: Routing | None) -> None:
+        """What is to be told of a company; None: it has gone."""
+        self._versions[company] = routing.version if routing is not None else ""
+        members = queueing.memberships(routing) if routing is not None else {}
+        self._members[company] = (queueing.version_of(members), members)
+        self._agents[company] = frozenset(members)
+        duties: dict[str, list[str]] = {}
+        for agent in members:
+            person = routing.people.get(agent) if routing is not None else None
+            if person is not None and person.duty:
+                duties.setdefault(person.duty, []).append(agent)
+        self.caretaker.take_up(company, duties)
 
     def _enrol_all(self, companies: Iterable[str]) -> None:
         for company in companies:
             self._enrol(company)
+
+    def _is_enrolled(self, company: str) -> bool:
+        """Whether Redis knows of the company's queues as routing is just now, else it is told: a new queue must not
+        refuse its first callers for having nobody.  False: Redis is away.
+        """
+        routing = self._house.current(company)
+        if routing is not None and self._versions.get(company) != routing.version:
+            self._know(company, routing)
+        wanted, (known, _) = self._members.get(company, ("", {}))[0], self._enrolled.get(company, ("", 0.0))
+        return known == wanted or self._enrol(company)
 
     def _enrol(self, company: str, *, since: float | None = None) -> bool:
         """Tell Redis who serves the company's queues.  False: it is away.

@@ -329,7 +329,6 @@ class Line:
         attempt = event.get("variable_cordboard_out") or ""
         if attempt.isascii() and attempt.isdigit():
             self._count_out(uuid, int(attempt[:6]))
-        self._on_leg_end(self, event)
         if known is None:
             if event.get("variable_cordboard_state") or event.get("variable_cordboard_called"):
                 self._on_end(self, event)
@@ -339,6 +338,8 @@ class Line:
             known.outside.sip = event.get("variable_proto_specific_hangup_cause") or ""
             if not self._may_go_on(known.outside, cause):
                 self._fail(uuid, self._outcome(known.outside, cause), cause)
+        # Last: an agent who hung up before they were joined has missed the caller, and had no talk that now ends.
+        self._on_leg_end(self, event)
 
     @staticmethod
     def _may_go_on(out: _Outside, cause: str) -> bool:
@@ -420,7 +421,7 @@ class Line:
             gevent.spawn_later(self._waiting[0].until - now, self._give_up)
         for entry in late:
             if entry.leg:
-                self._fail(entry.leg, "unreachable", "SWITCH_AWAY")
+                self._fail(entry.leg, "lost", "SWITCH_AWAY")  # nobody's telephone has been tried
 
 
 @dataclass(frozen=True, slots=True)

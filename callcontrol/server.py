@@ -49,6 +49,7 @@ from callcontrol.settings import Settings, SettingsError, admits, read_config
 from callcontrol.shared import Counts, Switches
 from callcontrol.speech import Sounds
 from callcontrol.state import State, StateError, decode
+from callcontrol.steps.base import IN_QUEUE
 from callcontrol.steps.lookup import asked_hosts
 from callcontrol.supervisor import heartbeat, process_name
 from callcontrol.switchboard import Switchboard
@@ -307,7 +308,15 @@ class Controller:
                 del self._by_core[known]
             self._log.warning("a switch was started anew: every call on it is over", switch=line.name)
             gevent.spawn(self._reconcile_if_ours, line, anew=True)
+        gevent.spawn(self._catch_up, line)
         gevent.spawn(self._directory.tell, line)  # the switch may have started with an older one
+
+    def _catch_up(self, line: Line) -> None:
+        """The connection to a switch is there again: what ended meanwhile was heard by nobody here."""
+        try:
+            self.queues.caretaker.catch_up(line)
+        except EslError as error:
+            self._log.info("the switch could not be asked what ended", switch=line.name, error=str(error))
 
     def routing_for(
         self, called: str | None, taken: State | None, *, company: str | None = None
@@ -411,14 +420,14 @@ class Controller:
         return self.board.release(name, self.name)
 
     def _leg_ended(self, line: Line, event: EslEvent) -> None:
-        """A channel ended: whoever it was, if an agent, may be one who talked."""
+        """A channel ended: whoever it was, if an agent, may be one who talked; who began a talk knows whose it was."""
         company = typed_company(event.get("variable_cordboard_company"))
         if company is None or not self.queues.serves(company):
             return
         person = typed_extension(event.get("variable_cordboard_person"))
         own = None if person else typed_extension(event.get("variable_cordboard_extension"))
         uuid = event.get("Unique-ID") or ""
-        if (person or own) and _UUID.fullmatch(uuid):
+        if _UUID.fullmatch(uuid):
             # A call that a phone of ours makes is one from its beginning, a leg from its answer.
             answered = own is not None or (event.get("Caller-Channel-Answered-Time") or "0") != "0"
             self.queues.ended(company, person or own or "", uuid, answered=answered)
@@ -488,11 +497,7 @@ class Controller:
         else:
             data = {"cause": end["cause"], "by": "unowned", "answered": bool(end["answered"])}
             facts = [m.Tell("call.ended", data)]
-        if state is not None and routing is not None:
-            step = routing.step(state.flow, state.step)
-            if step is not None and step.verb == "queue":
-                self.queues.leave(company, call)
-        elif state is None:
+        if IN_QUEUE in state.progress if state is not None else self.queues.serves(company):
             self.queues.leave(company, call)
         at = round(now, 3)
         records = [

@@ -26,7 +26,6 @@ from callcontrol import wire
 from callcontrol.call import Call, Life
 from callcontrol.esl import EslError, EslEvent, Outbound, Reply
 from callcontrol.published import NOBODY
-from callcontrol.queue_rows import person_at
 from callcontrol.queues import COMMANDS as QUEUE_COMMANDS
 from callcontrol.ringing import CONTEXT, RESUME_EXTENSION
 from callcontrol.state import State, StateError, decode
@@ -498,7 +497,7 @@ class Session:
         for fact in facts:
             if fact.type == "talk.started" and call is not None:
                 leg, address = str(fact.data["leg"]), str(fact.data["with"])
-                person = self._line.person_of(leg) or person_at(self._routing, address)
+                person = self._line.person_of(leg) or self._routing.person_at(address)
                 self._controller.queues.talks(self, leg, person)
 
     def _screen(self, command: m.RingLeg) -> wire.Screen | None:

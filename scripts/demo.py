@@ -534,8 +534,9 @@ def of_fact(fact: dict[str, Any]) -> str:
         "message.recorded": lambda: f"a message of {data['seconds'] or 0:.1f} s for {' and '.join(data['for'])}",
         "queue.joined": lambda: f"waits in the queue {data['queue']}{_priority(data)}",
         "queue.offered": lambda: f"the queue offers the call to {data['agent']}",
-        "queue.answered": lambda: f"{data['agent']} takes the call, after {data['waited']:.1f} s",
-        "queue.abandoned": lambda: f"gave up waiting after {data['waited']:.1f} s",
+        "queue.withdrawn": lambda: f"the offer to {data['agent']} is taken back",
+        "queue.answered": lambda: f"{data['agent']} takes the call, after {data['waited']} s",
+        "queue.abandoned": lambda: f"gave up waiting after {data['waited']} s",
         "call.ended": lambda: f"the end: {data['cause']} by {data['by']}",
     }
     tell = words.get(fact["type"])

@@ -85,6 +85,8 @@ class Board:
         self.answers: dict[str, list[Any]] = {
             "enter": [answer(joined=JOINED, offers={}, opens=0, staffed="")],
             "due": [[]],
+            "companies": [["test"]],
+            "held": [{"held": [], "waiting": []}],
             "place": [3],
             "look": [{"members": {}}],
         }
@@ -108,7 +110,11 @@ class Board:
     @property
     def words(self) -> list[str]:
         """What was asked that changes something, in order."""
-        return [what for what, _ in self.asked if what not in ("beat", "settle", "enrol", "held", "due", "look")]
+        return [
+            what
+            for what, _ in self.asked
+            if what not in ("beat", "settle", "enrol", "held", "due", "look", "companies")
+        ]
 
     def beat(self, process: str) -> str | None:
         self.asked.append(("beat", process))
@@ -129,13 +135,19 @@ class Board:
     def claim(self, company: str, call: str, agent: str) -> Any:
         return self._do("claim", (call, agent))
 
+    def remind(self, company: str, call: str) -> Any:
+        return self._do("remind", call)
+
+    def companies(self) -> Any:
+        return self._do("companies", "")
+
     def rung(self, company: str, call: str, agent: str, offer: int, seconds: float) -> Any:
         return self._do("rung", (call, agent, offer, seconds))
 
     def miss(self, company: str, call: str, command: m.Miss, *, op: str = "") -> Any:
         return self._do("miss", (call, command), op)
 
-    def take(self, company: str, call: str, command: m.Take, *, switch: str, caller: str = "", op: str = "") -> Any:
+    def take(self, company: str, call: str, command: m.Take, *, switch: str, op: str = "", **more: str) -> Any:
         return self._do("take", (call, command, switch), op)
 
     def duty(self, company: str, agent: str, what: str, **more: Any) -> Any:

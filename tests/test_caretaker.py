@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -58,7 +59,7 @@ class Care(Desk):
 
     @property
     def said(self) -> list[tuple[str, Any]]:
-        return [one for one in self.board.asked if one[0] not in ("held", "settle", "beat", "due", "look")]
+        return [one for one in self.board.asked if one[0] not in ("held", "settle", "beat", "due", "look", "companies")]
 
 
 @pytest.fixture
@@ -110,6 +111,22 @@ class TestReconciling:
         care.holds(reserved(), waiting=(waits(call=OTHER),)).looks(certain=True)
         assert care.said == [("hang_up", ("301", LEG)), ("leave", OTHER)]
 
+    def test_but_what_came_on_the_new_switch_while_it_was_asked_is_not(self, care: Care) -> None:
+        care.switch.alive |= {OTHER, LEG}
+        care.holds(reserved(), waiting=(waits(call=OTHER),)).looks(certain=True)
+        assert care.said == []
+
+    def test_a_caller_who_is_passed_over_is_brought_back_to_an_owner_who_lives(self, care: Care) -> None:
+        care.holds(waiting=(waits(standing="stalled"),)).looks(alive={CALL})
+        assert care.said == []
+        care.looks(alive={CALL})
+        assert care.said == [("remind", CALL)]
+
+    def test_calls_of_a_company_that_has_no_queues_any_more_are_looked_at_too(self, care: Care) -> None:
+        care.board.answers["companies"] = [["gone", "test"]]
+        care.looks()
+        assert [company for what, company in care.board.asked if what == "held"] == ["gone", "test"]
+
     def test_what_is_on_another_switch_is_left_to_its_own_reconciler(self, care: Care) -> None:
         far = reserved(switch="switch2", elsewhere={OTHER: "switch2"})
         care.holds(far, waiting=(waits(switch="switch2"),)).looks(3)
@@ -137,6 +154,74 @@ class TestReconciling:
         care.holds(reserved(), reserved(agent="302", leg=OTHER)).looks(2)
         assert [line["event"] for line in logs].count("a queue was repaired") == 2
         assert [line["event"] for line in logs].count("alarm") == 1
+
+
+class TestSwitchesThatCannotBeAsked:
+    """Called otherwise now, or gone for good: nobody hears what ends there."""
+
+    FAR = reserved("idle", leg="", elsewhere={OTHER: "far"})
+
+    def looks(self, care: Care, monkeypatch: pytest.MonkeyPatch, *waiting: dict[str, Any]) -> list[tuple[str, Any]]:
+        """What is said of them at the first look, and a minute later."""
+        care.holds(self.FAR, waiting=waiting)
+        care.board.answers["look"] = [{"members": [{"agent": "301", "hours": True}]}]
+        now = [1000.0]
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        care.house.leases.add(module.SWEEPER)
+        care.care.sweep_if_ours()
+        assert care.said == []
+        now[0] += module.UNASKED
+        care.care.sweep_if_ours()
+        quiet()
+        return care.said
+
+    def test_an_agent_does_not_talk_there_for_ever(self, care: Care, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert self.looks(care, monkeypatch) == [("hang_up", ("301", OTHER))]
+        assert care.care.repaired == {"elsewhere": 1}
+
+    @pytest.mark.parametrize(
+        ("caller", "stays"),
+        [
+            (waits(switch="far"), True),
+            (waits(switch="far", alive=False), False),
+            (waits(switch="far", standing="stalled"), False),
+            (waits(alive=False), True),
+        ],
+    )
+    def test_nor_does_a_caller_whom_nobody_has_stand_in_the_queue(
+        self, care: Care, monkeypatch: pytest.MonkeyPatch, caller: dict[str, Any], stays: bool
+    ) -> None:
+        left = [one for one in self.looks(care, monkeypatch, caller) if one[0] == "leave"]
+        assert left == ([] if stays else [("leave", CALL)])
+
+    def test_one_that_is_back_in_time_keeps_everybody(self, care: Care, monkeypatch: pytest.MonkeyPatch) -> None:
+        care.house.lines["far"] = far = Switch("far")
+        far.connected = False
+        now = [1000.0]
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        care.holds(self.FAR)
+        for connected in (False, True, False):
+            far.connected = connected
+            care.care.look_for_the_absent()
+            now[0] += module.UNASKED - 1
+        assert care.said == []
+
+    def test_ends_that_nobody_heard_are_told_when_it_can_be_heard_again(self, care: Care) -> None:
+        care.says(m.Take(1, "301", LEG, 7.0), m.Take(2, "302", OTHER, 7.0))
+        care.queues.talks(care.session, LEG, "301")
+        care.queues.talks(care.session, OTHER, "302")
+        care.session.extension = "303"
+        care.queues._agents["test"] |= {"303"}
+        care.queues.begins(care.session)
+        quiet()
+        care.board.asked.clear()
+        care.switch.alive.add(OTHER)
+        care.care.catch_up(cast(Any, care.switch))
+        quiet()
+        assert care.said == [("hang_up", ("301", LEG)), ("hang_up", ("303", CALL))]
+        care.board.generation = "two"
+        care.redis_goes().redis_comes()
+        assert [take.leg for _, take, _ in care.board.told("take")] == [OTHER]
 
 
 class TestTheDead:

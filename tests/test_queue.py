@@ -323,6 +323,10 @@ class TestAgents:
         assert [fact["result"] for fact in book.told("queue.missed")] == [missed.split()[2]]
         assert book.pause_after == 3
 
+    def test_a_switch_that_could_not_be_told_to_ring_is_no_miss_of_the_agents(self) -> None:
+        book = ringing("agents: [302], ring: 15s, pause_after: 1").fails("302", "lost").then("miss 302 lost")
+        assert not book.told("queue.missed")
+
     def test_ring_bounds_the_ringing(self) -> None:
         book = ringing().waits().then("cancel 302", "miss 302 no_answer 5s")
         assert book.now == pytest.approx(book.states[0].progress["t"] + 15, abs=0.1)
@@ -491,10 +495,11 @@ class TestGivingUp:
         company().then("enter sales").hangs_up().then("leave")
 
     def test_or_as_somebody_has_answered(self) -> None:
-        book = ringing().answers("302").hangs_up(0.01).then("take 302", "cancel 302", "leave")
+        book = ringing().answers("302").hangs_up(0.01).then("take 302", "cancel 302", "miss 302 lost", "leave")
         assert len(book.told("queue.abandoned")) == 1
+        assert not book.told("queue.missed")
         book = ringing().answers("302").granted(1).hangs_up(0.01)
-        book.then("take 302", "join 302", "cancel 302", "leave")
+        book.then("take 302", "join 302", "cancel 302", "miss 302 lost", "leave")
         assert (len(book.told("queue.answered")), book.told("queue.abandoned")) == (1, [])
 
     def test_max_wait_is_the_longest(self) -> None:

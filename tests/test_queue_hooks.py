@@ -76,6 +76,11 @@ class TestEndsOfChannels:
         )
         assert told == [("ended", "test", "301", LEG, False)]
 
+    @pytest.mark.parametrize("person", ["", "${system(x)}"])
+    def test_or_that_nobody_is_known_by_it(self, controller: Controller, told: list[Any], person: str) -> None:
+        self.ends(controller, variable_cordboard_person=person)
+        assert told == [("ended", "test", "", LEG, True)]
+
     def test_a_call_from_a_phone_is_one_from_its_beginning(self, controller: Controller, told: list[Any]) -> None:
         headers = {"Unique-ID": CALL, "variable_cordboard_company": "test", "variable_cordboard_extension": "302"}
         controller._leg_ended(cast(Any, FakeLine("switch1", [])), late_end(headers))
@@ -86,8 +91,6 @@ class TestEndsOfChannels:
         [
             {"variable_cordboard_company": "other"},
             {"variable_cordboard_company": "../test"},
-            {"variable_cordboard_person": "${system(x)}"},
-            {"variable_cordboard_person": ""},
             {"_unique_id": "a\nb"},
         ],
     )
@@ -107,16 +110,35 @@ class TestEndsOfChannels:
         rung.says(event("CHANNEL_HANGUP_COMPLETE", Unique_ID=CALL))
         assert heard == [LEG, CALL]
 
+    def test_the_call_that_rang_a_leg_hears_of_its_end_first(self) -> None:
+        """So an agent who hangs up before the joining has missed the caller: no talk of theirs ends."""
+        rung = Rung()
+        heard: list[list[m.Event]] = []
+        rung.line._on_leg_end = lambda line, event: heard.append(list(rung.listener.events))
+        rung.line.ring(rung.listener, CALL, "test", m.RingLeg(LEG, m.Phone("301", "301"), 20), None)
+        rung.says(event("CHANNEL_HANGUP_COMPLETE", Unique_ID=LEG, Hangup_Cause="NORMAL_CLEARING"))
+        assert heard == [[m.LegFailed(LEG, "no_answer", "NORMAL_CLEARING")]]
+
 
 class TestCallsThatEndUnowned:
-    @pytest.mark.parametrize(("step", "leaves"), [("wait", True), ("bye", False)])
-    def test_one_that_was_in_a_queue_stands_in_it_no_more(
-        self, controller: Controller, told: list[Any], monkeypatch: pytest.MonkeyPatch, step: str, leaves: bool
+    @pytest.mark.parametrize(
+        ("step", "progress", "known", "leaves"),
+        [("wait", {"b": 0}, True, True), ("wait", {"b": 0}, False, True), ("bye", {}, True, False)],
+    )
+    def test_one_that_was_in_a_queue_stands_in_it_no_more_whatever_became_of_its_routing(
+        self,
+        controller: Controller,
+        told: list[Any],
+        monkeypatch: pytest.MonkeyPatch,
+        step: str,
+        progress: dict[str, Any],
+        known: bool,
+        leaves: bool,
     ) -> None:
         made = routing(FLOWS + "  bye: {hangup: normal}\n", HEAD)
-        monkeypatch.setattr(controller.published, "version", lambda company, version: made)
+        monkeypatch.setattr(controller.published, "version", lambda company, version: made if known else None)
         monkeypatch.setattr(controller, "board", SimpleNamespace(claim_end=lambda call, identity: True))
-        state = State("test", made.version, "+74951234567", 1, 0, "main", step)
+        state = State("test", made.version, "+74951234567", 1, 0, "main", step, progress=progress)
         end = {"state": encode(state), "cause": "NORMAL_CLEARING", "answered": True}
         controller._write_end(cast(Any, FakeLine("switch1", [])), CALL, end, 1.0)
         assert told == ([("leave", "test", CALL)] if leaves else [])
@@ -147,6 +169,17 @@ class TestSwitches:
         controller._knows_core(line, "two")
         gevent.sleep(0)
         assert asked == [("switch1", True)]
+
+    def test_one_that_can_be_heard_again_is_asked_what_ended_meanwhile(
+        self, controller: Controller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[str] = []
+        monkeypatch.setattr(controller.queues.caretaker, "catch_up", lambda line: asked.append(line.name))
+        monkeypatch.setattr(controller, "_directory", SimpleNamespace(tell=lambda *lines: None))
+        for _ in range(2):
+            controller._knows_core(cast(Any, FakeLine("switch1", [])), "one")
+            gevent.sleep(0)
+        assert asked == ["switch1", "switch1"]
 
     def test_by_the_one_process_that_has_the_lease(
         self, controller: Controller, monkeypatch: pytest.MonkeyPatch

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from callcontrol import queue_rows
+from callcontrol import queue_rows, queueing
 from callcontrol import queue_views as views
 from callcontrol.cli import main
 from callcontrol.commands import Commands, Refused, performed_by
@@ -379,11 +379,21 @@ def test_a_narrow_terminal_cuts_nothing_off(settings: dict[str, str], desk: Desk
     _, text = terminal(settings, 60, "agents")
     assert "…" not in text
     assert all(len(line.rstrip()) <= 60 for line in bare(text).splitlines())
-    for word in ("+79031234567", "(support)", "Petrova", "301", "lunch"):
+    for word in ("+79031234567", "(support)", "Petrova", "301", "lunch", "last", "miss"):
         assert word in bare(text)
     _, text = terminal(settings, 50, "queue", "sales")
     assert "…" not in text
     assert "+79031234567" in bare(text)
+
+
+def test_columns_fold_between_words_first_and_then_wherever_they_must() -> None:
+    table = views.Table(("agent", "state"), (("301", "talking 5 s with +79031234567 (sales)"), ("302", "available")))
+    assert views.fitted(table, 80) == [5, 37]
+    assert views.fitted(table, 30) == [5, 23]
+    assert views.fitted(table, 19) == [5, 12]
+    assert views.fitted(table, 12) == [5, 5]
+    assert views.fitted(table, 1) == [1, 1]
+    assert views.fitted(views.Table(("", "a"), ()), 80) == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -400,7 +410,7 @@ def test_a_narrow_terminal_cuts_nothing_off(settings: dict[str, str], desk: Desk
     ],
 )
 def test_lengths_of_time_are_told_as_people_read_them(seconds: float, watched: str, rough: str) -> None:
-    assert (views.clock(seconds), views.roughly(seconds)) == (watched, rough)
+    assert (queueing.clock(seconds), views.roughly(seconds)) == (watched, rough)
 
 
 # -------------------------------------------------------------------------------------------- nobody answers

@@ -1107,6 +1107,29 @@ def test_an_offer_that_its_owner_takes_up_is_no_stall_and_one_that_nobody_does_i
     assert [look.call for look in desk.enter("call-1", again=True).calls] == ["call-1"]
 
 
+def test_an_owner_who_lives_is_reminded_of_a_caller_who_is_passed_over(desk: Desk) -> None:
+    desk.enrol(sales=ONE)
+    desk.enter("call-1")
+    desk.claim("call-1", "301")
+    desk.board.remind("acme", "call-1")
+    assert [one["do"] for one in desk.woken()] == ["offer"]
+    desk.at(START + 3000)
+    desk.rest("301")
+    desk.woken()
+    desk.board.remind("acme", "call-1")
+    assert [one["do"] for one in desk.woken()] == ["again"]
+
+
+@pytest.mark.parametrize(("owner", "woken"), [("p1", []), ("p2", ["again"]), ("", [])])
+def test_a_taking_that_comes_late_does_not_keep_a_caller_out_of_the_queue_they_are_in_by_then(
+    desk: Desk, owner: str, woken: list[str]
+) -> None:
+    desk.enrol(sales=ONE)
+    desk.enter("call-1", first=2)
+    desk.board.take("acme", "call-1", Take(1, "301", "leg", 0.0), switch="switch1", owner=owner)
+    assert [one["do"] for one in desk.woken()] == woken
+
+
 def test_memberships_that_are_known_already_change_nothing(desk: Desk) -> None:
     desk.enrol(sales=ONE)
     before = desk.raw.info("commandstats")["cmdstat_hset"]["calls"]

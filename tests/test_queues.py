@@ -303,6 +303,20 @@ class TestTaking:
         assert len(desk.board.told("enter")) == 1
         assert desk.board.told("take") == []
 
+    @pytest.mark.parametrize("slow", [False, True], ids=["Redis answers", "nobody waits for Redis"])
+    def test_who_lost_the_agent_before_the_answer_stands_in_the_queue_again(
+        self, desk: Desk, timers: Timers, slow: bool
+    ) -> None:
+        gate = desk.board.gates["take"] = gevent.event.Event()
+        desk.offered().says(TAKE)
+        (timer,) = [timer for timer in timers.armed if timer.seconds == module.PATIENCE]
+        desk.says(m.Miss(1, "301", "no_answer", 5.0), enter(again=True, joined=JOINED, first=2))
+        if slow:
+            timer.ring()
+        gate.set()
+        quiet()
+        assert desk.board.words[-3:] == ["take", "miss", "enter"]
+
     def test_nobody_waits_for_a_slow_redis_longer_than_a_second(self, desk: Desk, timers: Timers) -> None:
         gate = desk.board.gates["take"] = gevent.event.Event()
         desk.offered().says(TAKE)
@@ -313,6 +327,29 @@ class TestTaking:
         gate.set()
         quiet()
         assert desk.hears() == []
+
+    def test_who_is_refused_after_that_talks_all_the_same_and_the_agent_is_busy_so_long(
+        self, desk: Desk, timers: Timers
+    ) -> None:
+        gate = desk.board.gates["take"] = gevent.event.Event()
+        desk.board.answers["take"] = [answer(False)]
+        desk.offered().says(TAKE)
+        (timer,) = [timer for timer in timers.armed if timer.seconds == module.PATIENCE]
+        timer.ring()
+        gate.set()
+        quiet()
+        assert desk.board.words == ["take", "leave", "busy"]
+        assert desk.board.told("busy") == [("301", LEG)]
+        desk.queues.ended("test", "301", LEG, answered=True)
+        quiet()
+        assert desk.board.told("hang_up") == [("301", LEG)]
+
+    def test_whoever_was_joined_without_a_word_stands_in_no_queue_either(self, desk: Desk) -> None:
+        desk.board.answers["take"] = [answer(False)]
+        desk.offered().says(TAKE)
+        desk.queues.talks(desk.session, LEG, "301")
+        quiet()
+        assert desk.board.words == ["take", "leave", "busy"]
 
     def test_an_answer_in_time_stops_the_clock(self, desk: Desk, timers: Timers) -> None:
         desk.offered().says(TAKE)
@@ -424,6 +461,13 @@ class TestDeciding:
         desk.queues.rest("test", "301")
         assert timers.seconds == armed
 
+    def test_a_caller_whom_the_queue_has_lost_by_then_enters_again(self, desk: Desk, timers: Timers) -> None:
+        desk.board.answers["enter"] = [answer(joined=JOINED, opens=30.0), answer(joined=JOINED)]
+        desk.board.answers["seek"] = [answer(False)]
+        desk.says(enter())
+        timers.armed[-1].ring()
+        assert desk.board.words == ["enter", "seek", "enter"]
+
     def test_a_level_that_opens_looks_for_an_agent_again(self, desk: Desk, timers: Timers) -> None:
         desk.board.answers["enter"] = [answer(joined=JOINED, opens=30.0)]
         desk.board.answers["seek"] = [answer(opens=60.0, agents=(look("303", CALL),)), answer(opens=0)]
@@ -499,6 +543,14 @@ class TestTelephones:
             desk.queues.caretaker.sweep_if_ours()
         quiet()
         assert desk.board.told("hang_up") == [("302", OTHER)]
+
+    def test_one_that_the_switch_knows_nobody_by_is_whose_it_was_when_it_began(self, desk: Desk) -> None:
+        desk.queues.talks(desk.session, LEG, "301")
+        quiet()
+        desk.queues.ended("test", "", LEG, answered=True)
+        desk.queues.ended("test", "", OTHER, answered=True)
+        quiet()
+        assert desk.board.told("busy", "hang_up") == [("301", LEG), ("301", LEG)]
 
     def test_nothing_is_remembered_for_long(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         now = [1000.0]
@@ -589,6 +641,44 @@ class TestEnrolment:
         desk.queues.take_up([routing("main:\n  it: {play: Hi.}\n", head)])
         quiet()
         assert desk.board.told("enrol") == [{}]
+
+    def test_nor_has_one_that_is_gone_itself(self, desk: Desk) -> None:
+        for _ in range(2):
+            desk.queues.take_up([])
+            quiet()
+        assert desk.board.told("enrol") == [{}]
+        desk.queues.take_up([desk.house.routing])
+        quiet()
+        assert [list(agents) for agents in desk.board.told("enrol")] == [[], ["301", "302"]]
+
+    def test_its_callers_are_still_heard_of(self, timers: Timers) -> None:
+        desk = Desk()
+        queues = Queues(cast(Any, desk.board), "p2", cast(Any, desk.house))
+        queues._beat_or_ask()
+        assert desk.board.told("beat") == []
+        queues.perform(Session(company="gone"), enter())
+        quiet()
+        queues._beat_or_ask()
+        assert desk.board.told("beat") == ["p2"]
+        queues.leave("gone", OTHER)
+        quiet()
+        assert desk.board.told("leave") == [OTHER]
+
+    def test_the_first_caller_of_a_new_queue_does_not_come_before_its_agents(self, desk: Desk) -> None:
+        desk.house.routing = routing(FLOWS, HEAD + "  new: {agents: [303]}\n")  # published, and not yet taken up
+        desk.says(enter("new"))
+        assert [what for what, _ in desk.board.asked if what in ("enter", "enrol")] == ["enrol", "enter"]
+        desk.queues.take_up([desk.house.routing])
+        quiet()
+        assert len(desk.board.told("enrol")) == 1
+
+    def test_nor_do_they_while_redis_is_away(self, desk: Desk) -> None:
+        desk.house.routing = routing(FLOWS, HEAD + "  new: {agents: [303]}\n")
+        desk.board.away = True
+        desk.says(enter("new"))
+        assert desk.board.told("enter") == []
+        desk.redis_comes()
+        assert [what for what, _ in desk.board.asked if what in ("enter", "enrol")] == ["enrol", "enter"]
 
     def test_agents_with_hours_say_whether_they_are_on(self, timers: Timers) -> None:
         desk = Desk()

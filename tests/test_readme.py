@@ -18,7 +18,7 @@ from callcontrol.rehearse import rehearse
 from callcontrol.routing.load import check_directory, load_directory
 from callcontrol.routing.model import Routing
 from callcontrol.steps import VERBS
-from scripts.demo import kept
+from scripts.demo import kept, of_fact
 from scripts.queue_account import Account
 from scripts.rig import Rig
 
@@ -164,6 +164,13 @@ def test_what_the_demo_leaves_up_can_be_asked(tmp_path: Path) -> None:
     program = asked.split()[-2]
     assert os.access(program, os.X_OK)
     assert asked.endswith("cordboard queue")
+
+
+def test_the_demo_tells_of_queues_no_more_exactly_than_the_facts_do() -> None:
+    whose = {"queue": "sales", "agent": "301", "offer": 1}
+    assert of_fact({"type": "queue.answered", "data": {**whose, "waited": 2}}) == "301 takes the call, after 2 s"
+    assert of_fact({"type": "queue.abandoned", "data": {"waited": 0}}) == "gave up waiting after 0 s"
+    assert of_fact({"type": "queue.withdrawn", "data": whose}) == "the offer to 301 is taken back"
 
 
 def test_agents_and_queues_of_no_server_say_what_to_start(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ class TestLine:
         rung.line.ring(rung.listener, CALL, "acme", m.RingLeg(LEG, m.Phone("302", "302"), 20), None)
         rung.line._waiting[0] = rung.line._waiting[0].__class__(0.0, LEG, (), None)
         rung.line._give_up()
-        assert rung.listener.events == [m.LegFailed(LEG, "unreachable", "SWITCH_AWAY")]
+        assert rung.listener.events == [m.LegFailed(LEG, "lost", "SWITCH_AWAY")]
 
     def test_what_is_said_of_a_dead_leg_is_not_taken_for_one_rung_anew(self) -> None:
         rung = Rung()

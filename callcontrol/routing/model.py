@@ -334,6 +334,13 @@ class Routing:
         found = self.flows.get(flow)
         return found.steps.get(step) if found else None
 
+    def person_at(self, address: str) -> str:
+        """Whose telephone has this address (an extension or E.164): an extension, or "": nobody's."""
+        if address in self.people:
+            return address
+        theirs = (one.extension for one in self.people.values() if address in one.phones or address == one.mobile)
+        return next(theirs, "")
+
 
 def typed_by_callers(routing: Routing) -> frozenset[str]:
     """The variables that callers type (``collect … into``): they may dial extensions only.

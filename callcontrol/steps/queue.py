@@ -321,6 +321,8 @@ class _Waiting:
     def _heard(self, event: Event) -> Part:
         """Take up an event.  Returns the outcome, if that is to leave."""
         if isinstance(event, HungUp):
+            if self._answer is not None:  # they have not talked: there is nothing to wrap up
+                yield from self._miss(self._answer.offer, "lost")
             yield Leave()
             if self._answer is None or not self._answer.joining:  # else they were answered, and that is told
                 yield Tell("queue.abandoned", self._data())
@@ -540,7 +542,8 @@ class _Waiting:
             yield leg_result(leg, phone, result, cause)
         if not offer.legs:
             del self._offers[offer.number]
-            yield from self._miss(offer, nearest(offer.results) if offer.results else "lost")
+            results = [one for one in offer.results if one != "lost"]
+            yield from self._miss(offer, nearest(results) if results else "lost")
             yield self._remember()
 
     # ------------------------------------------------------------------------------------ somebody has answered

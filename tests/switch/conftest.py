@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.switch import harness
-from tests.switch.harness import CARRIER, Installation, Phone, Serve, Switch, Watch, free_port
+from tests.switch.harness import CARRIER, Installation, Outside, Phone, Serve, Step, Switch, Watch, free_port
 
 #: What a test hears of, unless it asks for something else.
 EVENTS = (
@@ -81,3 +81,17 @@ def phone(switch: Switch, request: pytest.FixtureRequest) -> Iterator[Callable[.
     yield make
     for each in phones:
         each.put_away()
+
+
+@pytest.fixture
+def carrier(switch: Switch) -> Iterator[Callable[..., Outside]]:
+    """Makes carriers that are put away after the test."""
+    made: list[Outside] = []
+
+    def make(behaviour: str, steps: Sequence[Step] = (), gateway: str = "carrier-a", **tokens: object) -> Outside:
+        made.append(Outside(switch, gateway, behaviour, steps, **tokens))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()

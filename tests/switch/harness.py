@@ -12,6 +12,7 @@ SIPp sends them through a raw socket, which needs root or CAP_NET_RAW.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import math
@@ -282,6 +283,8 @@ class Switch:
         self.gateways = {name: free_port(socket.SOCK_DGRAM, OUTSIDE) for name in GATEWAYS}
         self.routing = directory / "routing"
         self.home = directory / "cordboard"
+        #: The machine's own file, as :meth:`start` takes it.
+        self.variables = directory / "switch-vars.xml"
         self.telephones: list[Sipp] = []
         self._installation = installation
         self._process: subprocess.Popen[bytes] | None = None
@@ -323,9 +326,8 @@ class Switch:
         self.make_passwords()
         self.publish()
         lines = [f'  <X-PRE-PROCESS cmd="set" data="{key}={value}"/>' for key, value in self._values.items()]
-        variables = self.directory / "switch-vars.xml"
-        _secret(variables, "\n".join(["<include>", *lines, "</include>", ""]))
-        self.start(variables)
+        _secret(self.variables, "\n".join(["<include>", *lines, "</include>", ""]))
+        self.start(self.variables)
         return self
 
     def __exit__(
@@ -477,6 +479,13 @@ class Serve:
             lambda: self.log().count("routing was read again") >= before + self.processes,
         )
 
+    def cordboard(self, *arguments: str) -> str:
+        """What ``cordboard`` with these arguments prints for an operator of the same machine."""
+        done = subprocess.run([CORDBOARD, *arguments], env=self._environment, capture_output=True, text=True)
+        if done.returncode:
+            raise Missing(f"cordboard {' '.join(arguments)} ended with {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
     def controllers(self) -> list[int]:
         """The controllers' process ids: the children of the one that was started."""
         assert self._process is not None
@@ -512,6 +521,71 @@ class Serve:
             raise Missing(f"cordboard serve ended:\n{self.log()}")
         ready, connected = self.log().count("ready for calls"), self.log().count("connected to the switch")
         return min(ready, connected) >= self.processes
+
+
+class Cable:
+    """What lies between the controllers and a switch's event socket, to be cut.  A context manager."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._server = socket.create_server((CARRIER, 0))
+        self.port: int = self._server.getsockname()[1]
+        self._ends: list[socket.socket] = []
+        self._whole = True
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._connect, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.close()
+        self.cut()
+
+    def cut(self) -> None:
+        """Nothing goes through any more, and who connects is disconnected at once."""
+        with self._lock:
+            self._whole = False
+            ends, self._ends = self._ends, []
+        for end in ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def mend(self) -> None:
+        """Whoever connects from now gets through."""
+        with self._lock:
+            self._whole = True
+
+    def _connect(self) -> None:
+        while True:
+            try:
+                near, _ = self._server.accept()
+            except OSError:
+                return
+            with self._lock:
+                try:
+                    far = socket.create_connection((CARRIER, self._to)) if self._whole else None
+                except OSError:
+                    far = None
+                if far is None:
+                    near.close()
+                    continue
+                self._ends += [near, far]
+            for one, other in ((near, far), (far, near)):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def _carry(one: socket.socket, other: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                other.sendall(data)
+        for end in (one, other):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
 
 # -- telephones ----------------------------------------------------------------------------------------------
@@ -589,7 +663,7 @@ class Phone(Sipp):
         self.port = free_port(socket.SOCK_DGRAM, PHONES)
         self.address = f"{extension}@{company}.{DOMAIN}"
         self._who = (switch, extension, company)
-        directory = switch.directory / f"phone-{company}-{extension}-{self.port}"
+        directory = switch.directory / f"phone-{company}-{extension}-{self.port}-{secrets.token_hex(4)}"
         super().__init__(switch, directory, behaviour, _at(PHONES, self.port), **tokens)
         until("the phone listens", lambda: _listens(self.port))
         self._register(3600)
@@ -667,7 +741,7 @@ def register(
     port = free_port(socket.SOCK_DGRAM, PHONES)
     return Sipp(
         switch,
-        switch.directory / f"register-{extension}-{port}",
+        switch.directory / f"register-{extension}-{port}-{secrets.token_hex(4)}",
         "register",
         [f"{CARRIER}:{switch.sip_port}", "-m", "1", *_at(PHONES, port)],
         extension=extension,
@@ -699,8 +773,8 @@ class Caller(Sipp):
         self.call_id = f"caller-{secrets.token_hex(8)}@test"
         self._address = (source, port)
         self._steps = 0
-        directory = switch.directory / f"caller-{port}"
-        plays = _steps(switch.directory / f"caller-{port}-rtp", steps)
+        directory = switch.directory / f"caller-{port}-{secrets.token_hex(4)}"  # a port may come again
+        plays = _steps(directory.with_name(directory.name + "-rtp"), steps)
         super().__init__(
             switch,
             directory,

@@ -7,7 +7,7 @@ A carrier (SIPp) stands behind each gateway; one that no test has started is a c
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,7 +21,6 @@ from tests.switch.harness import (
     Press,
     Serve,
     Speak,
-    Step,
     Switch,
     Watch,
     until,
@@ -37,20 +36,6 @@ MOBILE = "+79161112233"
 CALLER = "+79161234567"
 QUESTION = "A call for you. To take it, press 1."
 WHISPER = "A call for Cranes."
-
-
-@pytest.fixture
-def carrier(switch: Switch) -> Iterator[Callable[..., Outside]]:
-    """Makes carriers that are put away after the test."""
-    made: list[Outside] = []
-
-    def make(behaviour: str, steps: Sequence[Step] = (), gateway: str = "carrier-a", **tokens: object) -> Outside:
-        made.append(Outside(switch, gateway, behaviour, steps, **tokens))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.stop()
 
 
 def dials(switch: Switch, to: str, extension: str = "301", **more: Any) -> Dialler:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,6 @@ from tests.switch.harness import (
     Phone,
     Press,
     Speak,
-    Step,
     Switch,
     Watch,
     sound,
@@ -101,20 +100,6 @@ def watch(switch: Switch) -> Iterator[Watch]:
     yield watch
     watch.api(f"hupall LOSE_RACE cordboard_call {CALL}")
     watch.close()
-
-
-@pytest.fixture
-def carrier(switch: Switch) -> Iterator[Callable[..., Outside]]:
-    """Makes carriers that are put away after the test."""
-    made: list[Outside] = []
-
-    def make(behaviour: str, steps: Sequence[Step] = (), gateway: str = "carrier-a", **tokens: object) -> Outside:
-        made.append(Outside(switch, gateway, behaviour, steps, **tokens))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.stop()
 
 
 def ring(
