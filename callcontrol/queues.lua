@@ -407,7 +407,7 @@ for _, doing in pairs(AGENT) do DOING[doing] = true end
 
 local function is_name(text) return type(text) == 'string' and #text <= 200 and string.find(text, '^[%w_%-]+$') ~= nil end
 
-local function is_text(text) return type(text) == 'string' and #text <= 1000 end
+local function is_text(text) return type(text) == 'string' and #text <= 100000 end
 
 local function is_number(number) return type(number) == 'number' and number >= 0 and number < LATEST end
 
