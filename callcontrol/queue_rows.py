@@ -141,7 +141,7 @@ def _state(one: Mapping[str, Any]) -> str:
     """One of ``queue_views.STATES``."""
     if one["doing"] == "idle":
         return _DUTIES[one["duty"]]
-    return "ringing" if one["doing"] == "offered" else str(one["doing"])
+    return str(one["doing"])
 
 
 def _member(one: Mapping[str, Any]) -> queueing.Member:

@@ -21,7 +21,7 @@ from callcontrol.queueing import clock
 #: What an agent may be, as a terminal colours it.
 STATES: Mapping[str, str] = {
     "available": "green",
-    "ringing": "yellow",
+    "offered": "yellow",
     "talking": "cyan",
     "wrap_up": "yellow",
     "delayed": "yellow",
@@ -209,7 +209,7 @@ def agent_state(row: AgentRow, now: float) -> str:
     whom = f" with {row['with']}" if row["with"] else ""
     queue = f" ({row['queue']})" if row["queue"] else ""
     match row["state"]:
-        case "ringing":
+        case "offered":
             text = f"ringing {since}{queue}"
         case "talking":
             text = f"talking {since}{whom}{queue}"

@@ -234,8 +234,12 @@ class Queues:
         if lost:
             self._log.error("alarm", what="Redis has lost what it knew of the queues: it is told again")
         if lost or away:
-            gevent.spawn(self._tell_again, list(self._agents), lost=lost)
+            gevent.spawn(self._tell_again, self._everybody(), lost=lost)
         self._back.set()
+
+    def _everybody(self) -> set[str]:
+        """Companies that have queues, and those of which callers still wait."""
+        return {*self._agents, *(caller.company for caller in self._callers.values())}
 
     def _goes_away(self) -> None:
         if not self._away:

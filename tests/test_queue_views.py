@@ -78,7 +78,7 @@ AGENTS = [
     agent("302", "Boris Orlov", "paused", 723.0, reason="lunch", calls=12),
     agent("303", "Chiara", "wrap_up", 1.0, until=NOW + 4.0, queues=["sales"]),
     agent("304", "Дмитрий", "available", 9000.0, last="no_answer", last_at=NOW - 200.0, misses=2),
-    agent("305", "", "ringing", 6.0, queue="sales"),
+    agent("305", "", "offered", 6.0, queue="sales"),
     agent("306", "Eva", "elsewhere", 70.0),
     agent("307", "Fay", "logged_out", 90_000.0, reason="hours"),
     agent("308", "Gus", "delayed", 8.0, until=NOW + 7.2, last="unreachable", last_at=NOW - 8.0, misses=1),

@@ -905,6 +905,16 @@ def test_nor_does_it_leave_the_caller_passed_over(desk: Desk) -> None:
     assert desk.claim("call-1", "301").done
 
 
+def test_nor_does_it_forget_whom_it_made_free(desk: Desk) -> None:
+    desk.enrol(sales=ONE, service=queue_of("longest-idle", {}, {"302": (1, "")}))
+    desk.enter("call-1", "sales")
+    desk.claim("call-1", "301")
+    desk.enter("call-2", "sales")
+    for _ in range(2):
+        (look,) = desk.enter("call-1", "service", op="one").agents
+        assert (look.agent, [head.call for head in look.heads]) == ("301", ["call-2"])
+
+
 def test_but_whoever_stands_elsewhere_or_nowhere_by_then_is_left_there(desk: Desk) -> None:
     desk.enrol(sales=ONE, service=ONE)
     desk.enter("call-1", "sales", op="one")

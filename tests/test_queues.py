@@ -674,6 +674,12 @@ class TestEnrolment:
         quiet()
         queues._beat_or_ask()
         assert desk.board.told("beat") == ["p2"]
+        desk.board.away = True
+        queues.beat()
+        desk.board.away = False
+        queues.beat()
+        quiet()
+        assert [command.again for _, command, *_ in desk.board.told("enter")] == [False, True]
         queues.leave("gone", OTHER)
         quiet()
         assert desk.board.told("leave") == [OTHER]

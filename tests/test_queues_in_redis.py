@@ -226,7 +226,7 @@ class TestAnswers:
         rings, other = offers(one)[0], "302" if offers(one) == ["301"] else "301"
         p1.desk.set_duty("test", other, "pause", "lunch", "301")
         states = {row["agent"]: (row["state"], row["duty"], row["reason"]) for row in p1.desk.agents("")["agents"]}
-        assert states == {rings: ("ringing", "on", ""), other: ("paused", "paused", "lunch")}
+        assert states == {rings: ("offered", "on", ""), other: ("paused", "paused", "lunch")}
         (queue,) = p1.desk.queues("test", "")["queues"]
         assert (queue["queue"], queue["waiting"]) == ("sales", 1)
         assert queue["agents"] == {"available": 0, "busy": 1, "paused": 1, "out": 0}
