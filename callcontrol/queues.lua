@@ -39,8 +39,10 @@ local LEVEL = 2 ^ 49
 local NUMBER = 2 ^ 31
 -- How many free agents are looked at for one caller, and in one settling.
 local PAGE = 8
--- How many agents, or callers, are told of at a time; how many of a set are looked at to see whether it is whole.
-local SCANNED, SAMPLED = 200, 8
+-- How many agents, or callers, are told of at a time; looked at besides, to see whether they and their sets are whole.
+local SCANNED, EXAMINED = 200, 50
+-- How many of a set are looked at to see whether it is whole, and how many agents, or callers, of all sets.
+local SAMPLED, LOOKED = 8, 30
 -- How long a claimed offer waits for its owner, a talk for being seen by a reconciler, a process for its next beat.
 local CLAIMED, TALK, ALIVE = 3000, 600000, 7000
 -- No moment is so late: what is damaged has any number in it.  Nothing that an agent is in lasts so long.
@@ -407,7 +409,7 @@ for _, doing in pairs(AGENT) do DOING[doing] = true end
 
 local function is_name(text) return type(text) == 'string' and #text <= 200 and string.find(text, '^[%w_%-]+$') ~= nil end
 
-local function is_text(text) return type(text) == 'string' and #text <= 1000 end
+local function is_text(text) return type(text) == 'string' and #text <= 100000 end
 
 local function is_number(number) return type(number) == 'number' and number >= 0 and number < LATEST end
 
@@ -494,48 +496,56 @@ local function caller_stands(call, caller)
         and (not looks or redis.call('SISMEMBER', P .. 'seeks:' .. caller.queue, bucket) == 1)
 end
 
--- Whether those who stand in the sets of some queues belong there: a few of each, others the next time.
+-- Whether those who stand in the sets of some queues belong there: a few of each, and others the next time.
 local function sets_stand()
-    local function all(command, set, stands_there)
+    local known = {[agent_of] = {}, [caller_of] = {}}
+    local left = {[agent_of] = LOOKED, [caller_of] = LOOKED}
+    local function all(command, set, who, belongs)
         for _, name in ipairs(redis.call(command, set, SAMPLED)) do
-            if not stands_there(name) then return false end
+            local one = known[who][name]
+            if one == nil then
+                if left[who] == 0 then return true end
+                left[who] = left[who] - 1
+                one = who(name) or false
+                known[who][name] = one
+            end
+            if not one or not belongs(one) then return false end
+        end
+        return true
+    end
+    -- Each set of a family: its part of the name must be such, and some of its members belong there.
+    local function family(names, their, pattern, who, belongs)
+        for _, part in ipairs(redis.call('SMEMBERS', names)) do
+            if not string.find(part, pattern) then return false end
+        end
+        for _, part in ipairs(redis.call('SRANDMEMBER', names, SAMPLED)) do
+            if not all('ZRANDMEMBER', their .. part, who, function(one) return belongs(one, part) end) then return false end
         end
         return true
     end
     for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
         if not is_name(queue) then return false end
     end
-    for _, queue in ipairs(redis.call('SRANDMEMBER', P .. 'queues', SAMPLED)) do
-        local function serves(name)
-            local agent = agent_of(name)
-            if agent and agent.queues[queue] then return agent, agent.queues[queue] end
+    local queues = redis.call('SRANDMEMBER', P .. 'queues', SAMPLED)
+    for i = 1, #queues do
+        local queue = queues[(i + now) % #queues + 1]
+        local function is_on(agent) return agent.queues[queue] and agent.duty ~= 'out' end
+        local function is_free(agent, skills)
+            return agent.free and agent.queues[queue] and agent.queues[queue].skills == skills
         end
-        local function is_on(name)
-            local agent = serves(name)
-            return agent and agent.duty ~= 'out'
+        local function is_in_line(caller, priority)
+            return caller.queue == queue and tostring(caller.priority) == priority
         end
-        if not all('SRANDMEMBER', P .. 'on:' .. queue, is_on) then return false end
-        if not all('SRANDMEMBER', P .. 'paused:' .. queue, is_on) then return false end
-        for _, skills in ipairs(redis.call('SMEMBERS', P .. 'skills:' .. queue)) do
-            local found = all('ZRANDMEMBER', P .. 'free:' .. queue .. ':' .. skills, function(name)
-                local agent, member = serves(name)
-                return agent and agent.free and member.skills == skills
-            end)
-            if not found or not string.find(skills, '^[%w_%-%+]*$') then return false end
+        local function is_looked_for(caller, bucket)
+            return caller.queue == queue and room(caller) > 0 and caller.priority .. ' ' .. caller.need == bucket
         end
-        for _, priority in ipairs(redis.call('SMEMBERS', P .. 'priorities:' .. queue)) do
-            local found = all('ZRANDMEMBER', P .. 'line:' .. queue .. ':' .. priority, function(call)
-                local caller = caller_of(call)
-                return caller and caller.queue == queue and tostring(caller.priority) == priority
-            end)
-            if not found or not string.find(priority, '^%d+$') then return false end
-        end
-        for _, bucket in ipairs(redis.call('SMEMBERS', P .. 'seeks:' .. queue)) do
-            local found = all('ZRANDMEMBER', P .. 'seek:' .. queue .. ':' .. bucket, function(call)
-                local caller = caller_of(call)
-                return caller and caller.queue == queue and room(caller) > 0
-            end)
-            if not found or not string.find(bucket, '^%d+ [%w_%-%+]*$') then return false end
+        local skills, words = '^[%w_%-%+]*$', '^%d+ [%w_%-%+]*$'
+        if not all('SRANDMEMBER', P .. 'on:' .. queue, agent_of, is_on)
+            or not all('SRANDMEMBER', P .. 'paused:' .. queue, agent_of, is_on)
+            or not family(P .. 'skills:' .. queue, P .. 'free:' .. queue .. ':', skills, agent_of, is_free)
+            or not family(P .. 'priorities:' .. queue, P .. 'line:' .. queue .. ':', '^%d+$', caller_of, is_in_line)
+            or not family(P .. 'seeks:' .. queue, P .. 'seek:' .. queue .. ':', words, caller_of, is_looked_for) then
+            return false
         end
     end
     return true
@@ -949,7 +959,7 @@ end
 
 -- Visits some of the agents, or callers, beginning where the last page ended: all at once would keep everybody waiting.
 local function some(visit)
-    local page = redis.call('HSCAN', P .. args.part, args.from, 'COUNT', SCANNED)
+    local page = redis.call('HSCAN', P .. args.part, args.from, 'COUNT', what == 'held' and EXAMINED or SCANNED)
     answer.from, answer.found = page[1], {}
     for i = 1, #page[2], 2 do visit(page[2][i], cjson.decode(page[2][i + 1])) end
 end
@@ -1102,9 +1112,8 @@ if operation ~= '' then
     local known = text_at(P .. 'done:' .. operation)
     local caller = known and what == 'enter' and caller_of(args.call)
     if known and not (caller and caller.owner == args.owner and same(caller)) then return known end
-    if known then  -- nobody may have heard who got free by it
-        local read, before = pcall(cjson.decode, known)
-        for _, look in ipairs(read and type(before) == 'table' and before.agents or {}) do freed[look[1]] = true end
+    if known then  -- nor has anybody decided on the agents whom it made free
+        for _, look in ipairs(cjson.decode(known).agents) do freed[look[1]] = true end
     end
 end
 does[what]()

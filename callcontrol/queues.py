@@ -142,7 +142,7 @@ class _Saying:
     say: Callable[[str], Any]
     then: Callable[[Any], object]
     wanted: Callable[[], bool]
-    crowd: bool  # one of very many at once, when Redis comes back
+    crowd: str  # the company of which very many come at once, when Redis is back; "": it is none of such
     tries: int = 0
 
 
@@ -176,8 +176,10 @@ class Queues:
         self._versions: dict[str, str] = {}
         self._enrolled: dict[str, tuple[str, float]] = {}
         self._enrolling = BoundedSemaphore(1)
-        # Ten thousand who enter again at once would open as many connections, and keep everybody else waiting.
-        self._crowd, self._others = BoundedSemaphore(4), BoundedSemaphore(16)
+        # Ten thousand who enter again at once would open as many connections, and keep everybody else waiting: at the
+        # gate stand some of each company, whose others wait for their own.
+        self._crowd, self._others = BoundedSemaphore(8), BoundedSemaphore(16)
+        self._crowds: dict[str, BoundedSemaphore] = {}
         self._mended: set[str] = set()  # companies of which everything is being told again
         self._running: list[Any] = []
         self._log: Any = structlog.get_logger("queues")
@@ -333,7 +335,7 @@ class Queues:
         *,
         wanted: Callable[[], bool] = lambda: True,
         op: str = "",
-        crowd: bool = False,
+        crowd: str = "",
     ) -> None:
         """Say something to Redis after everything of the same ``line`` (a call, or an agent), until it is done."""
         if not op:
@@ -361,7 +363,12 @@ class Queues:
 
     def _said(self, saying: _Saying) -> bool:
         """Whether it needs to be said no more."""
-        answer = self.ask(partial(saying.say, saying.op), crowd=saying.crowd)
+        say = partial(saying.say, saying.op)
+        if saying.crowd:
+            with self._crowds.setdefault(saying.crowd, BoundedSemaphore(4)):
+                answer = self.ask(say, gate=self._crowd)
+        else:
+            answer = self.ask(say)
         if answer is not None:
             saying.then(answer)
             return True
@@ -371,9 +378,9 @@ class Queues:
         self._log.error("alarm", what="Redis is there and refuses what a queue says", op=saying.op)
         return True
 
-    def ask(self, question: Callable[[], Any], *, crowd: bool = False) -> Any:
-        """The answer, or None: Redis is away."""
-        with self._crowd if crowd else self._others:
+    def ask(self, question: Callable[[], Any], *, gate: BoundedSemaphore | None = None) -> Any:
+        """The answer, or None: Redis is away.  ``gate``: who asks goes through this one."""
+        with gate or self._others:
             answer = question()
         if answer is None:
             self._goes_away()
@@ -388,7 +395,7 @@ class Queues:
             partial(self._say_enter, caller),
             partial(self._entered, caller),
             wanted=lambda: self._stands_here(caller),
-            crowd=True,
+            crowd=caller.company,
         )
 
     def _stands_here(self, caller: _Caller) -> bool:

@@ -306,6 +306,13 @@ class TestAgents:
         assert book.told("queue.missed") == [{"queue": "sales", "agent": "999", "offer": 1, "result": "unreachable"}]
         assert book.states[-1].ring_number == 1
 
+    @pytest.mark.parametrize("result", ["declined", "busy", "no_answer"])
+    def test_a_telephone_that_refuses_by_itself_is_not_asked_again_at_once(self, result: str) -> None:
+        """Whatever ``delays`` says: it would be asked many times a second."""
+        delays = f"delays: {{{result}: 0s}}"
+        ringing(f"agents: [302], ring: 15s, {delays}").fails("302", result, 0.1).then(f"miss 302 {result} 1s")
+        ringing(f"agents: [302], ring: 15s, {delays}").fails("302", result, 1.5).then(f"miss 302 {result}")
+
     @pytest.mark.parametrize(
         ("result", "missed"),
         [

@@ -402,6 +402,20 @@ class TestWhoOwnsTheCall:
         assert desk.board.words == ["take", "leave", "hang_up"]
 
 
+class TestCrowds:
+    def test_very_many_callers_of_one_company_keep_nobody_of_another_waiting(self, desk: Desk) -> None:
+        """As when Redis is back; here it answers nobody yet."""
+        desk.board.gates["enter"] = gate = gevent.event.Event()
+        for number in range(100):
+            desk.queues.perform(cast(Any, Session(f"{OTHER}-{number}")), enter())
+        desk.says(enter(), session=Session(CALL, company="other"))
+        asked = [call for call, *_ in desk.board.told("enter")]
+        assert asked == [*(f"{OTHER}-{number}" for number in range(4)), CALL]
+        gate.set()
+        quiet()
+        assert len(desk.board.told("enter")) == 101
+
+
 class TestDeciding:
     def test_a_free_agent_serves_who_has_waited_longest(self, desk: Desk) -> None:
         desk.board.answers["hang_up"] = [answer(agents=(look("301", CALL, OTHER),))]

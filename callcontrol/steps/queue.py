@@ -74,6 +74,9 @@ from callcontrol.view import Part
 WELCOME = 0.5
 #: How long the queue may take to say whether somebody who has answered may be joined, seconds.
 TAKING = 1.0
+#: Who misses a call sooner than so after it was offered is left alone for as long at least, whatever ``delays`` says: a
+#: telephone that refuses by itself would be asked many times a second, seconds.
+AT_ONCE = 1.0
 #: A wait for nothing in particular, seconds.
 IDLE = 3600.0
 #: Characters of ``o`` at most: the checkpoint has little room.
@@ -198,6 +201,7 @@ class _Offer:
     number: int
     agent: str
     until: float
+    began: float
     legs: dict[str, _Leg] = field(default_factory=dict)
     results: list[str] = field(default_factory=list)
 
@@ -428,7 +432,7 @@ class _Waiting:
     def _ring(self, event: Offered) -> Part:
         """Ring the agent's telephones."""
         call, queue = self._call, self._queue
-        offer = _Offer(event.offer, event.agent, call.now + queue.ring)
+        offer = _Offer(event.offer, event.agent, call.now + queue.ring, call.now)
         self._known.add(offer.number)
         call.ring_number = max(call.ring_number, offer.number)
         for way in self._ways(offer.agent):
@@ -461,7 +465,7 @@ class _Waiting:
         """An offer that has been rung before: look for its legs."""
         call = self._call
         until = min(max(until, call.now + FINDING), call.now + self._queue.ring)
-        offer = _Offer(number, agent, until)
+        offer = _Offer(number, agent, until, call.now)
         self._known.add(number)
         for way in self._ways(agent):
             if isinstance(way, Way):
@@ -499,6 +503,10 @@ class _Waiting:
         """The offer led to nothing."""
         result = "unreachable" if result == "refused" else result
         delay = self._queue.delays.get(result, 0.0)
+        if (
+            result != "lost" and self._call.now - offer.began < AT_ONCE
+        ):  # a machine's word: nobody decided so, and it would again
+            delay = max(delay, AT_ONCE)
         yield Miss(offer.number, offer.agent, result, delay, None if result == "lost" else self._queue.pause_after)
         yield self._gone(offer) if result == "lost" else Tell("queue.missed", {**self._whose(offer), "result": result})
 
