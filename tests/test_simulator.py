@@ -535,7 +535,7 @@ def test_key_1_makes_a_leg_ready_during(switch: Switch, waits: float) -> None:
     outside(switch, Answers(after=0.1, presses="1", waits=waits))
     watch = inbound(switch, ABOUT_LEGS)
     assert ring_outside(watch, "cordboard_confirm=/s/who.wav!/s/press.wav", SCREENED) == "+OK leg-0001\n"
-    assert watch.api("uuid_getvar leg-0001 cordboard_ready") == "_undef_"
+    assert watch.api("uuid_getvar leg-0001 cordboard_ready") == "asked"
     ready = watch.event("CUSTOM")
     assert ready["Event-Subclass"] == "cordboard::ready"
     assert (ready["Unique-ID"], ready["variable_cordboard_call"]) == ("leg-0001", "c-1")

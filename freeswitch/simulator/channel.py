@@ -762,6 +762,8 @@ class Channel:
             # Without any sound there is no waiting either: such a try is over at once.
             while why not in (None, Why.GONE) and len(got) < most and not (got and got[-1] in terminators):
                 why = self.wait(between if got else wait, on_digit=collect)
+                if why is Why.GONE:
+                    self.set("read_result", "failure")
                 if why is Why.TIME:
                     break
             if why is Why.GONE:

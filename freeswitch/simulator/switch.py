@@ -93,12 +93,14 @@ def _screen(leg: Channel) -> Sequence[Action]:
     if place == "cordboard_screen" and "cordboard_confirm" in variables:
         sounds = f"file_string://{variables['cordboard_confirm']}!{_PRESS}"
         return [
+            ("set", "cordboard_ready=asked"),
             ("sched_hangup", "+15 NO_ANSWER"),
             ("play_and_get_digits", f"1 1 3 3000 none {sounds} silence_stream://20 cordboard_key ."),
             ("transfer", "cordboard_asked XML cordboard_screen"),
         ]
     if place == "cordboard_screen":
         return [
+            ("set", "cordboard_ready=asked"),
             ("set", "playback_terminators=none"),
             ("playback", "file_string://${cordboard_whisper}"),
             ("transfer", "cordboard_told XML cordboard_screen"),
