@@ -16,7 +16,7 @@ from callcontrol.switchboard import Switchboard
 from tests.switch.conftest import EVENTS
 from tests.switch.harness import Cable, Phone, Serve, Switch, Watch, until
 from tests.switch.test_calls import ends, rung, talks
-from tests.switch.test_queues import COMPANY, LONE, PAIR, connections, frees, kinds, standing, state, waits
+from tests.switch.test_queues import COMPANY, LONE, PAIR, connections, frees, standing, state, waits
 
 pytestmark = [pytest.mark.switch, pytest.mark.timeout(150)]
 
@@ -61,7 +61,6 @@ def test_a_switch_that_is_killed_and_started_again_leaves_nobody_stuck_and_the_n
     frees(queues, 30)
     for call in calls:
         assert serve.fact(call, "call.ended")
-        assert "queue.repaired" in kinds(serve, call)
     phone("303", "phone_hangs_up", ring=100, talk=500)
     watch = switch.watch(*EVENTS)
     caller, call = waits(switch, watch, queues, LONE)
