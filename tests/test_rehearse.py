@@ -217,8 +217,8 @@ flows:
         ("strategy", "talk"), [("in-order", "{voicemail: [302]}"), ("longest-idle", "{talk: 303}")]
     )
     def test_who_is_asked_after_a_miss_is_for_the_strategy(self, strategy: str, talk: str) -> None:
-        given = "given: {agents: {301: busy, 302: busy, 303: answers}}\n"
-        queue = f"agents: [301, 302, 303], max_wait: 20s, strategy: {strategy}, delays: {{busy: 0s}}"
+        given = "given: {agents: {301: no_answer, 302: no_answer, 303: answers}}\n"
+        queue = f"agents: [301, 302, 303], max_wait: 20s, ring: 5s, strategy: {strategy}, delays: {{no_answer: 0s}}"
         assert self.rehearsed(f"{given}ends: {talk}", queue) == ("passed", "")
 
     def test_an_outside_phone_needs_no_word_of_its_own(self) -> None:

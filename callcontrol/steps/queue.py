@@ -505,7 +505,7 @@ class _Waiting:
         delay = self._queue.delays.get(result, 0.0)
         if (
             result != "lost" and self._call.now - offer.began < AT_ONCE
-        ):  # a machine's word: nobody decided so, and it would again
+        ):  # a machine's word, which would be the same again
             delay = max(delay, AT_ONCE)
         yield Miss(offer.number, offer.agent, result, delay, None if result == "lost" else self._queue.pause_after)
         yield self._gone(offer) if result == "lost" else Tell("queue.missed", {**self._whose(offer), "result": result})
