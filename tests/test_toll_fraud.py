@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 from typing import Any, cast
 
+import gevent
 import phonenumbers
 import pytest
 from hypothesis import given, settings
@@ -192,6 +193,9 @@ class Heard:
         self.sent: list[str] = []
         self.connected = True
 
+    def nudge(self) -> None:
+        """Nothing to say sooner."""
+
     def send(self, *commands: wire.Command, on_reply: Any = None) -> None:
         self.sent += [command.text for command in commands]
 
@@ -254,7 +258,11 @@ def written(command: m.RingLeg) -> list[str]:
         heard = Heard()
         line._inbound = cast(Any, heard)
         screen = wire.Screen(confirm="/speech/ask.wav") if command.confirm is not None else None
-        line.ring(Deaf(), CALL, "test", replace(command, trunks=(name,)), screen)
+        deaf = Deaf()
+        line.ring(deaf, CALL, "test", replace(command, trunks=(name,)), screen)
+        gevent.sleep(0)  # a trunk is chosen beside it
+        line.forget(deaf)
+        assert heard.sent
         texts += heard.sent
     return texts
 

@@ -499,12 +499,12 @@ class Serve:
 
     def facts(self, call: str) -> list[dict[str, Any]]:
         """What the controllers wrote down about one call, in order of time."""
-        found = []
-        for path in self._facts.iterdir() if self._facts.exists() else ():
-            for line in path.read_text().splitlines():
-                if call in line:
-                    found.append(json.loads(line))
-        return sorted(found, key=lambda fact: float(fact["at"]))
+        while True:
+            try:
+                lines = [line for path in self._facts.glob("*") for line in path.read_text().splitlines()]
+            except FileNotFoundError:  # that of a dead process has just been given another name
+                continue
+            return sorted((json.loads(line) for line in lines if call in line), key=lambda fact: float(fact["at"]))
 
     def fact(self, call: str, kind: str) -> dict[str, Any]:
         """The one fact of this kind that a call must have; waits for it."""
