@@ -1106,8 +1106,7 @@ function does.due()
 end
 
 -- What was done is not done again, and answers as it did.  But an entering whose answer was lost is done again while the
--- caller still stands so: meanwhile they may have been offered somebody, or been passed over for saying nothing.  Whom it
--- made free, in another queue, nobody has looked at.
+-- caller still stands so: meanwhile they may have been offered somebody, or been passed over for saying nothing.
 if operation ~= '' then
     local known = text_at(P .. 'done:' .. operation)
     local caller = known and what == 'enter' and caller_of(args.call)

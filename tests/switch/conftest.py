@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.switch import harness
-from tests.switch.harness import CARRIER, Installation, Outside, Phone, Serve, Step, Switch, Watch, free_port
+from tests.switch.harness import CARRIER, PATIENCE, Installation, Outside, Phone, Serve, Step, Switch, Watch, free_port
 
 #: What a test hears of, unless it asks for something else.
 EVENTS = (
@@ -44,6 +44,14 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> harness.Installati
 def port() -> int:
     """Where the controllers of a module listen."""
     return free_port(socket.SOCK_STREAM)
+
+
+@pytest.fixture(scope="module")
+def listener() -> Iterator[socket.socket]:
+    """A controller's end of a module's own, where it plays the controller itself; then its ``port`` is the port."""
+    with socket.create_server((CARRIER, 0)) as server:
+        server.settimeout(PATIENCE)
+        yield server
 
 
 @pytest.fixture(scope="module")

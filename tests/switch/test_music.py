@@ -18,13 +18,11 @@ from pathlib import Path
 import pytest
 
 from tests.switch.harness import (
-    CARRIER,
     COMPANY,
     PATIENCE,
     Caller,
     Ear,
     Event,
-    Installation,
     Phone,
     Press,
     Switch,
@@ -44,19 +42,8 @@ SILENCE = 0.1
 
 
 @pytest.fixture(scope="module")
-def listener() -> Iterator[socket.socket]:
-    with socket.create_server((CARRIER, 0)) as server:
-        server.settimeout(PATIENCE)
-        yield server
-
-
-@pytest.fixture(scope="module")
-def switch(
-    installation: Installation, listener: socket.socket, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Switch]:
-    port = listener.getsockname()[1]
-    with Switch(installation, tmp_path_factory.mktemp("switch"), f"{CARRIER}:{port}") as switch:
-        yield switch
+def port(listener: socket.socket) -> int:
+    return int(listener.getsockname()[1])
 
 
 @pytest.fixture

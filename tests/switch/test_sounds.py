@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.switch.harness import CARRIER, PATIENCE, Caller, Event, Installation, Press, Switch, Watch, headers
+from tests.switch.harness import PATIENCE, Caller, Event, Press, Switch, Watch, headers
 
 pytestmark = [pytest.mark.switch, pytest.mark.timeout(90)]
 
@@ -24,19 +24,8 @@ PIECES = ((12037, 400), (5011, 600), (12345, 1000))
 
 
 @pytest.fixture(scope="module")
-def listener() -> Iterator[socket.socket]:
-    with socket.create_server((CARRIER, 0)) as server:
-        server.settimeout(PATIENCE)
-        yield server
-
-
-@pytest.fixture(scope="module")
-def switch(
-    installation: Installation, listener: socket.socket, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Switch]:
-    port = listener.getsockname()[1]
-    with Switch(installation, tmp_path_factory.mktemp("switch"), f"{CARRIER}:{port}") as switch:
-        yield switch
+def port(listener: socket.socket) -> int:
+    return int(listener.getsockname()[1])
 
 
 @pytest.fixture
