@@ -19,6 +19,21 @@ hypothesis.settings.register_profile("cordboard", deadline=None)
 hypothesis.settings.load_profile("cordboard")
 
 
+#: What a test module has by name if its tests live in real time: other processes, sockets, a switch that moves by itself.
+_REAL = ("gevent", "subprocess", "socket", "threading", "Rig", "EmbeddedRedis", "Switch")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test with other processes or sockets in it that fails is tried twice again, and the closing line says so.
+
+    None depends on a time, but each has a patience, and the machines that run them stand still now and then.
+    """
+    for item in items:
+        names = vars(item.module) if isinstance(item, pytest.Function) else {}
+        if item.get_closest_marker("tcp") or any(name in names for name in _REAL):
+            item.add_marker(pytest.mark.flaky(reruns=2))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _spoken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What one server of the tests has spoken, the next need not: a thousand numbers take ten seconds."""

@@ -530,8 +530,9 @@ def before_asked(ports: list[int]) -> Dialplan:
     return lambda channel: [action for action in route(channel) or () if action != said]
 
 
-#: A story that lives in 40 ms, which a busy machine may let pass: what must be possible is that it goes so.
-TRIES = {"break_before_the_next_playback_has_begun_misses_it": 4}
+#: A transcript is one of the ways in which a race may end, and a busy machine may let a story's frames pass: what must be
+#: possible is that it goes so.  Each further try goes by a slower clock.
+TRIES = 4
 
 STORIES = sorted(path.stem for path in TRACES.glob("*.jsonl"))
 
@@ -539,24 +540,24 @@ STORIES = sorted(path.stem for path in TRACES.glob("*.jsonl"))
 @pytest.mark.tcp
 @pytest.mark.parametrize("name", [story for story in STORIES if story not in NOT_MODELLED])
 def test_the_stand_in_says_what_the_real_switch_said(name: str, tmp_path: Path) -> None:
-    for left in reversed(range(TRIES.get(name, 1))):
+    for further in range(TRIES):
         try:
-            says_the_same(name, tmp_path)
+            says_the_same(name, tmp_path, slower=2.0**further)
         except AssertionError:
-            if not left:
+            if further == TRIES - 1:
                 raise
         else:
             return
 
 
-def says_the_same(name: str, tmp_path: Path) -> None:
+def says_the_same(name: str, tmp_path: Path, *, slower: float = 1.0) -> None:
     """Play the controller's part of a transcript to the stand-in, and compare what it says.  Raises AssertionError."""
     story = read(name)
     controller = Controller(story, tmp_path)
     ours_shipped = story.begin.get("Caller-Context") == "cordboard" or "auth secret" in str(story.steps)
     with Switch(
         [("127.0.0.1", controller.ports[0])],
-        speed=DELICATE.get(name, 3.0 if name in PEOPLE else SPEED),
+        speed=DELICATE.get(name, 3.0 if name in PEOPLE else SPEED) / slower,
         dialplan=before_asked(controller.ports)
         if name in BEFORE_ASKED
         else None
