@@ -12,30 +12,20 @@ from typing import Any
 
 import click
 
+from callcontrol import options as o
 from callcontrol import settings as s
 
-_DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
-
-
-def _setting(name: str, default: str | None, help_: str, **more: Any) -> Callable[[Any], Any]:
-    if default is None:  # click takes a default of None for an answer
-        more["required"] = True
-    else:
-        more.update(default=default, show_default=True)
-    return click.option(f"--{name}", envvar=f"CORDBOARD_{name.upper()}", show_envvar=True, help=help_, **more)
-
-
-_CONFIG = _setting(
-    "config", "cordboard.yaml", "The operator's own file: switches, trunks, limits.", type=click.Path(path_type=Path)
-)
-_REDIS = _setting("redis", s.REDIS, "Redis or Valkey, 7 or newer.")
-_DOMAIN = _setting("domain", s.DOMAIN, "Companies' SIP domains are <company>.<domain>.")
-
+#: Commands of the workers and the web: call control does not import them, so they are named here.
+_ELSEWHERE: dict[str, str] = {
+    # "calls": "workers.journal.cli:calls",
+}
 
 _EXIT_CODES = "Exit codes: 0 fine, 1 problems in files, or refused, 2 usage, 3 cannot start, or nobody answers."
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES)
+@click.group(
+    cls=o.Group, elsewhere=_ELSEWHERE, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES
+)
 @click.version_option(package_name="cordboard", message="cordboard %(version)s")
 def main() -> None:
     """Cordboard: a cloud PBX you can read.
@@ -45,7 +35,7 @@ def main() -> None:
 
 
 @main.command(short_help="Say what is wrong in a directory of companies.")
-@click.argument("directory", type=_DIRECTORY)
+@click.argument("directory", type=o.DIRECTORY)
 def check(directory: Path) -> None:
     """Read every company in DIRECTORY and say what is wrong, with file, line and column.
 
@@ -72,7 +62,7 @@ def manual() -> None:
 
 
 @main.command(short_help="Walk whole calls without a telephone.")
-@click.argument("directory", type=_DIRECTORY)
+@click.argument("directory", type=o.DIRECTORY)
 @click.option("--company", help="Only this company's rehearsals.")
 def rehearse(directory: Path, company: str | None) -> None:
     """Walk the rehearsals of every company in DIRECTORY: no telephone, no switch.
@@ -85,9 +75,9 @@ def rehearse(directory: Path, company: str | None) -> None:
 
 
 @main.command(short_help="Make the phones' passwords.")
-@click.argument("directory", type=_DIRECTORY, envvar="CORDBOARD_ROUTING", required=False)
-@_CONFIG
-@_DOMAIN
+@click.argument("directory", type=o.DIRECTORY, envvar="CORDBOARD_ROUTING", required=False)
+@o.CONFIG
+@o.DOMAIN
 @click.option("--show", nargs=2, metavar="COMPANY EXTENSION", help="Print what to put into one telephone.")
 @click.option("--new", nargs=2, metavar="COMPANY EXTENSION", help="Replace one password.")
 @click.option("--forget-gone", is_flag=True, help="Remove those of phones that are not in routing any more.")
@@ -124,16 +114,16 @@ def passwords(
 
 
 @main.command(short_help="Take calls from your switches.")
-@_setting("routing", None, "Directory of the companies' YAML files.", type=_DIRECTORY)
-@_setting("listen", s.LISTEN, "Where switches bring their calls: host:port.")
-@_REDIS
-@_CONFIG
-@_setting("peers", s.PEERS, "Networks that switches may connect from, separated by commas.")
-@_setting("state", "state", "Directory for versions and facts.", type=click.Path(path_type=Path))
-@_setting("sounds", "", "Directory of the companies' sounds; by default ROUTING/sounds.")
-@_setting("spool", "spool", "Directory, on the switch's disk, for recordings.", type=click.Path(path_type=Path))
-@_setting("processes", "0", "Controller processes; 0: one per core.", type=click.IntRange(0, 64))
-@_DOMAIN
+@o.setting("routing", None, "Directory of the companies' YAML files.", type=o.DIRECTORY)
+@o.setting("listen", s.LISTEN, "Where switches bring their calls: host:port.")
+@o.REDIS
+@o.CONFIG
+@o.setting("peers", s.PEERS, "Networks that switches may connect from, separated by commas.")
+@o.STATE
+@o.setting("sounds", "", "Directory of the companies' sounds; by default ROUTING/sounds.")
+@o.SPOOL
+@o.setting("processes", "0", "Controller processes; 0: one per core.", type=click.IntRange(0, 64))
+@o.DOMAIN
 @click.option("--clock-offset", envvar="CORDBOARD_CLOCK_OFFSET", type=float, default=0.0, hidden=True)
 @click.option("--child", type=int, hidden=True)
 def serve(child: int | None, **given: Any) -> None:
@@ -156,7 +146,7 @@ def serve(child: int | None, **given: Any) -> None:
 
 
 @main.command(short_help="Publish what was changed, and say what came of it.")
-@_setting("state", "state", "Directory for versions and facts of the server.", type=click.Path(path_type=Path))
+@o.setting("state", "state", "Directory for versions and facts of the server.", type=click.Path(path_type=Path))
 @click.option("--wait", default=600.0, show_default=True, help="Seconds to wait.", type=click.FloatRange(0))
 def reload(state: Path, wait: float) -> None:
     """Have the running server read its directory and its cordboard.yaml again.
@@ -170,8 +160,8 @@ def reload(state: Path, wait: float) -> None:
 
 
 @main.group(short_help="Say what agents do; log them in and out.", invoke_without_command=True)
-@_REDIS
-@_CONFIG
+@o.REDIS
+@o.CONFIG
 @click.option("--company", default="", help="Only this company's agents.")
 @click.option("--json", "as_json", is_flag=True, help="Print the same as data.")
 @click.pass_context
@@ -199,8 +189,8 @@ def _agent_command(verb: str, help_: str) -> None:
     @click.argument("company")
     @click.argument("extension")
     @click.option("--reason", default="", help="Why, for those who wonder.")
-    @_REDIS
-    @_CONFIG
+    @o.REDIS
+    @o.CONFIG
     def command(company: str, extension: str, reason: str, redis: str, config: Path) -> None:
         from callcontrol import queue_views as views
 
@@ -216,8 +206,8 @@ _agent_command("resume", "Have an agent who paused rung again.")
 
 @main.command(short_help="Say who waits in queues, and why.")
 @click.argument("name", required=False)
-@_REDIS
-@_CONFIG
+@o.REDIS
+@o.CONFIG
 @click.option("--company", default="", help="Only this company's queues.")
 @click.option("--why", is_flag=True, help="For each caller: why each agent was or was not rung just now.")
 @click.option("--json", "as_json", is_flag=True, help="Print the same as data; always with the reasons.")

@@ -35,6 +35,7 @@ import structlog
 import yaml
 
 from callcontrol import wire
+from callcontrol.private import read_private
 from callcontrol.routing.kinds import EXTENSION
 from callcontrol.routing.load import COMPANY, LoadError, load_directory
 from callcontrol.settings import Config, SettingsError
@@ -126,20 +127,9 @@ def read_passwords(path: Path) -> Passwords:
     Raises SettingsError, with the place and never with what stands there.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not keep us waiting
+        raw = read_private(path, "the phones' passwords", longest=LARGEST_FILE)
     except FileNotFoundError:
         return Passwords()
-    except OSError as error:
-        raise SettingsError(f"{path}: the phones' passwords cannot be read: {error.strerror}") from None
-    with os.fdopen(fd, "rb") as file:
-        mode = os.fstat(fd).st_mode
-        if not stat.S_ISREG(mode):
-            raise SettingsError(f"{path}: the phones' passwords cannot be read: it is not a regular file")
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise SettingsError(f"{path}: others can read these passwords; run: chmod 600 {path}")
-        raw = file.read(LARGEST_FILE + 1)
-    if len(raw) > LARGEST_FILE:
-        raise SettingsError(f"{path}: is larger than {LARGEST_FILE} bytes")
     try:
         return _typed(path, raw.decode("utf-8"))
     except UnicodeDecodeError:

@@ -435,7 +435,11 @@ def _commands() -> list[str]:
 
 def all_commands(group: click.Group, called: str) -> Iterator[tuple[str, click.Command]]:
     """Every command as one types it, and those below it."""
-    for name, command in sorted(group.commands.items()):
+    context = click.Context(group)
+    for name in sorted(group.list_commands(context)):
+        command = group.get_command(context, name)
+        if command is None or command.hidden:
+            continue
         yield f"{called} {name}", command
         if isinstance(command, click.Group):
             yield from all_commands(command, f"{called} {name}")

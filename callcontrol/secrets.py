@@ -15,9 +15,7 @@ line that they are about.
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from callcontrol.private import read_private
 from callcontrol.settings import SettingsError
 
 #: The file is no longer than this, bytes.
@@ -59,20 +58,9 @@ class Secrets:
     def read(cls, path: Path) -> Secrets:
         """Read the file; none at all holds no secrets.  Raises SettingsError, which never quotes a value."""
         try:
-            # A pipe must not keep a controller waiting.
-            with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
-                mode = os.fstat(file.fileno()).st_mode
-                if not stat.S_ISREG(mode):
-                    raise SettingsError(f"{path}: the secrets cannot be read: it is not a regular file")
-                raw = file.read(LONGEST_FILE + 1)
+            raw = read_private(path, "the secrets", longest=LONGEST_FILE)
         except FileNotFoundError:
             return cls()
-        except OSError as error:
-            raise SettingsError(f"{path}: the secrets cannot be read: {error.strerror or error}") from None
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise SettingsError(f"{path}: others can read these secrets; run: chmod 600 {path}")
-        if len(raw) > LONGEST_FILE:
-            raise SettingsError(f"{path}: the file is longer than {LONGEST_FILE} bytes")
         try:
             loaded = yaml.load(raw.decode(), yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:

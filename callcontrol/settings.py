@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +19,8 @@ import phonenumbers
 import yaml
 
 from callcontrol import wire
+from callcontrol.private import SettingsError as SettingsError
+from callcontrol.private import read_private
 from callcontrol.routing.kinds import LANGUAGE, NAME, seconds_of
 from callcontrol.versions import write_whole
 
@@ -29,15 +29,13 @@ LISTEN = "127.0.0.1:8084"
 REDIS = "redis://127.0.0.1:6379/0"
 PEERS = "127.0.0.0/8"
 DOMAIN = "cordboard.test"
+#: Where the web answers.
+WEB = "127.0.0.1:8085"
 
 #: In STATE: the text of the last cordboard.yaml that could be used.
 _KEPT = "cordboard.yaml"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-class SettingsError(Exception):
-    """A setting that cannot be used; ``str()`` says which and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +79,48 @@ class Voice:
 
 
 @dataclass(frozen=True, slots=True)
+class Storage:
+    """The S3 store of recordings.
+
+    ``endpoint`` None: AWS.  ``credentials`` is the file of the keys (``read_credentials``); None: boto3's own ways
+    (variables, roles).  ``verify``: ``read`` reads what is stored again and compares its SHA-256 before a local file is
+    deleted; ``checksum`` is content with the store's own SHA-256.  ``multipart_above`` in bytes.
+    ``checksums``: whether to send those that some stores refuse.
+    """
+
+    bucket: str
+    endpoint: str | None = None
+    region: str | None = None
+    prefix: str = ""
+    credentials: Path | None = None
+    verify: str = "read"
+    multipart_above: int = 64 * 2**20
+    checksums: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """The SMTP server that takes our mail.  ``security``: ``none starttls tls``; ``password`` is a file."""
+
+    host: str
+    sender: str
+    port: int = 25
+    security: str = "none"
+    user: str | None = None
+    password: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """What cordboard.yaml says.  Paths are absolute.
 
     ``longest_call`` (seconds) ends a call to the outside. ``voices``: by language; any other is spoken by the voice
     of espeak-ng that has its name. ``music``: by the name that companies write, a sound file. ``private`` are
     networks that lookups may reach although they are not public. ``passwords`` is the file of the phones'
-    passwords, ``secrets`` that of lookups' headers; neither need exist.
+    passwords, ``secrets`` that of lookups' headers; neither need exist. ``storage`` None: recordings stay in the
+    spool. ``mail`` None: no mail is sent. ``subscribers`` are networks that webhooks may reach although they are not
+    public. ``public``: the address of the web as people and their mails know it, without a slash at its end.
+    ``alarms``: the operator's own mail address.
     """
 
     switches: tuple[SwitchAddress, ...]
@@ -98,6 +131,11 @@ class Config:
     music: Mapping[str, Path] = field(default_factory=dict)
     passwords: Path = Path("passwords.yaml")
     secrets: Path = Path("secrets.yaml")
+    storage: Storage | None = None
+    mail: Mail | None = None
+    subscribers: tuple[Network, ...] = ()
+    public: str = ""
+    alarms: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +287,80 @@ class _Voice(ma.Schema):
             raise ma.ValidationError("one of its words must be {file}: the WAV file to be written", "command")
 
 
+_FILE = ma.validate.Regexp(r"[^\x00-\x1f\x7f]{1,1000}\Z")
+_HTTP = ma.validate.Regexp(
+    r"https?://[^\s/?#@]+(/[^\s?#]*)?\Z", error="write an address such as https://pbx.example.com"
+)
+_ADDRESS = ma.validate.Email()
+
+
+class _Storage(ma.Schema):
+    """The S3 store that recordings and messages go to.  Without it they stay in the spool.
+
+    bucket: the bucket's name
+    endpoint: the store's address; without it AWS
+    region: the store's region
+    prefix: what every key begins with, such as ``pbx/``
+    credentials: the file of the keys, YAML with ``access_key`` and ``secret_key``, readable by its owner only; beside
+        this file.  Without it boto3's own ways: variables, roles
+    verify: before a local file is deleted, ``read`` what is stored again and compare it, or be content with the
+        store's own ``checksum``
+    multipart_above: files of more megabytes are sent in parts
+    checksums: whether to send checksums that some stores refuse
+    """
+
+    bucket = ma.fields.String(required=True, validate=ma.validate.Regexp(r"[a-z0-9][a-z0-9.-]{1,62}\Z"))
+    endpoint = ma.fields.String(load_default=None, validate=_HTTP)
+    region = ma.fields.String(load_default=None, validate=ma.validate.Regexp(r"[a-z0-9-]{1,40}\Z"))
+    prefix = ma.fields.String(load_default="", validate=ma.validate.Regexp(r"([A-Za-z0-9_.-]+/){0,8}\Z"))
+    credentials = ma.fields.String(load_default=None, validate=_FILE)
+    verify = ma.fields.String(load_default="read", validate=ma.validate.OneOf(("read", "checksum")))
+    multipart_above = ma.fields.Integer(load_default=64, strict=True, validate=ma.validate.Range(5, 5000))
+    checksums = ma.fields.Boolean(load_default=False)
+
+
+class _Mail(ma.Schema):
+    """The SMTP server that takes messages, notices of missed calls and alarms.
+
+    host: its name
+    port: its port
+    sender: the address that the mail comes from
+    security: ``none``, ``starttls`` or ``tls``
+    user: the user's name, if it wants one
+    password_file: the file with the user's password, readable by its owner only; beside this file
+    """
+
+    host = ma.fields.String(required=True, validate=ma.validate.Regexp(r"[A-Za-z0-9.:-]{1,253}\Z"))
+    port = ma.fields.Integer(load_default=25, strict=True, validate=ma.validate.Range(1, 65535))
+    sender = ma.fields.String(required=True, validate=_ADDRESS)
+    security = ma.fields.String(load_default="none", validate=ma.validate.OneOf(("none", "starttls", "tls")))
+    user = ma.fields.String(load_default=None, validate=ma.validate.Regexp(r"[\x21-\x7e]{1,200}\Z"))
+    password_file = ma.fields.String(load_default=None, validate=_FILE)
+
+    @ma.validates_schema
+    def _user_and_password(self, data: Any, **kwargs: Any) -> None:
+        if (data["user"] is None) != (data["password_file"] is None):
+            raise ma.ValidationError("user and password_file go together", "user")
+
+
+class _Webhooks(ma.Schema):
+    """private: networks that webhooks may reach although they are not public, such as 10.1.2.0/24"""
+
+    private = ma.fields.List(ma.fields.String(), load_default=list)
+
+
+class _Web(ma.Schema):
+    """public: the address of the web as people and their mails know it, such as https://pbx.example.com"""
+
+    public = ma.fields.String(load_default="", validate=_HTTP)
+
+
+class _Alarms(ma.Schema):
+    """mail: the operator's address, which alarms are sent to"""
+
+    mail = ma.fields.String(load_default=None, validate=_ADDRESS)
+
+
 class _Config(ma.Schema):
     """The operator's own file: what no company may change.  It holds no secret, only the names of files that do.
 
@@ -261,6 +373,11 @@ class _Config(ma.Schema):
     lookups: {private: [10.1.2.0/24]}
     voices: {en: {espeak: en-gb, speed: 140}}
     music: {moh: sounds/our-music.wav}
+    storage: {bucket: recordings, endpoint: https://s3.example.com, credentials: storage.yaml}
+    mail: {host: mail.example.com, sender: pbx@example.com}
+    webhooks: {private: [10.1.2.0/24]}
+    web: {public: https://pbx.example.com}
+    alarms: {mail: ops@example.com}
     ```
 
     switches: the switches that bring calls
@@ -272,6 +389,11 @@ class _Config(ma.Schema):
         else is said; a path begins at this file.  Whatever is not here is Cordboard's own music
     passwords: the file of the telephones' passwords; beside this file
     secrets: the file of the headers that lookups send; beside this file
+    storage: where recordings and messages go
+    mail: what sends mail
+    webhooks: what webhooks may reach
+    web: the web's own address
+    alarms: whom to tell what must not go unnoticed
     """
 
     switches = ma.fields.List(ma.fields.Nested(_Switch), required=True, validate=ma.validate.Length(1))
@@ -290,6 +412,11 @@ class _Config(ma.Schema):
     )
     passwords = ma.fields.String(load_default="passwords.yaml")
     secrets = ma.fields.String(load_default="secrets.yaml")
+    storage = ma.fields.Nested(_Storage, load_default=None)
+    mail = ma.fields.Nested(_Mail, load_default=None)
+    webhooks = ma.fields.Nested(_Webhooks, load_default=lambda: _Webhooks().load({}))
+    web = ma.fields.Nested(_Web, load_default=lambda: _Web().load({}))
+    alarms = ma.fields.Nested(_Alarms, load_default=lambda: _Alarms().load({}))
 
 
 def keep_config(path: Path, state: Path) -> None:
@@ -339,10 +466,12 @@ def read_config(path: Path, text: str | None = None) -> Config:
         unknown = sorted({*trunk["switches"]} - {*names})
         if unknown:
             raise SettingsError(f"{path}: the trunk {trunk['name']} names a switch that is not here: {unknown[0]}")
-    try:
-        private = networks(",".join(config["lookups"]["private"]))
-    except SettingsError as error:
-        raise SettingsError(f"{path}: lookups.private: {error}") from None
+    reachable = {}
+    for section in ("lookups", "webhooks"):
+        try:
+            reachable[section] = networks(",".join(config[section]["private"]))
+        except SettingsError as error:
+            raise SettingsError(f"{path}: {section}.private: {error}") from None
     return Config(
         switches=tuple(
             SwitchAddress(s["name"], s["host"], s["port"], _password(path.parent / s["password_file"]))
@@ -350,7 +479,7 @@ def read_config(path: Path, text: str | None = None) -> Config:
         ),
         trunks={trunk["name"]: Trunk(**{**trunk, "switches": tuple(trunk["switches"])}) for trunk in config["trunks"]},
         longest_call=config["limits"]["longest_call"],
-        private=private,
+        private=reachable["lookups"],
         voices={
             language: Voice(**{**voice, "command": tuple(voice.get("command", ()))})
             for language, voice in config["voices"].items()
@@ -358,18 +487,34 @@ def read_config(path: Path, text: str | None = None) -> Config:
         music={name: path.parent / file for name, file in config["music"].items()},
         passwords=path.parent / config["passwords"],
         secrets=path.parent / config["secrets"],
+        storage=_storage(config["storage"], path.parent),
+        mail=_mail(config["mail"], path.parent),
+        subscribers=reachable["webhooks"],
+        public=config["web"]["public"].rstrip("/"),
+        alarms=config["alarms"]["mail"],
     )
+
+
+def _storage(said: dict[str, Any] | None, beside: Path) -> Storage | None:
+    if said is None:
+        return None
+    credentials = said["credentials"] and beside / said["credentials"]
+    return Storage(**{**said, "credentials": credentials, "multipart_above": said["multipart_above"] * 2**20})
+
+
+def _mail(said: dict[str, Any] | None, beside: Path) -> Mail | None:
+    if said is None:
+        return None
+    named = said["password_file"]
+    password = beside / named if named else None
+    return Mail(said["host"], said["sender"], said["port"], said["security"], said["user"], password)
 
 
 def _password(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read(1000).strip()
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_private(path, "this password", longest=1000).decode().strip()
+    except (FileNotFoundError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: the switch's password cannot be read: {error}") from None
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise SettingsError(f"{path}: others can read this password; run: chmod 600 {path}")
     if not text or not text.isprintable():
         raise SettingsError(f"{path}: the password must be one line of printable text")
     return text

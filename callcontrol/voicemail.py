@@ -23,6 +23,7 @@ from callcontrol.messages import (
     Tone,
     Wait,
 )
+from callcontrol.spool import message_file
 from callcontrol.view import Part, View
 
 #: Silence that ends a message, seconds.
@@ -99,4 +100,4 @@ def _message(people: Sequence[str], name: str, seconds: float | None) -> dict[st
 
 def file_name(company: str, call_id: str, number: int) -> str:
     """The spool file of a message: company, call, number of the message in the call."""
-    return f"{company}_{call_id}_m{number}.wav"
+    return message_file(company, call_id, number).name

@@ -19,7 +19,7 @@ hypothesis.settings.register_profile("cordboard", deadline=None)
 hypothesis.settings.load_profile("cordboard")
 
 
-#: What a test module has by name if its tests live in real time: other processes, sockets, a switch that moves by itself.
+#: What a test module has by name if its tests live in real time: processes, sockets, a switch that moves by itself.
 _REAL = ("gevent", "subprocess", "socket", "threading", "Rig", "EmbeddedRedis", "Switch")
 
 

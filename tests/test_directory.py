@@ -70,7 +70,7 @@ class TestReading:
 
     def test_a_file_without_end_is_refused(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(d, "LARGEST_FILE", 20)
-        with pytest.raises(SettingsError, match="larger than 20 bytes"):
+        with pytest.raises(SettingsError, match="longer than 20 bytes"):
             d.read_passwords(written(file, f"acme: {{301: {SECRET}}}"))
 
     @pytest.mark.parametrize(

@@ -530,8 +530,8 @@ def before_asked(ports: list[int]) -> Dialplan:
     return lambda channel: [action for action in route(channel) or () if action != said]
 
 
-#: A transcript is one of the ways in which a race may end, and a busy machine may let a story's frames pass: what must be
-#: possible is that it goes so.  Each further try goes by a slower clock.
+#: A transcript is one of the ways in which a race may end, and a busy machine may let a story's frames pass: what must
+#: be possible is that it goes so.  Each further try goes by a slower clock.
 TRIES = 4
 
 STORIES = sorted(path.stem for path in TRACES.glob("*.jsonl"))

@@ -1,0 +1,1 @@
+"""The web: the API, metrics, health."""

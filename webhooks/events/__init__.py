@@ -1,0 +1,1 @@
+"""What subscribers are told: the public catalogue of events, one schema each.  Pure."""

@@ -1,0 +1,1 @@
+"""Webhooks: signed, retried, and never to a private address."""

@@ -1,0 +1,1 @@
+"""Mail: messages, missed calls, alarms."""

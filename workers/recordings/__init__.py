@@ -1,0 +1,1 @@
+"""Recordings: from the spool to the store, each step on a ledger."""
