@@ -13,7 +13,7 @@ import structlog
 from callcontrol.embedded import EmbeddedRedis
 from callcontrol.switchboard import Switchboard
 from scripts import rig
-from tests.databases import NOT_INSTALLED, PostgreSQL, migrated, postgresql_programs, sqlite_url
+from tests.databases import NOT_INSTALLED, PostgreSQL, migrated_sqlite, postgresql_programs, sqlite_url
 from workers.journal.database import Database
 
 # No test depends on how long something takes: the machine may be busy.
@@ -80,10 +80,25 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return server.new()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A journal that is up to date; the test runs on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        url = migrated_sqlite(tmp_path)
+    else:
+        server: PostgreSQL = request.getfixturevalue("postgresql")
+        url = server.new(migrated=True)
+    database = Database(url)
+    yield database
+    database.close()
+
+
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    """A journal that is up to date, on SQLite and on PostgreSQL."""
-    yield from migrated(database_url)
+def sqlite(tmp_path: Path) -> Iterator[Database]:
+    """A journal that is up to date, on SQLite only: for what does not depend on the database."""
+    database = Database(migrated_sqlite(tmp_path))
+    yield database
+    database.close()
 
 
 @pytest.fixture

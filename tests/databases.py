@@ -13,10 +13,10 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 from workers.journal.database import Database
 from workers.journal.migrating import migrate
@@ -42,6 +42,7 @@ class PostgreSQL:
         self._as: list[str] = []
         self._directory = Path(tempfile.mkdtemp(prefix="cordboard-pg-"))
         self._server: subprocess.Popen[bytes] | None = None
+        self._template = ""
 
     def start(self) -> PostgreSQL:
         """Make a cluster and serve it; durability is not what is tested here."""
@@ -78,11 +79,15 @@ class PostgreSQL:
                 self._server.wait()
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    def new(self) -> str:
-        """The URL of a new and empty database."""
+    def new(self, *, migrated: bool = False) -> str:
+        """The URL of a new database: empty, or a journal that is up to date."""
+        if migrated and not self._template:
+            self._template = self.new()
+            _migrate(self._template)
         name = f"t{uuid.uuid4().hex[:16]}"
+        template = self._template.partition("@/")[2].partition("?")[0] if migrated else "template0"
         with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
+            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*map(sql.Identifier, (name, template))))
         return f"postgresql://tests@/{name}?host={self._directory}"
 
     def _dsn(self, name: str) -> str:
@@ -94,12 +99,25 @@ def sqlite_url(directory: Path) -> str:
     return f"sqlite:///{directory / 'journal.db'}"
 
 
-def migrated(url: str) -> Iterator[Database]:
-    """A database that is up to date; closed in the end."""
+def migrated_sqlite(directory: Path) -> str:
+    """The URL of a file that is up to date."""
+    if not _template:
+        with tempfile.TemporaryDirectory() as elsewhere:
+            _migrate(sqlite_url(Path(elsewhere)))
+            _template.append((Path(elsewhere) / "journal.db").read_bytes())
+    path = directory / "journal.db"
+    path.touch(mode=0o600)
+    path.write_bytes(_template[0])
+    return sqlite_url(directory)
+
+
+_template: list[bytes] = []
+
+
+def _migrate(url: str) -> None:
     database = Database(url)
     try:
         migrate(database)
-        yield database
     finally:
         database.close()
 

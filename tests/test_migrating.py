@@ -22,10 +22,13 @@ from workers.journal.tables import Base
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_steps_lead_exactly_to_the_tables(database: Database) -> None:
+def test_the_steps_lead_exactly_to_the_tables(database_url: str) -> None:
+    database = Database(database_url)
+    migrate(database)
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+    database.close()
 
 
 def test_a_database_of_the_first_step_is_brought_up_to_date(database_url: str) -> None:
@@ -64,7 +67,7 @@ def test_several_processes_may_begin_at_once(database_url: str, tmp_path: Path) 
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
-        for _ in range(4)
+        for _ in range(3)
     ]
     said = []
     for process in processes:
@@ -73,7 +76,7 @@ def test_several_processes_may_begin_at_once(database_url: str, tmp_path: Path) 
         process.stdin.flush()
     for process in processes:
         said.append(process.communicate(timeout=60)[1].decode())
-    assert [process.returncode for process in processes] == [0, 0, 0, 0], "\n".join(said)
+    assert [process.returncode for process in processes] == [0, 0, 0], "\n".join(said)
 
 
 def test_an_sqlite_file_is_made_for_its_owner_only(tmp_path: Path) -> None:
