@@ -18,6 +18,7 @@ import gc
 import importlib
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -56,6 +57,7 @@ def work(redis: str, config: Path, database: str, state: Path, spool: Path, reco
     from callcontrol.serving import configure_logs
 
     configure_logs()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # until somebody listens
     try:
         sys.exit(run(redis, config.resolve(), database, state.resolve(), spool.resolve(), recordings, deliveries))
     except s.SettingsError as error:

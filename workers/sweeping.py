@@ -38,6 +38,8 @@ EVERY = 1.0
 LEASE = 2.0
 #: The spool is looked after so often although nothing is known to be due there: files that grow no more.
 SPOOL_EVERY = 10.0
+#: The journal is rung for so often although it has all there is: it sees to files of facts and to lost ends.
+JOURNAL_EVERY = 30.0
 #: The watcher waits so long for a fact, then looks by itself; milliseconds.
 WATCH = 5000
 #: No round takes so long, seconds.
@@ -131,7 +133,7 @@ class Sweeper:
         self._board = Switchboard(context.redis_url, name=context.name)
         self._database = Trouble("the database", role="sweeper")
         self._redis = Trouble("Redis", role="sweeper")
-        self._spool_at = 0.0
+        self._spool_at = self._journal_at = 0.0
 
     def run(self) -> None:
         """Sweep each second."""
@@ -164,8 +166,10 @@ class Sweeper:
             wanted = due(session, time.time())
             if self._context.config.storage is not None:
                 wanted |= owed_by_switches(session)
-            if newest not in ("0-0", session.scalar(select(Position.at).where(Position.name == "facts"))):
-                wanted.add("journal")
+            behind = newest not in ("0-0", session.scalar(select(Position.at).where(Position.name == "facts")))
+        if behind or time.monotonic() >= self._journal_at:
+            self._journal_at = time.monotonic() + JOURNAL_EVERY
+            wanted.add("journal")
         return wanted
 
     def _spool_due(self) -> set[str]:

@@ -22,6 +22,7 @@ Where the surprise lies:
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 import uuid as uuids
@@ -860,6 +861,7 @@ class Channel:
     def _finish_recording(self, path: str, seconds: float, why: str = "") -> None:
         try:
             size = write_wav(path, seconds)
+            self.switch.written[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         except OSError:
             size = 0
         milliseconds = int(seconds * 1000)

@@ -160,6 +160,7 @@ class Switch:
         self.directory_version = ""
         # What `${system(…)}` and its like were told to do: a story with hostile text must leave this empty.
         self.executed: list[str] = []
+        self.written: dict[str, str] = {}  # the SHA-256 of each recording as it was when it was finished, by path
         self.log: list[str] = []  # commands received, when `keep_log` is set
         self.keep_log = False
         self.late = 0.0  # seconds by which it says too late that two were joined, as a busy one does
