@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from tests.work_program import SEEN
 from workers import cli, sweeping
 from workers.context import Context
 from workers.journal.database import Database, default_url
-from workers.journal.tables import Base, Delivery, Endpoint, Event, Mail, Recording, Segment
+from workers.journal.tables import Base, Delivery, Endpoint, Event, Mail, Position, Recording, Segment
 
 #: The sweeper's second, a lease of the job's, a start, and a machine that does other things.
 SOON = 15.0
@@ -394,19 +395,19 @@ def test_the_sweeper_rings_for_recordings_that_are_finished_and_not_stored(datab
         assert sweeping.owed_by_switches(session) == {"recordings-a"}
 
 
-def test_a_chore_is_done_by_one_of_all_and_again_when_its_time_has_come(
-    tmp_path: Path, redis_url: str, board: Switchboard, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def context(tmp_path: Path, redis_url: str, board: Switchboard) -> Context:
+    config = Config((SwitchAddress("east", "127.0.0.1", 8021, "secret"),))
+    return Context(config, redis_url, Database(default_url(tmp_path)), tmp_path, tmp_path / "spool", "one")
+
+
+def test_a_chore_is_done_by_one_of_all_and_again_when_its_time_has_come(context: Context) -> None:
     done: list[str] = []
-    monkeypatch.setattr(sweeping, "found", lambda dotted: lambda context: done.append(f"{context.name} {dotted}"))
-    chores = [sweeping.Chore("often", 0.001), sweeping.Chore("seldom", 3600.0)]
-
-    def keeper(name: str) -> sweeping.Housekeeper:
-        config = Config((SwitchAddress("east", "127.0.0.1", 8021, "secret"),))
-        context = Context(config, redis_url, Database(default_url(tmp_path)), tmp_path, tmp_path, name)
-        return sweeping.Housekeeper(context, chores)
-
-    one, other = keeper("one"), keeper("other")
+    chores = [
+        sweeping.Chore("often", 0.001, lambda context: done.append(f"{context.name} often")),
+        sweeping.Chore("seldom", 3600.0, lambda context: done.append(f"{context.name} seldom")),
+    ]
+    one, other = (sweeping.Housekeeper(replace(context, name=name), chores) for name in ("one", "other"))
     assert one.round() == ["often", "seldom"]
     time.sleep(0.01)  # the shorter lease runs out
     assert other.round() == ["often"]
@@ -414,14 +415,30 @@ def test_a_chore_is_done_by_one_of_all_and_again_when_its_time_has_come(
 
 
 def test_a_chore_that_fails_is_told_and_tried_again_before_its_time(
-    tmp_path: Path, redis_url: str, board: Switchboard, monkeypatch: pytest.MonkeyPatch, logs: list[dict[str, Any]]
+    context: Context, board: Switchboard, logs: list[dict[str, Any]]
 ) -> None:
     def fails(context: Context) -> None:
         raise RuntimeError("no")
 
-    monkeypatch.setattr(sweeping, "found", lambda dotted: fails)
-    config = Config((SwitchAddress("east", "127.0.0.1", 8021, "secret"),))
-    context = Context(config, redis_url, Database(default_url(tmp_path)), tmp_path, tmp_path, "one")
-    assert sweeping.Housekeeper(context, [sweeping.Chore("seldom", 3600.0)]).round() == []
+    assert sweeping.Housekeeper(context, [sweeping.Chore("seldom", 3600.0, fails)]).round() == []
     assert [line["event"] for line in logs] == ["a chore failed"]
     assert 0 < board._redis.ttl("cordboard:work:chore:seldom") <= 60
+
+
+def test_the_journal_is_rung_for_when_it_is_behind_and_now_and_then(context: Context, board: Switchboard) -> None:
+    Base.metadata.create_all(context.database.engine)
+    sweeper = sweeping.Sweeper(context, [], "one")
+    assert sweeper.sweep() == {"journal"}
+    assert sweeper.sweep() == set()
+    at = board._redis.xadd(STREAM, {"fact": "{}"})
+    assert [sweeper.sweep(), sweeper.sweep()] == [{"journal"}, {"journal"}]
+    with context.database.writing() as session:
+        session.add(Position(name="facts", at=at.decode()))
+    assert sweeper.sweep() == set()
+
+
+def test_only_the_owner_of_the_lease_sweeps_the_database_but_each_its_spool(context: Context) -> None:
+    Base.metadata.create_all(context.database.engine)
+    one, other = (sweeping.Sweeper(context, ["east"], owner) for owner in ("one", "other"))
+    assert one.sweep() == {"journal", "recordings-east"}
+    assert other.sweep() == {"recordings-east"}

@@ -68,7 +68,7 @@ def work(redis: str, config: Path, database: str, state: Path, spool: Path, reco
 def run(redis: str, config: Path, database: str, state: Path, spool: Path, recordings: str, deliveries: int) -> int:
     """Prepare the database, and keep the processes until told to stop.  Returns 0.  Raises SettingsError."""
     from callcontrol.supervisor import process_name
-    from workers import bell, running, sweeping
+    from workers import bell, running
     from workers.context import Context
     from workers.journal.database import Database, default_url
 
@@ -89,7 +89,7 @@ def run(redis: str, config: Path, database: str, state: Path, spool: Path, recor
     _check_redis(redis)
     switches = _switches(read, recordings)
     _prepare(context.database)
-    for dotted in (*bell.JOBS.values(), *(chore.what for chore in sweeping.CHORES)):
+    for dotted in bell.JOBS.values():
         with contextlib.suppress(ModuleNotFoundError):  # said by whoever wants to use it
             importlib.import_module(dotted.rpartition(".")[0])
     gc.collect()

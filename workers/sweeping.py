@@ -13,17 +13,16 @@ Where the surprise lies:
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import redis
 import structlog
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -36,10 +35,10 @@ from workers.trouble import Trouble
 #: Seconds between two sweeps, and after which another takes over from a sweeper that is gone.
 EVERY = 1.0
 LEASE = 2.0
-#: The spool is looked after so often although nothing is known to be due there: files that grow no more.
+#: The spool is looked after so often although nothing is known to be due there, if it has files: some grow no more.
 SPOOL_EVERY = 10.0
-#: The journal is rung for so often although it has all there is: it sees to files of facts and to lost ends.
-JOURNAL_EVERY = 30.0
+#: The journal and the recordings are rung for so often although they have all there is: they see to their house.
+HOUSE_EVERY = 30.0
 #: The watcher waits so long for a fact, then looks by itself; milliseconds.
 WATCH = 5000
 #: No round takes so long, seconds.
@@ -51,18 +50,32 @@ SWEEPER = "cordboard:work:sweeper"
 
 @dataclass(frozen=True, slots=True)
 class Chore:
-    """Something that is done ``every`` so many seconds: a function of the Context, by dotted name.
+    """Something that is done ``every`` so many seconds, by one of all machines."""
 
-    ``everywhere``: on each machine, for what is on its disk; else by one of them.
-    """
-
-    what: str
+    name: str
     every: float
-    everywhere: bool = False
+    do: Callable[[Context], object]
 
 
-#: What the housekeeper does.
-CHORES: tuple[Chore, ...] = ()
+def _owe_alarms(context: Context) -> None:
+    from workers.mail.jobs import owe_alarms
+
+    owe_alarms(context)
+
+
+def _forget_deliveries(context: Context) -> None:
+    from workers.delivery.jobs import prune
+
+    while prune(context.database, time.time()):
+        pass
+
+
+#: What the housekeeper does.  The journal and the recordings see to their own house, once a minute or so, when they are
+#: rung for; and the sweeper rings for them, whether anything is due or not.
+CHORES: tuple[Chore, ...] = (
+    Chore("owe-alarms", 60.0, _owe_alarms),
+    Chore("forget-deliveries", 3600.0, _forget_deliveries),
+)
 
 #: Segments for which the worker on their switch's host has something to do.
 _OWED = ("finished", "uploaded", "verified")
@@ -71,11 +84,12 @@ _OWED = ("finished", "uploaded", "verified")
 def due(session: Session, now: float) -> set[str]:
     """The queues for which the database has something that is due and that nobody has in hand."""
     found = set()
-    reachable = (Endpoint.state == "active", or_(Endpoint.open_until.is_(None), Endpoint.open_until <= now))
-    delivery = select(Delivery.id).join(Endpoint, Endpoint.id == Delivery.endpoint)
-    if session.scalar(_free(delivery, Delivery, now).where(*reachable).limit(1)) is not None:
+    # By endpoint: one that is dead may be owed a million, which nobody here reads.
+    owed = exists().where(Delivery.endpoint == Endpoint.id, *_free(Delivery, now))
+    well = (Endpoint.state == "active", or_(Endpoint.open_until.is_(None), Endpoint.open_until <= now))
+    if session.scalar(select(Endpoint.id).where(*well, owed).limit(1)) is not None:
         found.add("delivery")
-    if session.scalar(_free(select(Mail.id), Mail, now).limit(1)) is not None:
+    if session.scalar(select(Mail.id).where(*_free(Mail, now)).limit(1)) is not None:
         found.add("mail")
     return found
 
@@ -86,8 +100,8 @@ def owed_by_switches(session: Session) -> set[str]:
     return {f"recordings-{switch}" for switch in switches if switch}
 
 
-def _free(query: Any, table: Any, now: float) -> Any:
-    return query.where(table.state == "pending", table.next_at <= now, table.leased_until <= now)
+def _free(table: type[Delivery] | type[Mail], now: float) -> tuple[ColumnElement[bool], ...]:
+    return table.state == "pending", table.next_at <= now, table.leased_until <= now
 
 
 # ------------------------------------------------------------------------------------------------------ watching
@@ -133,7 +147,7 @@ class Sweeper:
         self._board = Switchboard(context.redis_url, name=context.name)
         self._database = Trouble("the database", role="sweeper")
         self._redis = Trouble("Redis", role="sweeper")
-        self._spool_at = self._journal_at = 0.0
+        self._spool_at = self._house_at = self._journal_at = 0.0
 
     def run(self) -> None:
         """Sweep each second."""
@@ -168,30 +182,35 @@ class Sweeper:
                 wanted |= owed_by_switches(session)
             behind = newest not in ("0-0", session.scalar(select(Position.at).where(Position.name == "facts")))
         if behind or time.monotonic() >= self._journal_at:
-            self._journal_at = time.monotonic() + JOURNAL_EVERY
+            self._journal_at = time.monotonic() + HOUSE_EVERY
             wanted.add("journal")
         return wanted
 
     def _spool_due(self) -> set[str]:
-        if not self._spools or time.monotonic() < self._spool_at:
+        now = time.monotonic()
+        if not self._spools or now < self._spool_at:
             return set()
-        self._spool_at = time.monotonic() + SPOOL_EVERY
+        self._spool_at = now + SPOOL_EVERY
         try:
             with os.scandir(self._context.spool) as entries:
-                return set(self._spools) if any(True for _ in entries) else set()
-        except OSError:  # there is none yet, or its disk is away: the worker says so when it has something to do
+                some = next(entries, None) is not None
+        except OSError:  # its disk is away: the worker says so when it is rung for
+            some = False
+        if not some and now < self._house_at:
             return set()
+        self._house_at = now + HOUSE_EVERY
+        return set(self._spools)
 
 
 # -------------------------------------------------------------------------------------------------- housekeeping
 
 
 class Housekeeper:
-    """Does the chores, each when its lease has run out: among all machines, or on this one."""
+    """Does the chores, each when its lease has run out."""
 
-    def __init__(self, context: Context, chores: Iterable[Chore] = CHORES) -> None:
+    def __init__(self, context: Context, chores: Sequence[Chore] = CHORES) -> None:
         self._context = context
-        self._chores = [(chore, function) for chore in chores if (function := found(chore.what)) is not None]
+        self._chores = chores
         self._board = Switchboard(context.redis_url, name=context.name)
         self._turn = 0
 
@@ -204,33 +223,21 @@ class Housekeeper:
     def round(self) -> list[str]:
         """Do each chore whose time has come; which."""
         done = []
-        for chore, function in self._chores:
+        for chore in self._chores:
             signal.alarm(LONGEST_CHORE)
             self._turn += 1
             me = f"{self._context.name} {self._turn}"  # another each time: so our own lease keeps us away as well
-            where = f"@{os.uname().nodename}" if chore.everywhere else ""
-            lease = f"cordboard:work:chore:{chore.what}{where}"
+            lease = f"cordboard:work:chore:{chore.name}"
             if not self._board.lease(lease, me, chore.every):
                 continue
             try:
-                function(self._context)
-                done.append(chore.what)
+                chore.do(self._context)
+                done.append(chore.name)
             except Exception:
-                _log().exception("a chore failed", chore=chore.what)
+                _log().exception("a chore failed", chore=chore.name)
                 self._board.lease(lease, me, min(chore.every, 60.0))
         signal.alarm(0)
         return done
-
-
-def found(dotted: str) -> Callable[..., Any] | None:
-    """A function of the workers by its dotted name; None, and a word, if it is not there (yet)."""
-    module, _, name = dotted.rpartition(".")
-    try:
-        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    except (ModuleNotFoundError, AttributeError) as error:
-        _log().warning("this part is not there", part=dotted, error=str(error))
-        return None
-    return function
 
 
 def _log() -> Any:

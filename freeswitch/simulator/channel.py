@@ -22,7 +22,6 @@ Where the surprise lies:
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 import uuid as uuids
@@ -861,7 +860,6 @@ class Channel:
     def _finish_recording(self, path: str, seconds: float, why: str = "") -> None:
         try:
             size = write_wav(path, seconds)
-            self.switch.written[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         except OSError:
             size = 0
         milliseconds = int(seconds * 1000)
@@ -878,6 +876,8 @@ class Channel:
         self._announce_recording("RECORD_STOP", path, f"Record-Completion-Cause: {why}\n" if why else "")
 
     def _announce_recording(self, event: str, path: str, extra: str = "") -> None:
+        if event == "RECORD_STOP":
+            self.switch.has_written(path)
         self.fire(event, header("Record-File-Path", path) + extra)
         if event == "RECORD_START" and self.party is not None:
             self.party.is_recorded(path)
