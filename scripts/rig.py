@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import gevent
@@ -27,6 +27,9 @@ import gevent
 from callcontrol.embedded import EmbeddedRedis
 from callcontrol.facts import read_facts
 from freeswitch.simulator import Switch
+
+if TYPE_CHECKING:
+    from scripts.behind import Behind
 
 ROOT = Path(__file__).parent.parent
 ROUTING = ROOT / "routing"
@@ -50,7 +53,7 @@ class RigError(RuntimeError):
 
 
 class Rig:
-    """One Redis, one server with ``processes`` controllers, one switch.
+    """One Redis, one server with ``processes`` controllers, one switch; ``behind``: what stands behind them, too.
 
     ``clock``: the local time at which the server's calls begin, such as ``2026-11-23 10:00`` (Moscow).
     ``config``: what cordboard.yaml says besides the switch.
@@ -67,6 +70,7 @@ class Rig:
         sounds: Mapping[str, float] | None = None,
         log: Path | None = None,
         config: str = TRUNKS,
+        behind: bool = False,
     ) -> None:
         self.directory = directory
         self.processes = processes
@@ -75,6 +79,7 @@ class Rig:
         self.log_path = log or directory / "server.log"
         self._routing = routing
         self._config = config
+        self.behind = _behind(directory) if behind else None
         self._offset = 0.0
         self.set_clock(clock)
         password = secrets.token_hex(12)
@@ -109,6 +114,8 @@ class Rig:
         if self._redis is not None:
             self._redis.start()
             self._redis_url = self._redis.url
+        if self.behind is not None:
+            self._config += self.behind.start()
         self.switch.start()
         password = self.directory / "esl.password"
         password.touch(mode=0o600)
@@ -117,15 +124,16 @@ class Rig:
         (self.directory / "cordboard.yaml").write_text(
             f"switches:\n  - {{name: switch1, host: {host}, port: {port}, password_file: esl.password}}\n{self._config}"
         )
+        if self.behind is not None:
+            self.behind.serve(self.environment())
         self.start_server()
         if SPOKEN is not None:
             _share(speech, SPOKEN)
         return self
 
-    def start_server(self) -> None:
-        """Start ``cordboard serve`` and wait until every controller is ready."""
-        seen = len(self.log())
-        environment = {
+    def environment(self) -> dict[str, str]:
+        """The settings, as every command of Cordboard takes them."""
+        return {
             "PATH": os.environ.get("PATH", ""),
             "PYTHONUNBUFFERED": "1",
             "CORDBOARD_ROUTING": str(self._routing),
@@ -137,9 +145,13 @@ class Rig:
             "CORDBOARD_PROCESSES": str(self.processes),
             "CORDBOARD_CLOCK_OFFSET": str(self._offset),
         }
+
+    def start_server(self) -> None:
+        """Start ``cordboard serve`` and wait until every controller is ready."""
+        seen = len(self.log())
         command = [str(Path(sys.executable).parent / "cordboard"), "serve"]
         with self.log_path.open("ab") as log:
-            self._server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+            self._server = subprocess.Popen(command, env=self.environment(), stdout=log, stderr=log)
         if not self.log_path.is_file() and self.log_path.exists():  # a device: nothing can be read from it
             self.until(
                 lambda: len(self.children()) >= self.processes and self._accepts(), STARTING, "the server to start"
@@ -186,6 +198,8 @@ class Rig:
             if self._server is not None and self._server.poll() is None:
                 self._server.kill()
                 self._server.wait()
+            if self.behind is not None:
+                self.behind.stop()
             self.switch.stop()
             if self._redis is not None:
                 self._redis.stop()
@@ -264,6 +278,12 @@ class Rig:
         if pid not in self.children():
             raise RigError(f"{pid} is no controller of this server")
         os.kill(pid, signal.SIGKILL)
+
+
+def _behind(directory: Path) -> Behind:
+    from scripts.behind import Behind  # S3 and all that, which benches and most tests do without
+
+    return Behind(directory)
 
 
 def _share(there: Path, here: Path) -> None:

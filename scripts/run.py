@@ -3,6 +3,11 @@
 The first run writes ``etc/`` (mode 0700): the switch's password, ``cordboard.yaml``, and ``switch-vars.xml``
 for the configuration in ``freeswitch/conf``.  Each run makes a password for every phone that has none.  Without
 ``CORDBOARD_REDIS`` a Valkey of its own is started; ``etc/redis.url`` tells ``make agents`` and ``make queues`` where.
+The store that the first run writes into cordboard.yaml is started as long as it stands there.
+
+``cordboard serve``, ``work`` and ``web`` run side by side.  SIGTERM or Ctrl-C ends all: first who takes calls, then who
+does what they leave behind, then what both stand on.  If ``serve`` ends by itself, so does everything; ``work`` and
+``web`` look after their own processes.
 """
 
 from __future__ import annotations
@@ -12,13 +17,22 @@ import secrets
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
+from callcontrol import settings as s
 from callcontrol.embedded import EmbeddedRedis
 from scripts.rig import ROOT
+from workers.recordings.local_store import LocalStore
 
 ETC = ROOT / "etc"
 BIN = Path(sys.executable).parent
+#: Where the store of our own is, and answers.
+STORE = ROOT / "state" / "store"
+STORE_PORT = 8086
+#: How long the processes have to end, seconds: calls are handed over, requests and jobs finished.
+PATIENCE = 40.0
 
 
 def prepare(directory: Path) -> bool:
@@ -36,7 +50,11 @@ def prepare(directory: Path) -> bool:
     _secret(directory / "switch-vars.xml", "\n".join(["<include>", *lines, "</include>", ""]))
     _secret(directory / "esl.password", password + "\n")
     switch = "{name: switch1, host: 127.0.0.1, port: 8021, password_file: esl.password}"
-    (directory / "cordboard.yaml").write_text(f"switches:\n  - {switch}\n")
+    (directory / "cordboard.yaml").write_text(
+        f"switches:\n  - {switch}\n"
+        f"# Recordings go to a store on this machine, which make run starts; name another S3 store here instead.\n"
+        f"{LocalStore(STORE, STORE_PORT).yaml()}"
+    )
     return True
 
 
@@ -67,23 +85,62 @@ def main() -> int:
         f"  CORDBOARD_SWITCH_VARS={ETC}/switch-vars.xml freeswitch -nf -nonat -conf {ROOT}/freeswitch/conf\n",
         flush=True,
     )
-    redis = None if "CORDBOARD_REDIS" in os.environ else EmbeddedRedis(ROOT / "state" / "redis")
-    try:
-        if redis is not None:
-            redis.start()
+    with ExitStack() as held:
+        if "CORDBOARD_REDIS" not in os.environ:
+            redis = held.enter_context(EmbeddedRedis(ROOT / "state" / "redis"))
             environment["CORDBOARD_REDIS"] = redis.url
+            held.callback((ETC / "redis.url").unlink, missing_ok=True)
             _secret(ETC / "redis.url", redis.url)
             print(f"Started a Valkey of our own at {redis.url} (set CORDBOARD_REDIS to use another).", flush=True)
-        command = [str(BIN / "cordboard"), "serve", "--routing", str(ROOT / "routing")]
-        server = subprocess.Popen(command, env=environment, cwd=ROOT)
-        for heard in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
+        store = LocalStore(STORE, STORE_PORT)
+        configured = _endpoint(Path(environment["CORDBOARD_CONFIG"]))
+        if configured == store.endpoint:
+            held.enter_context(store)
+            print(f"Started a store of our own at {store.endpoint}; recordings are in {_short(STORE)}.", flush=True)
+        elif configured is None:
+            print(f"Recordings stay in spool/.  For a store of our own, say in {config}:\n  {store.yaml()}", flush=True)
+        web = environment.get("CORDBOARD_WEB", s.WEB)
+        print(
+            f"The API answers at http://{web}/v1/ (its description, too).  A token for it:\n"
+            f"  CORDBOARD_STATE={_short(ROOT / 'state')} {_short(BIN)}/cordboard tokens create operator NAME\n",
+            flush=True,
+        )
+        return _serve(environment)
+
+
+def _endpoint(config: Path) -> str | None:
+    """The store that cordboard.yaml names, if any; empty: somebody's cloud, or what nobody can read."""
+    try:
+        storage = s.read_config(config).storage
+    except s.SettingsError:
+        return ""  # the server says why
+    return None if storage is None else storage.endpoint or ""
+
+
+def _serve(environment: Mapping[str, str]) -> int:
+    """Run the three until told to stop, or until the server ends.  Its exit code."""
+    # Ctrl-C reaches us all; who is behind the server waits until it has ended.
+    behind = [
+        subprocess.Popen([str(BIN / "cordboard"), name], env=environment, cwd=ROOT, process_group=0)
+        for name in ("work", "web")
+    ]
+    command = [str(BIN / "cordboard"), "serve", "--routing", str(ROOT / "routing")]
+    server = subprocess.Popen(command, env=environment, cwd=ROOT)
+    try:
+        for heard in (signal.SIGTERM, signal.SIGUSR2):
             signal.signal(heard, lambda number, _: server.send_signal(number))
+        signal.signal(signal.SIGHUP, lambda number, _: [one.send_signal(number) for one in (server, *behind)])
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server hears Ctrl-C itself
         return server.wait()
     finally:
-        if redis is not None:
-            (ETC / "redis.url").unlink(missing_ok=True)
-            redis.stop()
+        for one in behind:
+            one.terminate()
+        for one in behind:
+            try:
+                one.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                one.kill()
+                one.wait()
 
 
 if __name__ == "__main__":

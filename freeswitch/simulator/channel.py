@@ -876,6 +876,8 @@ class Channel:
         self._announce_recording("RECORD_STOP", path, f"Record-Completion-Cause: {why}\n" if why else "")
 
     def _announce_recording(self, event: str, path: str, extra: str = "") -> None:
+        if event == "RECORD_STOP":
+            self.switch.has_written(path)
         self.fire(event, header("Record-File-Path", path) + extra)
         if event == "RECORD_START" and self.party is not None:
             self.party.is_recorded(path)

@@ -11,6 +11,7 @@ FreeSWITCH does.  What it does is in the recorded transcripts (`tests/traces`), 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import socket
@@ -18,6 +19,7 @@ import time
 import uuid as uuids
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -160,6 +162,7 @@ class Switch:
         self.directory_version = ""
         # What `${system(…)}` and its like were told to do: a story with hostile text must leave this empty.
         self.executed: list[str] = []
+        self.written: dict[str, str] = {}  # the SHA-256 of each recording as it was when it was finished, by path
         self.log: list[str] = []  # commands received, when `keep_log` is set
         self.keep_log = False
         self.late = 0.0  # seconds by which it says too late that two were joined, as a busy one does
@@ -763,6 +766,11 @@ class Switch:
         uuid, _, cause = arguments.partition(" ")
         named = cause.strip() if cause.strip() in encoder.CAUSE_Q850 else "NORMAL_CLEARING"
         return self._on(uuid, lambda call: call.hangup(named))
+
+    def has_written(self, path: str) -> None:
+        """A recording is whole: keep what it is, for those who look later whether it is still the same."""
+        with suppress(OSError):  # nothing was in it, and it was thrown away
+            self.written[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
     def _api_record(self, arguments: str) -> str:
         uuid, what, path = [*words(arguments), "", "", ""][:3]

@@ -1,0 +1,217 @@
+"""``cordboard work``: everything that calls leave behind is done by its processes.
+
+=======================  ===================================================================================
+``journal``              facts into rows
+``delivery-1`` …         webhooks
+``mail``                 mail
+``recordings-<switch>``  the spool of a switch on this machine
+``watcher``              rings for the journal when facts come
+``sweeper``              rings each second for what is due
+``housekeeper``          what is to be done each minute or hour
+=======================  ===================================================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import structlog
+
+from callcontrol import options as o
+from callcontrol import settings as s
+
+if TYPE_CHECKING:
+    from workers.context import Context
+
+#: Seconds that a database may be away at the start before we give up.
+PATIENCE = 30.0
+
+
+@click.command(short_help="Do what calls leave behind: journal, webhooks, mail, recordings.")
+@o.REDIS
+@o.CONFIG
+@o.DATABASE
+@o.STATE
+@o.SPOOL
+@o.setting("recordings", "", "Switches whose SPOOL is on this machine, or none; may be left out if there is one.")
+@o.setting("deliveries", "2", "Processes that deliver webhooks.", type=click.IntRange(0, 64))
+def work(redis: str, config: Path, database: str, state: Path, spool: Path, recordings: str, deliveries: int) -> None:
+    """Bring facts into the journal, deliver webhooks, send mail, and store recordings.
+
+    May run on several machines; what is lost with one of its processes, the others do again. SIGTERM lets every
+    process finish what it has in hand, SIGHUP has cordboard.yaml read again.
+    """
+    from callcontrol.serving import configure_logs
+
+    configure_logs()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # until somebody listens
+    try:
+        sys.exit(run(redis, config.resolve(), database, state.resolve(), spool.resolve(), recordings, deliveries))
+    except s.SettingsError as error:
+        click.echo(f"cordboard: {error}", err=True)
+        sys.exit(3)
+
+
+def run(redis: str, config: Path, database: str, state: Path, spool: Path, recordings: str, deliveries: int) -> int:
+    """Prepare the database, and keep the processes until told to stop.  Returns 0.  Raises SettingsError."""
+    from callcontrol.supervisor import process_name
+    from workers import bell, running
+    from workers.context import Context
+    from workers.journal.database import Database, default_url
+
+    try:
+        spool.mkdir(parents=True, exist_ok=True)
+        state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise s.SettingsError(f"{error.filename}: {error.strerror or error}") from None
+    read = s.read_config(config)
+    context = Context(
+        config=read,
+        redis_url=redis,
+        database=Database(database or default_url(state)),
+        state=state,
+        spool=spool,
+        name=process_name(),
+    )
+    _check_redis(redis)
+    switches = _switches(read, recordings)
+    _prepare(context.database)
+    for dotted in bell.JOBS.values():
+        with contextlib.suppress(ModuleNotFoundError):  # said by whoever wants to use it
+            importlib.import_module(dotted.rpartition(".")[0])
+    gc.collect()
+    gc.freeze()  # what is loaded stays one copy for all that are forked
+
+    def again() -> dict[str, Callable[[], object]] | None:
+        try:
+            new = s.read_config(config)
+            return _roles(replace(context, config=new), _switches(new, recordings), deliveries)
+        except s.SettingsError as error:
+            _log().error("cordboard.yaml cannot be used: what it said before goes on", why=str(error))
+            return None
+
+    return running.keep(_roles(context, switches, deliveries), again)
+
+
+def _roles(context: Context, switches: Sequence[str], deliveries: int) -> dict[str, Callable[[], object]]:
+    """What there is to do, by name.  Each function runs in a process of its own."""
+    queues = {"journal": "journal", **{f"delivery-{i}": "delivery" for i in range(1, deliveries + 1)}, "mail": "mail"}
+    queues |= {name: name for name in (f"recordings-{switch}" for switch in switches)}
+    roles: dict[str, Callable[[], object]] = {
+        role: partial(_answer, context, role, queue) for role, queue in queues.items()
+    }
+    return roles | {
+        "watcher": partial(_watch, context),
+        "sweeper": partial(_sweep, context, switches),
+        "housekeeper": partial(_keep_house, context),
+    }
+
+
+def _own(context: Context, role: str) -> Context:
+    """This process's own context: no connection is inherited over a fork."""
+    from workers.context import use
+
+    context.database.renew()
+    own = replace(context, name=f"{context.name}-{role}-{os.getpid()}", _redis=None, _published=None)
+    use(own)
+    return own
+
+
+def _answer(context: Context, role: str, queue: str) -> None:
+    from workers.answering import answer
+
+    answer(_own(context, role).redis_url, queue)
+
+
+def _watch(context: Context) -> None:
+    from workers.sweeping import watch
+
+    watch(context.redis_url)
+
+
+def _sweep(context: Context, switches: Sequence[str]) -> None:
+    from workers.sweeping import Sweeper
+
+    Sweeper(_own(context, "sweeper"), switches, context.name).run()
+
+
+def _keep_house(context: Context) -> None:
+    from workers.sweeping import Housekeeper
+
+    Housekeeper(_own(context, "housekeeper")).run()
+
+
+def _switches(config: s.Config, said: str) -> list[str]:
+    """The switches whose spool is here.  Raises SettingsError."""
+    known = [switch.name for switch in config.switches]
+    if said == "none":
+        return []
+    if not said:
+        if len(known) > 1:
+            raise s.SettingsError(
+                "there are several switches: name those whose spool is on this machine with --recordings, or none"
+            )
+        return known
+    wanted = [name for name in re.split(r"[\s,]+", said) if name]
+    unknown = sorted({*wanted} - {*known})
+    if unknown:
+        raise s.SettingsError(f"recordings: there is no switch {unknown[0]}; there are {', '.join(known)}")
+    return wanted
+
+
+def _check_redis(url: str) -> None:
+    """Whether it is an address; Redis itself may come later.  Raises SettingsError."""
+    from callcontrol.switchboard import connect
+
+    try:
+        connect(url, name="work").close()
+    except ValueError as error:
+        raise s.SettingsError(f"redis: {error}") from None
+
+
+def _prepare(database: Any) -> None:
+    """Bring the database up to date, in a process that holds nothing afterwards.  Raises SettingsError."""
+    from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+    from workers.journal.database import make_private
+
+    deadline, said = time.monotonic() + PATIENCE, False
+    while True:
+        try:
+            make_private(database.url.render_as_string(hide_password=False))
+            _migrate(database)
+            return
+        except OperationalError as error:
+            if database.is_sqlite or time.monotonic() > deadline:
+                raise s.SettingsError(f"the database cannot be used: {error.orig or error}") from None
+            if not said:
+                said = True
+                _log().warning("the database is away: waiting for it", error=str(error.orig or error)[:300])
+            time.sleep(1.0)
+        except (SQLAlchemyError, OSError) as error:
+            raise s.SettingsError(f"the database cannot be used: {error}") from None
+        finally:
+            database.close()
+
+
+def _migrate(database: Any) -> None:
+    from workers.journal.tables import Base
+
+    Base.metadata.create_all(database.engine)
+
+
+def _log() -> Any:
+    return structlog.get_logger("work")
