@@ -1,26 +1,55 @@
 """From a row to a mail: text and modest HTML, in the language of whoever gets it, or English.  Pure.
 
 Whatever a caller chose as their number is hostile: it is one line that can be seen before it comes near a header, and
-escaped in HTML.  The surprise: the same row makes the same mail, with the same Message-ID, however often it is sent,
-so that whoever gets it twice sees it once.
+escaped in HTML.
+
+Where the surprise lies:
+
+* The same row makes the same mail, with the same Message-ID, however often it is sent, so that whoever gets it twice
+  sees it once.
+* Headers are encoded here and written as they are.  Python's own way of folding them (``email.policy``, 3.11.7) never
+  ends for some texts, and writes an empty line amid the headers for others: a caller could choose such a number.
 """
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import email.policy
 import email.utils
 import html
+import re
 import unicodedata
 import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.headerregistry import Address
 from email.message import EmailMessage
 from typing import Any
 
-#: Lines end as SMTP wants them, and what is not ASCII is encoded: any server takes that.
-POLICY = email.policy.SMTP
+
+class _AsGiven(email.policy.EmailPolicy):
+    """Headers are written as they were given."""
+
+    def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
+        return name, value
+
+    def header_fetch_parse(self, name: str, value: str) -> Any:
+        return value
+
+    def fold(self, name: str, value: str) -> str:
+        return f"{name}: {value}\r\n"
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        return self.fold(name, value).encode("ascii")
+
+
+#: Lines end as SMTP wants them.
+_POLICY = _AsGiven(linesep="\r\n")
+_PLAIN = re.compile(r"[A-Za-z0-9+:.,()'-](?:[A-Za-z0-9+:.,()' -]{0,58}[A-Za-z0-9+:.,()'-])?")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9' -]{0,58}[A-Za-z0-9])?")
+_ADDRESS = re.compile(r"[^\s<>()@,;:\"\\\[\]\x00-\x20\x7f-\U0010ffff]{1,64}@[A-Za-z0-9.-]{1,253}")
+#: Bytes of text in an encoded word: RFC 2047 allows 75 characters for the whole.
+_WORD = 42
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +182,11 @@ def compose(owed: Owed, sender: str, sound: Sound | None = None) -> EmailMessage
     """
     data, domain = owed.data, sender.rpartition("@")[2]
     subject, lines, link = _alarm(data) if owed.kind == "alarm" else _of_call(owed.kind, data, sound)
-    mail = EmailMessage(policy=POLICY)
-    mail["From"] = Address(visible(data.get("title"), 80) or "Cordboard", addr_spec=sender)
-    mail["To"] = Address(visible(data.get("name"), 80) or "", addr_spec=owed.recipient)
-    mail["Subject"] = subject
-    mail["Date"] = dt.datetime.fromtimestamp(int(owed.created_at), dt.UTC)
+    mail = EmailMessage(policy=_POLICY)
+    mail["From"] = _mailbox(visible(data.get("title"), 80) or "Cordboard", sender)
+    mail["To"] = _mailbox(visible(data.get("name"), 80), owed.recipient)
+    mail["Subject"] = encoded(subject)
+    mail["Date"] = email.utils.format_datetime(dt.datetime.fromtimestamp(int(owed.created_at), dt.UTC))
     mail["Message-ID"] = f"<{owed.id}@{domain}>"
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no absence notice answers it
     mail["X-Auto-Response-Suppress"] = "All"
@@ -208,6 +237,26 @@ def _html(lines: list[str], link: tuple[str, str] | None, language: object) -> s
     lang = html.escape(str(language)[:16] if isinstance(language, str) else "en")
     body = "<br>\n".join(rows)
     return f'<!doctype html>\n<html lang="{lang}"><meta charset="utf-8"><body><p>{body}</p></body></html>\n'
+
+
+def _mailbox(name: str, address: str) -> str:
+    if not _ADDRESS.fullmatch(address):
+        raise ValueError(f"{address!r} is no e-mail address")
+    return f"{encoded(name, _PLAIN_NAME)} <{address}>" if name else address
+
+
+def encoded(text: str, plain: re.Pattern[str] = _PLAIN) -> str:
+    """Text as a header may have it: as it is if that is surely harmless, else as RFC 2047 words, one a line."""
+    if plain.fullmatch(text):
+        return text
+    words, word = [], b""
+    for character in text:
+        more = character.encode("utf-8", "replace")
+        if len(word) + len(more) > _WORD:
+            words.append(word)
+            word = b""
+        word += more
+    return "\r\n ".join(f"=?utf-8?b?{base64.b64encode(one).decode()}?=" for one in (*words, word))
 
 
 def visible(value: object, most: int) -> str:

@@ -46,13 +46,13 @@ def send() -> bool:
     return more
 
 
-def owe_alarms(context: Context) -> int:
+def owe_alarms(context: Context, now: Callable[[], float] = time.time) -> int:
     """Owe the operator the alarms that were not mailed yet, and ring; how many.  For the housekeeper, each minute."""
     address = context.config.alarms
     if address is None or context.config.mail is None:
         return 0
     with context.database.writing() as session:
-        owed = owing.owe_alarms(session, address, time.time())
+        owed = owing.owe_alarms(session, address, now())
     if owed:
         bell.ring(context.redis_url, "mail")
     return owed

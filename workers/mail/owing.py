@@ -112,7 +112,7 @@ def _missed(session: Session, call: Call, routing_of: RoutingOf) -> Iterator[Mai
 def _who_want(routing: Routing | None, people: Sequence[str], what: str) -> Iterator[Person]:
     for extension in dict.fromkeys(people):
         person = routing.people.get(extension) if routing is not None else None
-        if person is not None and person.email is not None and what in person.mail:
+        if person is not None and person.email is not None and what in person.notify:
             yield person
 
 
