@@ -154,8 +154,8 @@ class Person:
 
     ``forward``: ``always busy no_answer unreachable otherwise`` → ``{"to": …}``, ``no_answer`` also ``"after"``
     (seconds); ``to`` is an extension, ``mobile``, ``voicemail`` or E.164.  ``whisper`` is what the person hears
-    before being joined.  ``max_calls`` bounds the calls outside that the person has at a time.  ``notify``: what they get
-    mail about, if they have an ``email``: ``messages missed``.
+    before being joined.  ``max_calls`` bounds the calls outside that the person has at a time.  ``notify``: what they
+    get mail about, if they have an ``email``: ``messages missed``.
     """
 
     extension: str
