@@ -450,7 +450,10 @@ class _Company:
             found = kinds.options(sections.PersonFields, node, "a person")
         finally:
             self.reader.person = None
-        return Person(extension=name, place=key.place, **found)
+        notify = found.pop("notify")
+        if notify and found["email"] is None:
+            raise wrong("E324", node, '"notify" needs an address to send mail to: "email" is missing')
+        return Person(extension=name, place=key.place, notify=("messages",) if notify is None else notify, **found)
 
     def _group(self, name: str, key: Scalar, node: Tree) -> Group:
         if not isinstance(node, MappingNode):

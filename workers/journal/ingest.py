@@ -17,8 +17,8 @@ Where the surprise lies:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -27,12 +27,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from webhooks.events.deriving import CallSoFar, PublicEvent, derive
+from callcontrol.spool import read_name
+from webhooks.events.deriving import CallSoFar, PublicEvent, explain
 from workers.delivery import owing as delivery
 from workers.journal import folding
 from workers.journal.folding import FOLDED, Journey
 from workers.journal.reading import UNREADABLE, fact_of
-from workers.journal.tables import Call, Event, Fact, Leg, QueueVisit, Step
+from workers.journal.tables import Call, Event, Fact, Leg, QueueVisit, Recording, Step
 from workers.mail import owing as mail
 from workers.mail.owing import RoutingOf
 from workers.recordings import ledger
@@ -113,6 +114,7 @@ class _Batch:
         self._now = now
         self._taken = Taken()
         self._journeys: dict[str, Journey] = {}
+        self._names: dict[str, Mapping[str, str]] = {}
         self._anew: set[str] = set()  # calls whose rows were made of all their facts, these included
 
     def take(self, facts: Sequence[Mapping[str, Any]]) -> Taken:
@@ -191,7 +193,42 @@ class _Batch:
         if not fact["company"]:
             return []
         call = journey.call if journey is not None else None
-        return [self._event(fact, call, public) for public in derive(fact, _so_far(call))]
+        company = fact["company"]
+        found = explain(fact, self._so_far(journey, fact), lambda extension: self._people(company).get(extension))
+        for type_, why in (found.dropped or {}).items():
+            _log().warning("an event could not be told", **_name(fact), event_type=type_, why=why)
+        return [self._event(fact, call, public) for public in found.events]
+
+    def _people(self, company: str) -> Mapping[str, str]:
+        """The names of a company's people, as they are now."""
+        if company not in self._names:
+            routing = self._routing_of(company)
+            people = routing.people.values() if routing is not None else ()
+            self._names[company] = {person.extension: person.name for person in people}
+        return self._names[company]
+
+    def _so_far(self, journey: Journey | None, fact: Mapping[str, Any]) -> CallSoFar | None:
+        """What events say of the call beyond their fact; what is asked of the database, of few facts only."""
+        if journey is None or journey.call.company is None:
+            return None
+        told, type_, company = _so_far(journey), fact["type"], fact["company"]
+        if type_ == "call.ended":
+            return replace(told, recordings=tuple(self._recordings(told.id)))
+        if type_ == "recording.available" and isinstance(fact["data"].get("recording"), str):
+            recording = self._session.get(Recording, fact["data"]["recording"])
+            if recording is not None and recording.company == company:
+                return replace(told, message_for=tuple(recording.people))
+        return told
+
+    def _recordings(self, call: str) -> Iterator[str]:
+        kinds = ("message.recorded", "recording.started")
+        there = select(Fact.data).where(Fact.call == call, Fact.type.in_(kinds)).order_by(Fact.epoch, Fact.n)
+        for data in self._session.scalars(there):
+            files = data.get("files")
+            for name in [data.get("file"), *(files if isinstance(files, list) else ())]:
+                file = read_name(name) if isinstance(name, str) else None
+                if file is not None and file.call == call:
+                    yield file.recording
 
     def _fold_anew(self, journey: Journey) -> None:
         """A fact came after later ones of its call: its rows are made of all of them, in the call's order."""
@@ -245,12 +282,12 @@ def _folds(fact: Mapping[str, Any]) -> bool:
     return fact["type"] in FOLDED and fact["v"] == 1
 
 
-def _so_far(call: Call | None) -> CallSoFar | None:
-    if call is None or call.company is None:
-        return None
+def _so_far(journey: Journey) -> CallSoFar:
+    call = journey.call
+    rung = sorted((leg for leg in journey.legs.values() if leg.rung_at is not None), key=lambda leg: leg.rung_at or 0.0)
     return CallSoFar(
         id=call.id,
-        company=call.company,
+        company=call.company or "",
         direction=call.direction,
         caller=call.caller,
         called=call.called,
@@ -264,6 +301,9 @@ def _so_far(call: Call | None) -> CallSoFar | None:
         cause=call.cause,
         missed=call.missed,
         message=call.message,
+        talked_to=next((leg.person for leg in reversed(rung) if leg.address == call.talked_with), None),
+        queue=journey.visits[-1].queue if journey.visits else None,
+        rung=tuple(leg.person for leg in rung if leg.person),
     )
 
 
