@@ -20,8 +20,8 @@ import gevent
 import pytest
 
 from callcontrol import lookups as module
-from callcontrol.addresses import public
 from callcontrol import messages as m
+from callcontrol.addresses import public
 from callcontrol.lookups import Lookups
 from callcontrol.settings import Config
 from tests.service import AGES, LOOPBACK, TLS, Serve, Service, answer, held, silent

@@ -11,10 +11,11 @@ an endpoint has any is one look into the index (endpoint, state, next_at).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from workers.delivery.sending import Letter, body_of
@@ -62,12 +63,12 @@ def due(session: Session, now: float, *, only: Sequence[str] | None = None, lock
     if lock:  # not FOR UPDATE: whoever owes a delivery meanwhile refers to the row
         query = query.with_for_update(key_share=True, skip_locked=True, of=Endpoint)
     found = session.execute(query.order_by(Endpoint.id)).all()
-    under_way: dict[str, int] = {}
-    if found:  # counted after the lock was got: until then others may have claimed
-        counted = select(Delivery.endpoint, func.count()).where(Delivery.leased_until > now).group_by(Delivery.endpoint)
-        under_way = {row[0]: row[1] for row in session.execute(counted)}
+    under_way: Counter[str] = Counter()
+    if found:  # counted after the lock was got: until then others may have claimed.  Not grouped by the database,
+        # or SQLite would walk through all that an endpoint ever got
+        under_way.update(session.scalars(select(Delivery.endpoint).where(Delivery.leased_until > now)))
     rooms = [
-        DueEndpoint(endpoint, failures, (1 if failures >= FAILURES else AT_ONCE) - under_way.get(endpoint, 0))
+        DueEndpoint(endpoint, failures, (1 if failures >= FAILURES else AT_ONCE) - under_way[endpoint])
         for endpoint, failures in found
     ]
     return [one for one in rooms if one.room > 0]
