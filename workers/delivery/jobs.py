@@ -96,6 +96,7 @@ class Deliverer:
         self._rng = rng or random.Random()
         self._seconds = seconds
         self._quick: dict[str, bool] = {}
+        self._write_at = 0.0
         self._pool: ThreadPoolExecutor | None = None
         self._under_way: dict[Future[Outcome], tuple[Claimed, bool]] = {}
 
@@ -113,8 +114,10 @@ class Deliverer:
             found = self._due()
             wanted, suspects = self._wanted(found, over=over)
             if results or wanted:
+                began = time.monotonic()
                 claimed = self._write(results, wanted)
                 results = []
+                self._write_at = time.monotonic() + min(LOOK, time.monotonic() - began)
                 in_vain = 0 if claimed else in_vain + 1
                 for one in claimed:
                     self._under_way[self._pool.submit(self._send, one)] = (one, one.endpoint in suspects)
@@ -129,8 +132,14 @@ class Deliverer:
             return claims.due(session, self._clock())
 
     def _ended(self) -> list[tuple[Claimed, Outcome]]:
-        """Wait for something to end, LOOK at most; what has."""
+        """Wait for something to end, LOOK at most; what has.
+
+        Not before as long has passed as the last writing took: a slow disk, which others want too, gets fewer and
+        larger transactions.
+        """
         ended, _ = wait(self._under_way, timeout=LOOK, return_when=FIRST_COMPLETED)
+        if ended and (early := self._write_at - time.monotonic()) > 0:
+            ended, _ = wait(self._under_way, timeout=early)
         results = []
         for future in ended:
             claimed, _ = self._under_way.pop(future)
