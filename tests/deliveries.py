@@ -14,7 +14,7 @@ from workers.delivery.jobs import Deliverer
 from workers.delivery.owing import owe
 from workers.delivery.sending import Outcome
 from workers.journal.database import Database
-from workers.journal.tables import Attempt, Base, Delivery, Endpoint, Event
+from workers.journal.tables import Attempt, Delivery, Endpoint, Event
 
 NOW = 1_795_600_000.0
 #: What a subscriber answers: a status, or an outcome made of what was claimed.
@@ -25,8 +25,6 @@ class House:
     """A database, its endpoints, and a clock that only tests move."""
 
     def __init__(self, database: Database) -> None:
-        Base.metadata.drop_all(database.engine)
-        Base.metadata.create_all(database.engine)
         self.database = database
         self.now = NOW
         self.sent: list[Claimed] = []

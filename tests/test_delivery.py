@@ -6,15 +6,12 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from tests import postgres_server
 from tests.deliveries import NOW, House, outcome
 from workers.delivery import claims, endpoints, jobs, settling
 from workers.delivery.claims import AT_ONCE, FAILURES, LEASE, Claimed
@@ -25,27 +22,16 @@ from workers.journal.tables import Alarm, Attempt, Delivery, Endpoint, Event, Fa
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    if reason := postgres_server.why_not():
-        pytest.skip(reason)
-    with postgres_server.server() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
-    url = f"sqlite:///{tmp_path}/journal.db" if request.param == "sqlite" else request.getfixturevalue("postgres")
-    database = Database(url)
-    yield House(database)
-    database.close()
+@pytest.fixture
+def house(database: Database) -> House:
+    """On both databases."""
+    return House(database)
 
 
 @pytest.fixture
-def sqlite(tmp_path: Path) -> Iterator[House]:
-    database = Database(f"sqlite:///{tmp_path}/journal.db")
-    yield House(database)
-    database.close()
+def sqlite_house(sqlite: Database) -> House:
+    """On SQLite only: for what does not depend on the database."""
+    return House(sqlite)
 
 
 # --------------------------------------------------------------------------------------------------- claiming
@@ -145,9 +131,9 @@ def test_an_endpoint_gets_its_events_in_the_order_they_were_made(house: House) -
     assert all(abs(sent.index(event) - place) < AT_ONCE for place, event in enumerate(made))
 
 
-def test_whether_an_endpoint_has_something_due_is_read_from_the_index(sqlite: House) -> None:
+def test_whether_an_endpoint_has_something_due_is_read_from_the_index(sqlite_house: House) -> None:
     """Of a dead endpoint a million deliveries may be due."""
-    with sqlite.database.reading() as session:
+    with sqlite_house.database.reading() as session:
         plans = [
             str(row)
             for query in (
@@ -201,18 +187,18 @@ def test_a_2xx_that_broke_off_is_no_success() -> None:
 
 @pytest.mark.parametrize(("asked", "waited"), [(120.0, 120.0), (1e9, settling.LONGEST_RETRY_AFTER), (0.0, 4.0)])
 def test_retry_after_is_honoured_by_the_whole_endpoint_up_to_an_hour(
-    sqlite: House, asked: float, waited: float
+    sqlite_house: House, asked: float, waited: float
 ) -> None:
-    sqlite.endpoint()
-    sqlite.event()
-    sqlite.deliver(lambda _: outcome(sqlite.now, 429, retry_after=asked))
-    assert sqlite.delivery().next_at - NOW >= waited
-    assert sqlite.delivery().next_at - NOW <= max(waited, 6.0)
+    sqlite_house.endpoint()
+    sqlite_house.event()
+    sqlite_house.deliver(lambda _: outcome(sqlite_house.now, 429, retry_after=asked))
+    assert sqlite_house.delivery().next_at - NOW >= waited
+    assert sqlite_house.delivery().next_at - NOW <= max(waited, 6.0)
     if asked:
-        sqlite.event()
-        assert sqlite.deliver(lambda _: 200) == 0
-        sqlite.now += waited
-        assert sqlite.deliver(lambda _: 200) == 2
+        sqlite_house.event()
+        assert sqlite_house.deliver(lambda _: 200) == 0
+        sqlite_house.now += waited
+        assert sqlite_house.deliver(lambda _: 200) == 2
 
 
 def test_410_disables_the_endpoint_with_an_alarm_and_a_fact(house: House) -> None:
@@ -292,18 +278,18 @@ def test_after_five_failures_an_endpoint_is_left_alone_and_then_probed_with_one(
     assert {one.state for one in house.deliveries()} == {"delivered"}
 
 
-def test_endpoints_that_hang_hold_up_nobody_else(sqlite: House) -> None:
+def test_endpoints_that_hang_hold_up_nobody_else(sqlite_house: House) -> None:
     """More of them than there are threads for the well; what they know by then is that they failed."""
-    hanging = {sqlite.endpoint(f"https://slow{n}.test/", company=("beta", "gamma")[n % 2]) for n in range(30)}
-    healthy = sqlite.endpoint()
-    with sqlite.database.writing() as session:
+    hanging = {sqlite_house.endpoint(f"https://slow{n}.test/", company=("beta", "gamma")[n % 2]) for n in range(30)}
+    healthy = sqlite_house.endpoint()
+    with sqlite_house.database.writing() as session:
         for id_ in hanging:
             session.get_one(Endpoint, id_).failures = 1
     for _ in range(3):
-        sqlite.event(company="beta")
-        sqlite.event(company="gamma")
+        sqlite_house.event(company="beta")
+        sqlite_house.event(company="gamma")
     for _ in range(20):
-        sqlite.event()
+        sqlite_house.event()
     done, over = threading.Event(), threading.Event()
     under_way: Counter[str] = Counter()
     count = 0
@@ -319,7 +305,7 @@ def test_endpoints_that_hang_hold_up_nobody_else(sqlite: House) -> None:
             done.set()
         return 200
 
-    working = threading.Thread(target=sqlite.worker(answers, seconds=0.5).drain)
+    working = threading.Thread(target=sqlite_house.worker(answers, seconds=0.5).drain)
     working.start()
     assert done.wait(20), "the healthy endpoint has all of its own"
     assert 1 <= len(under_way) <= jobs.SUSPECT_THREADS
@@ -328,24 +314,24 @@ def test_endpoints_that_hang_hold_up_nobody_else(sqlite: House) -> None:
     time.sleep(0.6)
     done.clear()
     count = 19
-    sqlite.event()
+    sqlite_house.event()
     assert done.wait(20)
     over.set()
     working.join(30)
     assert not working.is_alive()
-    assert {one.state for one in sqlite.deliveries() if one.endpoint == healthy} == {"delivered"}
+    assert {one.state for one in sqlite_house.deliveries() if one.endpoint == healthy} == {"delivered"}
 
 
-def test_a_job_ends_when_its_time_is_over_and_says_that_more_is_left(sqlite: House) -> None:
-    sqlite.endpoint()
+def test_a_job_ends_when_its_time_is_over_and_says_that_more_is_left(sqlite_house: House) -> None:
+    sqlite_house.endpoint()
     for _ in range(5):
-        sqlite.event()
-    assert sqlite.worker(lambda _: 200, seconds=0.0).drain() is True
-    assert sqlite.worker(lambda _: 200).drain() is False
-    assert {one.state for one in sqlite.deliveries()} == {"delivered"}
+        sqlite_house.event()
+    assert sqlite_house.worker(lambda _: 200, seconds=0.0).drain() is True
+    assert sqlite_house.worker(lambda _: 200).drain() is False
+    assert {one.state for one in sqlite_house.deliveries()} == {"delivered"}
 
 
-def test_the_job_rings_again_while_more_is_left(sqlite: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_job_rings_again_while_more_is_left(sqlite_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     rung: list[tuple[str, str]] = []
 
     class Settings:
@@ -353,27 +339,27 @@ def test_the_job_rings_again_while_more_is_left(sqlite: House, monkeypatch: pyte
 
     monkeypatch.setattr(jobs, "ring", lambda where, queue: rung.append((where, queue)))
     monkeypatch.setattr(jobs, "current", Settings)
-    sqlite.endpoint()
-    sqlite.event()
-    monkeypatch.setattr(jobs, "_here", lambda: sqlite.worker(lambda _: 200, seconds=0.0))
+    sqlite_house.endpoint()
+    sqlite_house.event()
+    monkeypatch.setattr(jobs, "_here", lambda: sqlite_house.worker(lambda _: 200, seconds=0.0))
     assert jobs.deliver() is True
-    monkeypatch.setattr(jobs, "_here", lambda: sqlite.worker(lambda _: 200))
+    monkeypatch.setattr(jobs, "_here", lambda: sqlite_house.worker(lambda _: 200))
     assert jobs.deliver() is False
     assert rung == [("redis://nowhere", "delivery")]
 
 
-def test_there_is_something_to_ring_for_only_if_something_can_be_sent(sqlite: House) -> None:
-    endpoint = sqlite.endpoint()
+def test_there_is_something_to_ring_for_only_if_something_can_be_sent(sqlite_house: House) -> None:
+    endpoint = sqlite_house.endpoint()
 
     def due() -> bool:
-        with sqlite.database.reading() as session:
-            return jobs.due(session, sqlite.now)
+        with sqlite_house.database.reading() as session:
+            return jobs.due(session, sqlite_house.now)
 
     assert not due()
-    sqlite.event()
+    sqlite_house.event()
     assert due()
-    with sqlite.database.writing() as session:
-        endpoints.pause(session, "acme", endpoint, "somebody", sqlite.now)
+    with sqlite_house.database.writing() as session:
+        endpoints.pause(session, "acme", endpoint, "somebody", sqlite_house.now)
     assert not due()
 
 
@@ -381,10 +367,10 @@ def test_there_is_something_to_ring_for_only_if_something_can_be_sent(sqlite: Ho
 
 
 def test_what_came_of_attempts_is_written_though_the_database_was_away(
-    sqlite: House, monkeypatch: pytest.MonkeyPatch
+    sqlite_house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sqlite.endpoint()
-    sqlite.event()
+    sqlite_house.endpoint()
+    sqlite_house.event()
     real, failing = settling.settle, [True, True]
 
     def settle(session: Any, results: Any, rng: random.Random) -> None:
@@ -394,17 +380,19 @@ def test_what_came_of_attempts_is_written_though_the_database_was_away(
         real(session, results, rng)
 
     monkeypatch.setattr(jobs, "settle", settle)
-    sqlite.deliver(lambda _: 200)
+    sqlite_house.deliver(lambda _: 200)
     assert failing == []
-    assert (sqlite.delivery().state, len(sqlite.attempts()), len(sqlite.sent)) == ("delivered", 1, 1)
+    assert (sqlite_house.delivery().state, len(sqlite_house.attempts()), len(sqlite_house.sent)) == ("delivered", 1, 1)
 
 
-def test_one_result_that_cannot_be_written_holds_up_no_other(sqlite: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_result_that_cannot_be_written_holds_up_no_other(
+    sqlite_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for n in range(3):
-        sqlite.endpoint(f"https://crm{n}.test/")
-    sqlite.event()
+        sqlite_house.endpoint(f"https://crm{n}.test/")
+    sqlite_house.event()
     real = settling.settle
-    poisoned = sqlite.deliveries()[0].id
+    poisoned = sqlite_house.deliveries()[0].id
 
     def settle(session: Any, results: Any, rng: random.Random) -> None:
         if any(claimed.delivery == poisoned for claimed, _ in results):
@@ -418,8 +406,8 @@ def test_one_result_that_cannot_be_written_holds_up_no_other(sqlite: House, monk
         answered.wait(10)
         return 200
 
-    sqlite.deliver(answers)
-    assert Counter(one.state for one in sqlite.deliveries()) == {"delivered": 2, "pending": 1}
+    sqlite_house.deliver(answers)
+    assert Counter(one.state for one in sqlite_house.deliveries()) == {"delivered": 2, "pending": 1}
 
 
 def test_an_attempt_is_logged_with_what_was_sent_and_what_came_back(house: House) -> None:

@@ -46,7 +46,8 @@ from workers.delivery.owing import owe
 from workers.delivery.reaching import Reach
 from workers.delivery.sending import attempt
 from workers.journal.database import Database
-from workers.journal.tables import Attempt, Base, Delivery, Endpoint, Event
+from workers.journal.migrating import migrate
+from workers.journal.tables import Attempt, Delivery, Endpoint, Event
 
 #: How the failing ones fail; the last fails every time.
 KINDS = ("500", "reset", "silence", "429", "cut", "dead")
@@ -236,7 +237,7 @@ def run(sizes: Sizes, directory: Path, say: Any = print) -> Figures:
     """The storm, and the account.  ``directory``: for the database."""
     began = time.monotonic()
     database = Database(f"sqlite:///{directory / 'journal.db'}")
-    Base.metadata.create_all(database.engine)
+    migrate(database)
     rng = random.Random(5)
     numbers = range(sizes.companies)
     failing = dict(
