@@ -206,16 +206,16 @@ def test(house: _House, company: str, endpoint: str, as_json: bool) -> None:
 @endpoints.command()
 @click.argument("company")
 @click.argument("endpoint")
-@click.option("--state", type=click.Choice(("pending", "delivered", "failed", "cancelled")), help="Only those.")
+@click.option("--only", type=click.Choice(("pending", "delivered", "failed", "cancelled")), help="Only those.")
 @click.option("--most", default=LISTED, show_default=True, type=click.IntRange(1, 1000), help="So many, the newest.")
 @_with_settings
-def deliveries(house: _House, company: str, endpoint: str, state: str | None, most: int, as_json: bool) -> None:
+def deliveries(house: _House, company: str, endpoint: str, only: str | None, most: int, as_json: bool) -> None:
     """List what an endpoint was sent, or is owed, the newest first."""
     with house.reading() as session:
         e.find(session, company, endpoint)
         query = select(Delivery, Event.type).join(Event, Event.id == Delivery.event)
         query = query.where(Delivery.endpoint == endpoint, Delivery.company == company)
-        query = query.where(Delivery.state == state) if state else query
+        query = query.where(Delivery.state == only) if only else query
         rows = session.execute(query.order_by(Delivery.created_at.desc(), Delivery.id).limit(most)).all()
         found = [_sent(delivery, type_) for delivery, type_ in rows]
     if as_json:
