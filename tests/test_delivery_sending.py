@@ -99,7 +99,7 @@ def test_during_a_rotation_both_secrets_verify_and_afterwards_the_new_one_only(
         return Response()
 
     httpserver.expect_request("/hooks").respond_with_handler(subscriber)
-    worker = Deliverer(sqlite, lambda claimed: attempt(reach, claimed.letter, house.clock), clock=house.clock)
+    worker = Deliverer(sqlite, lambda claimed: attempt(reach, claimed.letter), clock=house.clock)
     for after in (0.0, endpoints.OVERLAP - 10, 20.0):
         house.now += after
         house.event()
