@@ -57,9 +57,11 @@ check: $(READY) ## Check routing/
 rehearse: $(READY) ## Walk the rehearsals of routing/
 	@$(BIN)/cordboard rehearse routing
 
-manual: $(READY) ## Write routing/MANUAL.md, the manual of everything that can stand in a routing file
+manual: $(READY) ## Write routing/MANUAL.md, the manual of everything that can stand in a routing file, and webhooks/EVENTS.md
 	@$(BIN)/cordboard manual > routing/MANUAL.md.new
 	@mv routing/MANUAL.md.new routing/MANUAL.md
+	@$(BIN)/cordboard events --document > webhooks/EVENTS.md.new
+	@mv webhooks/EVENTS.md.new webhooks/EVENTS.md
 
 test-switch: $(READY) ## Acceptance calls on a real FreeSWITCH: make test-switch FREESWITCH=/path/to/freeswitch (CHAOS=calls)
 	@test -z "$(FREESWITCH)" || test -x "$(FREESWITCH)" || { echo "$(FREESWITCH) is not a program that can be run"; exit 2; }

@@ -19,6 +19,7 @@ from callcontrol import settings as s
 _ELSEWHERE: dict[str, str] = {
     # "calls": "workers.journal.cli:calls",
     "endpoints": "workers.delivery.cli:endpoints",
+    "events": "webhooks.events.cli:events",
 }
 
 _EXIT_CODES = "Exit codes: 0 fine, 1 problems in files, or refused, 2 usage, 3 cannot start, or nobody answers."

@@ -450,7 +450,10 @@ class _Company:
             found = kinds.options(sections.PersonFields, node, "a person")
         finally:
             self.reader.person = None
-        return Person(extension=name, place=key.place, **found)
+        mail = found.pop("mail")
+        if mail and found["email"] is None:
+            raise wrong("E324", node, '"mail" needs an address to send it to: "email" is missing')
+        return Person(extension=name, place=key.place, mail=("messages",) if mail is None else mail, **found)
 
     def _group(self, name: str, key: Scalar, node: Tree) -> Group:
         if not isinstance(node, MappingNode):

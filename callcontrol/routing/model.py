@@ -154,7 +154,8 @@ class Person:
 
     ``forward``: ``always busy no_answer unreachable otherwise`` → ``{"to": …}``, ``no_answer`` also ``"after"``
     (seconds); ``to`` is an extension, ``mobile``, ``voicemail`` or E.164.  ``whisper`` is what the person hears
-    before being joined.  ``max_calls`` bounds the calls outside that the person has at a time.
+    before being joined.  ``max_calls`` bounds the calls outside that the person has at a time.  ``mail``: what they get
+    mail about, if they have an ``email``: ``messages missed``.
     """
 
     extension: str
@@ -171,6 +172,7 @@ class Person:
     whisper: Prompt | None = None
     max_calls: int | None = None
     duty: str | None = None  # the hours in which the person is logged in as an agent, and out by themselves
+    mail: tuple[str, ...] = ("messages",)
 
 
 @dataclass(frozen=True, slots=True)

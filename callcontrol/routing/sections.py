@@ -170,6 +170,7 @@ class PersonFields(ma.Schema):
       301:
         name: Anna Petrova
         email: anna@acme.test
+        mail: [messages, missed]
         mobile: "+79161112233"
         forward: {no_answer: {after: 20s, to: mobile}, busy: 302, unreachable: mobile}
         whisper: A call for Acme.
@@ -179,6 +180,8 @@ class PersonFields(ma.Schema):
 
     name: who it is; the telephones of colleagues show it
     email: where the person gets mail; a variable in ``dial`` may hold it in place of the extension
+    mail: what the person gets mail about: ``messages`` that are left for them, with the sound, and calls from outside
+        that they ``missed`` and that rang nobody else; without it the messages, ``[]`` nothing
     mobile: a number that rings only where a forward names it
     phones: numbers outside that ring together with the SIP phone
     confirm: whether the person's telephones outside must press 1 to take a call, so that no mailbox does
@@ -195,6 +198,7 @@ class PersonFields(ma.Schema):
 
     name = kinds.TextField(80, required=True)
     email = kinds.EmailField(load_default=None)
+    mail = kinds.ListField(kinds.ChoiceField("messages", "missed"), empty=True, load_default=None)
     mobile = kinds.OutsideField(load_default=None)
     phones = kinds.ListField(kinds.OutsideField(), load_default=())
     confirm = kinds.YesNoField(load_default=True)

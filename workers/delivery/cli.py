@@ -22,10 +22,10 @@ from sqlalchemy.orm import Session
 
 from callcontrol import options as o
 from callcontrol import settings as s
+from webhooks.events.envelope import moment
 from workers.delivery import endpoints as e
 from workers.delivery import replaying
 from workers.delivery.reaching import Reach
-from workers.delivery.sending import moment
 from workers.journal.database import Database, default_url
 from workers.journal.tables import Delivery, Endpoint, Event
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import datetime as dt
 import email.utils
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import Any
 import structlog
 from standardwebhooks import Webhook
 
+from webhooks.events.envelope import body, envelope
 from workers.delivery.reaching import Answer, Reach, Unreached
 from workers.journal.tables import Event
 
@@ -32,22 +32,7 @@ KEPT_HEADERS, KEPT_HEADER = 40, 200
 
 def body_of(event: Event) -> str:
     """An event's envelope, as subscribers get it: the same text whenever it is asked for."""
-    envelope = {
-        "id": event.id,
-        "type": event.type,
-        "version": event.version,
-        "company": event.company,
-        "call": event.call,
-        "sequence": event.sequence,
-        "occurred_at": moment(event.occurred_at),
-        "data": event.data,
-    }
-    return json.dumps(envelope, separators=(",", ":"), allow_nan=False)
-
-
-def moment(at: float) -> str:
-    """RFC 3339, UTC, milliseconds: ``2026-11-26T09:30:00.125Z``."""
-    return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return body(envelope(event)).decode()
 
 
 @dataclass(frozen=True, slots=True)
