@@ -19,6 +19,7 @@ from callcontrol import settings as s
 _ELSEWHERE: dict[str, str] = {
     # "calls": "workers.journal.cli:calls",
     "work": "workers.cli:work",
+    "endpoints": "workers.delivery.cli:endpoints",
     "events": "webhooks.events.cli:events",
 }
 

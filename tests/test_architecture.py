@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PURE_NAMES = (
     *("messages", "call", "hunt", "forwards", "dialling", "policy", "voicemail", "keypad", "phrases"),
-    *("state", "view", "wire", "rehearse", "queueing", "queue_views", "queue_rows", "holding", "spool"),
+    *("state", "view", "wire", "rehearse", "queueing", "queue_views", "queue_rows", "holding", "spool", "addresses"),
 )
 PURE = [
     *(ROOT / "callcontrol" / f"{name}.py" for name in PURE_NAMES),

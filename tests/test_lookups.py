@@ -21,7 +21,8 @@ import pytest
 
 from callcontrol import lookups as module
 from callcontrol import messages as m
-from callcontrol.lookups import Lookups, public
+from callcontrol.addresses import public
+from callcontrol.lookups import Lookups
 from callcontrol.settings import Config
 from tests.service import AGES, LOOPBACK, TLS, Serve, Service, answer, held, silent
 

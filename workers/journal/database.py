@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from callcontrol.private import SettingsError
@@ -90,7 +92,25 @@ def _prepare(connection: Any, _record: Any) -> None:
 
 def _begin(connection: Any) -> None:
     writes = connection.get_execution_options().get("cordboard_writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if not writes:
+        connection.exec_driver_sql("BEGIN")
+        return
+    # SQLite's own waiting sleeps longer and longer, up to 100 ms, and whoever came last is served first: with a few
+    # writers on a slow disk that is seconds.  So it is asked again at once, and again.
+    until = time.monotonic() + PATIENCE
+    raw = connection.connection.dbapi_connection
+    raw.execute("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                return
+            except OperationalError as error:
+                if "locked" not in str(error.orig) or time.monotonic() > until:
+                    raise
+            time.sleep(random.uniform(0.001, 0.004))
+    finally:
+        raw.execute(f"PRAGMA busy_timeout={int(PATIENCE * 1000)}")
 
 
 def make_private(url: str) -> None:

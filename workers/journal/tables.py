@@ -235,6 +235,7 @@ class Event(Base):
     __tablename__ = "event"
     __table_args__ = (
         Index("event_of_company", "company", "created_at"),
+        Index("event_of_age", "created_at"),
         Index("event_of_call", "call", "sequence"),
     )
 
@@ -296,7 +297,9 @@ class Delivery(Base):
     __tablename__ = "delivery"
     __table_args__ = (
         UniqueConstraint("event", "endpoint", name="delivery_once"),
-        Index("delivery_due", "state", "next_at"),
+        Index("delivery_due", "endpoint", "state", "next_at"),
+        Index("delivery_under_way", "leased_until"),
+        Index("delivery_of_age", "created_at"),
         Index("delivery_of_endpoint", "endpoint", "created_at"),
     )
 

@@ -85,6 +85,7 @@ def upgrade() -> None:
         sa.Column("data", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("event_of_age", "event", ["created_at"])
     op.create_index("event_of_call", "event", ["call", "sequence"])
     op.create_index("event_of_company", "event", ["company", "created_at"])
 
@@ -193,8 +194,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("event", "endpoint", name="delivery_once"),
     )
-    op.create_index("delivery_due", "delivery", ["state", "next_at"])
+    op.create_index("delivery_due", "delivery", ["endpoint", "state", "next_at"])
+    op.create_index("delivery_of_age", "delivery", ["created_at"])
     op.create_index("delivery_of_endpoint", "delivery", ["endpoint", "created_at"])
+    op.create_index("delivery_under_way", "delivery", ["leased_until"])
 
     op.create_table(
         "leg",
