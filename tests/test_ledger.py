@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from callcontrol.spool import segment_file
+from callcontrol.spool import message_file, segment_file
 from tests.recordings import House
 from workers.journal.tables import Fact, Recording
 from workers.recordings import ledger
 
 TALK = segment_file("acme", "c0ffee00-0000-4000-8000-000000000001", "1e900000-0000-4000-8000-000000000001", 1)
-FACTS = (
+FACTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("recording.expected", {"rule": "person 301", "leg": TALK.leg, "with": "301", "segment": 1, "consent": True}),
     ("recording.started", {}),
     ("recording.stopped", {"seconds": 64.2}),
@@ -53,8 +54,6 @@ def test_what_the_switch_refused_is_failed_and_says_why(house: House) -> None:
 
 
 def test_a_message_has_its_people_and_its_length(house: House) -> None:
-    from callcontrol.spool import message_file
-
     message = message_file("acme", TALK.call, 1)
     house.fact("message.recorded", message, **{"for": ["301", "302"], "files": [message.name], "seconds": 4.0})
     assert (house.segment(message).state, house.segment(message).seconds) == ("finished", 4.0)

@@ -32,7 +32,7 @@ LIES = ("nothing", "half", "altered")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A request that was answered: ``at`` the end (monotonic); ``there``: whether ``watch`` found the local file then."""
+    """A request that was answered: ``at`` (monotonic) its end; ``there``: whether ``watch`` found the file then."""
 
     at: float
     method: str
@@ -65,6 +65,11 @@ class Faulty:
         self._server.faulty = self
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    def reset(self) -> None:
+        """In order again, and nothing asked yet."""
+        self.log.clear()
+        self.choose, self.watch = (lambda method, key: ""), (lambda key: False)
 
     @property
     def endpoint(self) -> str:

@@ -101,7 +101,7 @@ class Head:
 
 @functools.cache
 def _session() -> boto3.session.Session:
-    """What boto3 reads from its own files takes longer than an upload: read once, also for processes that are forked."""
+    """What boto3 reads from its own files takes longer than an upload: read once, also for who is forked."""
     return boto3.session.Session()
 
 
