@@ -17,17 +17,20 @@ from callcontrol import settings as s
 
 #: Commands of the workers and the web: call control does not import them, so they are named here.
 _ELSEWHERE: dict[str, str] = {
-    # "calls": "workers.journal.cli:calls",
-    "work": "workers.cli:work",
     "endpoints": "workers.delivery.cli:endpoints",
     "events": "webhooks.events.cli:events",
+    "work": "workers.cli:work",
 }
+
 
 _EXIT_CODES = "Exit codes: 0 fine, 1 problems in files, or refused, 2 usage, 3 cannot start, or nobody answers."
 
 
 @click.group(
-    cls=o.Group, elsewhere=_ELSEWHERE, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES
+    cls=o.Group,
+    elsewhere=_ELSEWHERE,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EXIT_CODES,
 )
 @click.version_option(package_name="cordboard", message="cordboard %(version)s")
 def main() -> None:

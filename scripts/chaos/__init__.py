@@ -1,1 +1,1 @@
-"""Proofs by violence: workers killed, stores and subscribers that fail, and an account of what came through."""
+"""Chaos: what must hold while everything is killed and fails; bounded, and it prints its figures."""

@@ -19,6 +19,7 @@ from workers.journal.tables import Recording
 from workers.journal.telling import tell
 from workers.recordings import ledger
 from workers.recordings.store import Store, StoreError
+from workers.recordings.uploading import lock_call
 
 _log = structlog.get_logger("recordings")
 
@@ -62,6 +63,7 @@ def delete(database: Database, store: Store | None, company: str, recording: str
         keys = _keys(session, found)
     _remove(store, keys)
     with database.writing() as session:
+        lock_call(session, found.call)
         found = _of(session, company, recording, lock=True)
         if found is None or found.state == "deleted":
             return False
@@ -69,7 +71,7 @@ def delete(database: Database, store: Store | None, company: str, recording: str
         found.state, found.deleted_at, found.keep_until = "deleted", now, None
         for segment in ledger.segments(session, found):
             segment.state = "deleted"
-        data = {"recording": found.id, "kind": found.kind, "by": by[:100]}
+        data = {"recording": found.id, "kind": found.kind, "why": by[:100]}
         tell(
             session,
             "recording.deleted",

@@ -32,11 +32,14 @@ def see_to_spool() -> bool:
     switches = [switch.name for switch in context.config.switches]
     switch = job.origin.partition("-")[2] if job is not None else switches[0]
     store = store_of(context)
-    more = uploader(context, switch, store).drain()
+    worker = uploader(context, switch, store)
+    more = worker.drain()
     if store is not None and switch == switches[0]:
         more = _forget(context, store) or more
-    if more and job is not None:
-        bell.ring(job.connection, job.origin)
+    if job is not None:
+        owed = ("delivery", "mail") if worker.told else ()
+        for queue in (*owed, *([job.origin] if more else [])):
+            bell.ring(job.connection, queue)
     return more
 
 

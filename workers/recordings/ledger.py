@@ -13,7 +13,7 @@ them first.
 ``stored``     and has gone
 ``absent``     there is no file, or no sound in it; ``why`` says so.  A file that turns up all the same moves on
 ``failed``     the switch refused (without a sha256), or storing has failed for long (it goes on being tried)
-``deleted``    by retention or by somebody: nothing moves it any more
+``deleted``    by retention, by somebody, or because nobody spoke (``message.empty``): nothing moves it any more
 =============  ======================================================================================
 
 Imports tables only; what is told of all this is the worker's business.
@@ -52,6 +52,9 @@ def note(session: Session, fact: Mapping[str, Any]) -> None:
         for name in files:
             people = [str(one)[:32] for one in _list(data.get("for"))]
             _stopped(session, fact, name, seconds if len(files) == 1 else None, people)
+    elif type_ == "message.empty":
+        for name in _list(data.get("files")):
+            _dropped(session, fact, name, _number(data.get("seconds")))
     elif type_ == "consent.played":
         call, company = fact.get("call"), fact.get("company")
         for recording in session.scalars(
@@ -94,6 +97,15 @@ def _stopped(session: Session, fact: Mapping[str, Any], name: object, seconds: f
     if segment.seconds is None:
         segment.seconds = seconds
     stand(session, recording)
+
+
+def _dropped(session: Session, fact: Mapping[str, Any], name: object, seconds: float | None) -> None:
+    """A caller who hung up as the message began left none: its file is removed, and nobody is told of a recording."""
+    found = _rows(session, fact, name)
+    if found is not None and found[1].state in (*OPEN, "absent"):
+        recording, segment = found
+        segment.state, recording.state = "deleted", "absent"
+        segment.why = recording.why = f"the caller left no message: {seconds or 0:.1f} s"
 
 
 def rows(session: Session, file: SpoolFile, at: float, switch: str | None) -> tuple[Recording, Segment]:

@@ -20,9 +20,11 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import hashlib
 import io
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -97,6 +99,15 @@ class Head:
     sha256: str | None
 
 
+@functools.cache
+def _session() -> boto3.session.Session:
+    """What boto3 reads from its own files takes longer than an upload: read once, also for who is forked."""
+    return boto3.session.Session()
+
+
+_MAKING = threading.Lock()
+
+
 class Store:
     """One bucket.  Safe for threads.  Raises SettingsError; its methods raise StoreError."""
 
@@ -124,9 +135,10 @@ class Store:
         )
         region = storage.region or ("us-east-1" if storage.endpoint else None)
         try:
-            self._client: S3Client = boto3.session.Session().client(
-                "s3", endpoint_url=storage.endpoint, region_name=region, config=config, **keys
-            )
+            with _MAKING:
+                self._client: S3Client = _session().client(
+                    "s3", endpoint_url=storage.endpoint, region_name=region, config=config, **keys
+                )
         except (BotoCoreError, ValueError) as error:
             raise SettingsError(f"storage: {error}") from None
 
@@ -216,7 +228,14 @@ class Store:
         they should be, are not sent again; uploads of this key that nobody knows are aborted.
         """
         step = max(self._part, -(-size // _MOST_PARTS))
-        there = {} if upload is None else self._parts(key, upload)
+        there = None if upload is None else self._parts(key, upload)
+        if there is not None and upload is not None:
+            for number, part in there.items():
+                start = (number - 1) * step
+                if not _same_part(part, fd, start, max(0, min(step, size - start))):
+                    self.abort(key, upload)  # not every store lets a part be replaced
+                    there = None
+                    break
         if upload is None or there is None:
             for other, unknown, _ in self._uploads(key):
                 if other == key:
@@ -229,7 +248,7 @@ class Store:
         for number, start in enumerate(range(0, size, step), 1):
             length = min(step, size - start)
             tag = there.get(number)
-            if tag is None or not _same_part(tag, fd, start, length):
+            if tag is None:
                 if time.monotonic() > until:
                     return False
                 with _spoken(key), _Body(fd, start, length, self._patience.whole(length)) as body:

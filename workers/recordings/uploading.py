@@ -51,6 +51,8 @@ _log = structlog.get_logger("recordings")
 _MANY = 500
 #: The spool's disk is nearly full with less of it free than this share, or these bytes.
 _SHARE, _BYTES = 0.1, 10**9
+#: So many failures in a row, and the store is left alone until the next ring.
+_SICK = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,8 @@ class Uploader:
     hands: int = 4
     first: bool = True
     clock: Callable[[], float] = time.time
-    _sick: int = field(default=12, init=False)
+    #: How often something was told of a recording.
+    told: int = field(default=0, init=False)
 
     def drain(self, seconds: float = 20.0) -> bool:
         """Do what is due for at most about so long; whether more is left.  Raises OSError if there is no spool."""
@@ -173,7 +176,7 @@ class Uploader:
         if time.monotonic() > run.until:
             run.more = True
             return
-        if run.failures >= self._sick:
+        if run.failures >= _SICK:
             return  # the store is away: the next ring tries again
         try:
             if self.see_to(name, run.until):
@@ -184,7 +187,7 @@ class Uploader:
         except (spool.Growing, Unfinished):
             run.more = True
         except SQLAlchemyError as error:
-            run.failures = self._sick
+            run.failures = _SICK
             _log.error("the database cannot be written", error=str(error)[:300])
         except OSError as error:
             _log.error("alarm", what="a recording cannot be seen to", file=name, error=str(error)[:300])
@@ -460,8 +463,8 @@ class Uploader:
     def _settle_ended(self) -> None:
         """Tell of recordings whose call has ended since their last segment was stored."""
         with self.database.reading() as session:
-            names = session.scalars(
-                select(Recording.id)
+            due = session.execute(
+                select(Recording.id, Recording.call)
                 .outerjoin(Call, Call.id == Recording.call)
                 .where(Recording.state == "finished")
                 .where(
@@ -478,8 +481,9 @@ class Uploader:
                 )
                 .limit(_MANY)
             ).all()
-        for name in names:
+        for name, call in due:
             with self.database.writing() as session:
+                lock_call(session, call)
                 self._settle(session, session.get_one(Recording, name, with_for_update=True))
 
     def _settle(self, session: Session, recording: Recording) -> None:
@@ -497,8 +501,7 @@ class Uploader:
         about = f"recording/{recording.id}"
         if not kept:
             recording.state = "absent"
-            data: dict[str, Any] = {"recording": recording.id, "kind": recording.kind}
-            data = {**data, "reason": missing[0].why if missing else ""}
+            data: dict[str, Any] = {"recording": recording.id, "kind": recording.kind, "why": why}
             self._tell(session, recording, "recording.absent", data, f"{about}/absent")
             return
         recording.state = "available"
@@ -512,6 +515,7 @@ class Uploader:
             "seconds": recording.seconds,
             "bytes": sum(one.bytes or 0 for one in kept),
             "segments": len(kept),
+            **({"for": recording.people} if recording.kind == "message" else {}),
         }
         # A segment that turns up later makes it another recording than the one that was told of.
         self._tell(session, recording, "recording.available", data, f"{about}/available/{len(kept)}")
@@ -523,13 +527,16 @@ class Uploader:
         return call.state == "ended"
 
     def _tell(self, session: Session, recording: Recording, type_: str, data: Mapping[str, Any], about: str) -> None:
-        tell(session, type_, dict(data), company=recording.company, call=recording.call, about=about, at=self.clock())
+        self.told += tell(
+            session, type_, dict(data), company=recording.company, call=recording.call, about=about, at=self.clock()
+        )
 
     @contextlib.contextmanager
     def _rows(self, file: SpoolFile, note: Note | None) -> Iterator[tuple[Session, Recording, Segment]]:
         """The rows of a file, in a transaction."""
         at = self.clock() if note is None else note.changed_ns / 1e9 - (note.seconds or 0.0)
         with self.database.writing() as session:
+            lock_call(session, file.call)
             yield session, *ledger.rows(session, file, at, self.switch)
 
     # -------------------------------------------------------------------------------------------------- alarms
@@ -559,6 +566,11 @@ class Uploader:
     def _alarm(self, key: str, kind: str, text: str) -> None:
         with self.database.writing() as session:
             raise_alarm(session, key, None, kind, text, self.clock())
+
+
+def lock_call(session: Session, call: str) -> None:
+    """Lock a call's row, if there is one: like the journal, everybody locks calls first and their recordings then."""
+    session.get(Call, call, with_for_update=True)
 
 
 def raise_alarm(session: Session, key: str, company: str | None, kind: str, text: str, now: float) -> None:
