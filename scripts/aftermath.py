@@ -90,7 +90,7 @@ def _events(behind: Behind, company: str) -> set[str]:
     after = ""
     while True:
         page = behind.ask(f"/v1/events?company={company}&limit=100{after}")
-        found |= {event["id"] for event in page["data"]}
+        found |= {event["id"] for event in page["items"]}
         if not page.get("next"):
             return found
         after = f"&cursor={page['next']}"

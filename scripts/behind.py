@@ -125,9 +125,11 @@ class Behind:
             if path.is_file()
         }
 
-    def kill(self, role: str) -> None:
-        """kill -9 one of the workers."""
-        os.kill(self.workers()[role], signal.SIGKILL)
+    def kill(self, role: str) -> int:
+        """kill -9 one of the workers; which it was."""
+        pid = self.workers()[role]
+        os.kill(pid, signal.SIGKILL)
+        return pid
 
     # ------------------------------------------------------------------------------------------------- API
 

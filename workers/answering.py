@@ -102,7 +102,7 @@ def answer(redis_url: str, queue: str) -> None:
     trouble = Trouble("Redis", queue=queue)
     while True:
         try:
-            connection = connect(redis_url, name=queue, patience=5.0)
+            connection = connect(redis_url, name=queue, patience=WORKER_TTL)  # RQ waits half of that for a ring
             connection.ping()
             trouble.over()
             ours = Queue(queue, connection=connection, serializer=JSONSerializer, job_class=Ring)
