@@ -77,17 +77,17 @@ class Behind:
         self.token = made.stdout.strip()
 
     def stop(self) -> None:
-        """End everything, the workers first: what they write still finds somebody."""
-        for name in ("web", "work", "subscriber", "mailbox"):
-            process = self._processes.pop(name, None)
-            if process is None:
-                continue
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        """End everything, first those who write: what they write still finds somebody."""
+        for names in (("web", "work"), ("subscriber", "mailbox")):
+            processes = [self._processes.pop(name) for name in names if name in self._processes]
+            for process in processes:
+                process.send_signal(signal.SIGTERM)
+            for process in processes:
+                try:
+                    process.wait(15)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
         self.store.stop()
 
     def _start(self, name: str, command: list[str], environment: Mapping[str, str]) -> None:
