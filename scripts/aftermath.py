@@ -12,13 +12,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 
 from scripts import mailbox, subscriber
-from scripts.behind import Behind
 from scripts.rig import Rig
+
+if TYPE_CHECKING:
+    from scripts.behind import Behind
 
 Say = Callable[[str], None]
 #: How long the workers have for what is left: a killed one's webhook waits until its lease is over.
@@ -75,25 +77,13 @@ def _webhooks(behind: Behind, company: str, say: Say) -> None:
     def came() -> set[str]:
         return {one["id"] for one in subscriber.read(behind.subscriber) if not one["refused"]}
 
-    _until(lambda: came() >= (told := _events(behind, company)) and bool(told))
-    told, account = _events(behind, company), subscriber.account(subscriber.read(behind.subscriber))
+    _until(lambda: came() >= (told := behind.owed(company)) and bool(told))
+    told, account = behind.owed(company), subscriber.account(subscriber.read(behind.subscriber))
     say(f"\nWebhooks: {account.events} events verified by the subscriber ({account.repeats} came again under the same")
     say(f"  id, {account.refused} were refused), {len(told - came())} are missing, gaps in calls: {len(account.gaps)}.")
     say("  " + ", ".join(f"{count} {type_}" for type_, count in sorted(account.types.items())))
     if told - came() or account.refused or account.gaps:
         raise Wrong(f"webhooks: missing {sorted(told - came())[:5]}, gaps {dict(account.gaps)}")
-
-
-def _events(behind: Behind, company: str) -> set[str]:
-    """The ids of the company's events, page by page."""
-    found: set[str] = set()
-    after = ""
-    while True:
-        page = behind.ask(f"/v1/events?company={company}&limit=100{after}")
-        found |= {event["id"] for event in page["data"]}
-        if not page.get("next"):
-            return found
-        after = f"&cursor={page['next']}"
 
 
 def _mail(behind: Behind, say: Say) -> None:

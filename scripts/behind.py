@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts import mailbox, subscriber
-from scripts.rig import free_port
+from scripts.rig import RigError, free_port
 from workers.recordings.local_store import LocalStore
 
 #: How long anything here may take to start, seconds.
@@ -29,12 +29,8 @@ STARTING = 30.0
 LOOPBACK = "127.0.0.0/8"
 
 
-class BehindError(RuntimeError):
-    """Something did not start; its last words are in the text."""
-
-
 class Behind:
-    """The processes behind a server whose files are in ``directory``."""
+    """The processes behind a server whose files are in ``directory``.  Raises RigError if something does not start."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -44,6 +40,7 @@ class Behind:
         self.log_path = directory / "work.log"
         self.web_port = free_port()
         self.token = ""
+        self._earlier: set[str] = set()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     # ------------------------------------------------------------------------------------------------ life
@@ -80,17 +77,17 @@ class Behind:
         self.token = made.stdout.strip()
 
     def stop(self) -> None:
-        """End everything, the workers first: what they write still finds somebody."""
-        for name in ("web", "work", "subscriber", "mailbox"):
-            process = self._processes.pop(name, None)
-            if process is None:
-                continue
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        """End everything, first those who write: what they write still finds somebody."""
+        for names in (("web", "work"), ("subscriber", "mailbox")):
+            processes = [self._processes.pop(name) for name in names if name in self._processes]
+            for process in processes:
+                process.send_signal(signal.SIGTERM)
+            for process in processes:
+                try:
+                    process.wait(15)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
         self.store.stop()
 
     def _start(self, name: str, command: list[str], environment: Mapping[str, str]) -> None:
@@ -103,7 +100,7 @@ class Behind:
         end = time.monotonic() + STARTING
         while not holds():
             if time.monotonic() > end or self._processes[name].poll() is not None:
-                raise BehindError(f"{name} did not start:\n{self.log()[-2000:]}")
+                raise RigError(f"{name} did not start:\n{self.log()[-2000:]}")
             time.sleep(0.02)
 
     # --------------------------------------------------------------------------------------------- looking
@@ -125,9 +122,11 @@ class Behind:
             if path.is_file()
         }
 
-    def kill(self, role: str) -> None:
-        """kill -9 one of the workers."""
-        os.kill(self.workers()[role], signal.SIGKILL)
+    def kill(self, role: str) -> int:
+        """kill -9 one of the workers; which it was."""
+        pid = self.workers()[role]
+        os.kill(pid, signal.SIGKILL)
+        return pid
 
     # ------------------------------------------------------------------------------------------------- API
 
@@ -138,14 +137,29 @@ class Behind:
             data=None if data is None else json.dumps(data).encode(),
             headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - our own web, on loopback
             return json.load(answer)
 
     def subscribe(self, company: str) -> None:
-        """Have the subscriber told everything that happens to a company."""
+        """Have the subscriber told everything that happens to a company from now on."""
         url = (self.subscriber / "url").read_text()
         made = self.ask(f"/v1/endpoints?company={company}", {"url": url, "description": "the demo's CRM"})
         (self.subscriber / "secret").write_text(made["secret"])
+        self._earlier = self._events(company)
+
+    def owed(self, company: str) -> set[str]:
+        """The ids of the company's events that the subscriber is to get: all since it was subscribed."""
+        return self._events(company) - self._earlier
+
+    def _events(self, company: str) -> set[str]:
+        found: set[str] = set()
+        after = ""
+        while True:
+            page = self.ask(f"/v1/events?company={company}&limit=100{after}")
+            found |= {event["id"] for event in page["items"]}
+            if not page["next"]:
+                return found
+            after = f"&cursor={page['next']}"
 
     def _web_answers(self) -> bool:
         try:

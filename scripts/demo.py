@@ -1,7 +1,8 @@
 """``make demo``: calls through routing/ on a stand-in switch, each told as people would tell it, and a queue hour.
 
 The server is the real one, started with ``cordboard serve``; the switch speaks real Event Socket bytes to it
-over TCP.  Exit code 0 only if every story ended as it should; nothing is left running unless ``KEEP=1``.
+over TCP.  At the end it is told what the calls left behind: recordings in a store, webhooks at a subscriber, mail, the
+journal.  Exit code 0 only if everything ended as it should; nothing is left running unless ``KEEP=1``.
 The example company has no codes for agents: what they dial is shown by the company of the hour.
 """
 
@@ -21,7 +22,7 @@ import gevent
 
 from callcontrol.wire import Tone
 from freeswitch.simulator import Answers, Behaviour, Busy, Caller, NeverAnswers, Rejects, Ring, Unregistered
-from scripts import queue_hour
+from scripts import aftermath, queue_hour
 from scripts.rig import Rig, RigError
 
 NUMBER = "+74951234567"
@@ -360,6 +361,25 @@ def killed(stage: Stage) -> None:
         expect(len(ends) == 1, f"each call has one end, not {len(ends)}")
 
 
+def workers_killed(stage: Stage) -> None:
+    """Anna's talks are recorded.  A webhook that was under way waits until its lease is over: half a minute."""
+    behind = stage.rig.behind
+    if behind is None:
+        raise Wrong("nobody works behind this server")
+    stage.phones(p301=Answers(0.5, talk=3.0))
+    caller = presses(stage, "301")
+    caller.wait("talking", 15)
+    stage.ended(caller)
+    roles = ("delivery-1", "recordings-switch1")
+    killed = {behind.kill(role) for role in roles}
+    caller.note("(kill -9 of a worker that delivers webhooks, and of the one that uploads)")
+    began = time.monotonic()
+    stage.rig.until(
+        lambda: {*roles} <= {*behind.workers()} and not killed & {*behind.workers().values()}, 10, "others to be there"
+    )
+    caller.note(f"(others are there; {(time.monotonic() - began) * 1000:.0f} ms)")
+
+
 def after_hours(stage: Stage) -> None:
     stage.phones()
     caller = stage.call(SOMEBODY)
@@ -403,6 +423,7 @@ DAY = [
     Story("A number that nobody owns", unknown_number),
     Story("A hostile caller name", hostile_name),
     Story("A controller is killed while one is in a menu and two talk", killed),
+    Story("Workers are killed when a talk that they are to store and to tell of has just ended", workers_killed),
 ]
 NIGHT = [Story("After hours: a message", after_hours)]
 DESK = [Story("Alma goes to lunch by *43 and comes back by *44", by_code)]
@@ -413,13 +434,15 @@ def main() -> int:
     keep = os.environ.get("KEEP", "") not in ("", "0")
     began = time.monotonic()
     directory = Path(tempfile.mkdtemp(prefix="cordboard-demo-"))
-    print("Cordboard demo: the real server, a stand-in switch, Redis; all on loopback.")
+    print("Cordboard demo: the real server and workers, a stand-in switch, Redis, S3, SMTP; all on loopback.")
     print("First everything that the example company says is spoken into files: some ten seconds.\n", flush=True)
-    rig = Rig(directory)
+    rig = Rig(directory, behind=True)
     hour = Rig(directory / "hour", routing=queue_hour.ROUTING, clock=None)
     stories = [*DAY, *NIGHT, *DESK]
     try:
         rig.start()
+        if rig.behind is not None:
+            rig.behind.subscribe("acme")
         print("── Monday 2026-11-23, 10:00 in Moscow ──\n")
         tell(rig, stories, DAY)
         rig.stop_server()
@@ -433,6 +456,9 @@ def main() -> int:
         print("── An hour at the help desk in fast time: a second stands for a minute ──\n", flush=True)
         account = queue_hour.Play(hour, queue_hour.Hour(), say).run()
         held = queue_hour.tell(account, say)
+        print("\n── What the calls of the first company left behind ──\n", flush=True)
+        trouble = aftermath.tell(rig, "acme", told_of(stories), say)
+        print(f"   {'✗ ' + trouble if trouble else '✓ as it should be'}", flush=True)
         good = sum(not story.trouble for story in stories)
         calls = sum(len(story.callers) for story in stories) + len(account.journeys)
         facts = len(rig.facts()) + len(hour.facts())
@@ -444,7 +470,7 @@ def main() -> int:
             print(kept(rig))
             while True:
                 gevent.sleep(3600)
-        return 0 if held and good == len(stories) else 1
+        return 0 if held and not trouble and good == len(stories) else 1
     except KeyboardInterrupt:
         print("\nStopped.")
         return 130
@@ -458,6 +484,11 @@ def main() -> int:
             rig.stop()
         if not keep:
             remove(directory)
+
+
+def told_of(stories: list[Story]) -> str:
+    """The call whose journey is printed: Anna's talk, which was recorded while workers were killed."""
+    return next(story for story in stories if story.play is workers_killed).callers[0].uuid
 
 
 def kept(rig: Rig) -> str:

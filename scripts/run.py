@@ -129,7 +129,7 @@ def _serve(environment: Mapping[str, str]) -> int:
     try:
         for heard in (signal.SIGTERM, signal.SIGUSR2):
             signal.signal(heard, lambda number, _: server.send_signal(number))
-        signal.signal(signal.SIGHUP, lambda number, _: [one.send_signal(number) for one in (server, *behind)])
+        signal.signal(signal.SIGHUP, lambda number, _: _all(server, *behind, number=number))
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server hears Ctrl-C itself
         return server.wait()
     finally:
@@ -141,6 +141,11 @@ def _serve(environment: Mapping[str, str]) -> int:
             except subprocess.TimeoutExpired:
                 one.kill()
                 one.wait()
+
+
+def _all(*processes: subprocess.Popen[bytes], number: int) -> None:
+    for one in processes:
+        one.send_signal(number)
 
 
 if __name__ == "__main__":

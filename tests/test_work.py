@@ -16,14 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rq import Queue
+from rq.serializers import JSONSerializer
 
 from callcontrol.embedded import EmbeddedRedis
 from callcontrol.settings import Config, SettingsError, SwitchAddress
 from callcontrol.switchboard import STREAM, Switchboard, connect
 from tests.work_program import SEEN
-from workers import cli, sweeping
+from workers import answering, bell, cli, sweeping
 from workers.context import Context
 from workers.journal.database import Database, default_url
+from workers.journal.migrating import migrate
 from workers.journal.tables import Base, Delivery, Endpoint, Event, Mail, Position, Recording, Segment
 
 #: The sweeper's second, a lease of the job's, a start, and a machine that does other things.
@@ -145,7 +148,7 @@ def _lives(pid: int) -> bool:
 def house(tmp_path: Path, own_redis: EmbeddedRedis) -> Iterator[House]:
     (tmp_path / "state").mkdir()
     house = House(tmp_path, own_redis)
-    Base.metadata.create_all(house.database.engine)
+    migrate(house.database)
     yield house
     for supervisor in house.supervisors:
         if supervisor.poll() is None:
@@ -325,6 +328,25 @@ def test_with_several_switches_one_must_say_whose_spool_is_here() -> None:
 def test_the_journal_is_its_owners_only(house: House) -> None:
     house.stop(house.start(CORDBOARD_DATABASE=f"sqlite:///{house.directory / 'other.db'}"))
     assert {path.stat().st_mode & 0o777 for path in house.directory.glob("other.db*")} == {0o600}
+
+
+def test_a_worker_that_waits_for_a_ring_does_not_take_redis_for_away(redis_url: str, board: Switchboard) -> None:
+    worker = answering.worker_of(redis_url, "journal")
+    used = worker.connection.connection_pool.get_connection()
+    assert float(used.socket_timeout or 0) >= worker.dequeue_timeout + 5
+
+
+def test_whatever_stands_in_redis_a_ring_runs_the_job_of_its_queue(
+    redis_url: str, board: Switchboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(bell.JOBS, "journal", "os.getpid")
+    forged = Queue("journal", connection=board._redis, serializer=JSONSerializer)
+    forged.enqueue_call("os.abort", args=["now"])
+    found = Queue.dequeue_any(
+        [forged], None, connection=board._redis, job_class=answering.Ring, serializer=JSONSerializer
+    )
+    assert found is not None
+    assert found[0].perform() == os.getpid()
 
 
 @pytest.fixture

@@ -102,27 +102,31 @@ def answer(redis_url: str, queue: str) -> None:
     trouble = Trouble("Redis", queue=queue)
     while True:
         try:
-            connection = connect(redis_url, name=queue, patience=5.0)
-            connection.ping()
+            worker = worker_of(redis_url, queue)
             trouble.over()
-            ours = Queue(queue, connection=connection, serializer=JSONSerializer, job_class=Ring)
-            worker = _Worker(
-                [ours],
-                name=f"{queue}.{os.uname().nodename}.{os.getpid()}.{os.urandom(2).hex()}",
-                connection=connection,
-                job_class=Ring,
-                serializer=JSONSerializer,
-                worker_ttl=WORKER_TTL,
-                maintenance_interval=MAINTENANCE,
-                job_monitoring_interval=MONITORING,
-                log_job_description=False,
-            )
             worker.work(logging_level=None, max_jobs=MOST_RINGS)
             return
         except StopRequested:
             return
         except (redis.RedisError, OSError) as error:
             trouble.met(error)
+
+
+def worker_of(redis_url: str, queue: str) -> SimpleWorker:
+    """A worker for ``queue``, known to Redis.  Raises redis.RedisError."""
+    # Half of this time RQ waits in Redis for a ring: the client must have more patience from its first connection on.
+    connection = connect(redis_url, name=queue, patience=WORKER_TTL)
+    return _Worker(
+        [Queue(queue, connection=connection, serializer=JSONSerializer, job_class=Ring)],
+        name=f"{queue}.{os.uname().nodename}.{os.getpid()}.{os.urandom(2).hex()}",
+        connection=connection,
+        job_class=Ring,
+        serializer=JSONSerializer,
+        worker_ttl=WORKER_TTL,
+        maintenance_interval=MAINTENANCE,
+        job_monitoring_interval=MONITORING,
+        log_job_description=False,
+    )
 
 
 class _ToOurLog(logging.Handler):

@@ -35,6 +35,7 @@ from callcontrol import settings as s
 
 if TYPE_CHECKING:
     from workers.context import Context
+    from workers.journal.database import Database
 
 #: Seconds that a database may be away at the start before we give up.
 PATIENCE = 30.0
@@ -182,17 +183,16 @@ def _check_redis(url: str) -> None:
         raise s.SettingsError(f"redis: {error}") from None
 
 
-def _prepare(database: Any) -> None:
-    """Bring the database up to date, in a process that holds nothing afterwards.  Raises SettingsError."""
+def _prepare(database: Database) -> None:
+    """Bring the database up to date, and leave no connection to it.  Raises SettingsError."""
     from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-    from workers.journal.database import make_private
+    from workers.journal.migrating import migrate
 
     deadline, said = time.monotonic() + PATIENCE, False
     while True:
         try:
-            make_private(database.url.render_as_string(hide_password=False))
-            _migrate(database)
+            migrate(database)
             return
         except OperationalError as error:
             if database.is_sqlite or time.monotonic() > deadline:
@@ -205,12 +205,6 @@ def _prepare(database: Any) -> None:
             raise s.SettingsError(f"the database cannot be used: {error}") from None
         finally:
             database.close()
-
-
-def _migrate(database: Any) -> None:
-    from workers.journal.tables import Base
-
-    Base.metadata.create_all(database.engine)
 
 
 def _log() -> Any:
