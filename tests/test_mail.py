@@ -56,6 +56,13 @@ class Catcher:
     were_tls: list[bool] = field(default_factory=list)
     port: int = 0
 
+    async def handle_MAIL(self, server: SMTP, session: Session, envelope: Envelope, sender: str, options: Any) -> str:
+        if "MAIL" in self.says:
+            return self.says["MAIL"]
+        envelope.mail_from = sender
+        envelope.mail_options.extend(options)
+        return "250 OK"
+
     async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, to: str, options: Any) -> str:
         if to in self.says:
             return self.says[to]
@@ -188,6 +195,17 @@ class TestSending:
         owe(database)
         drain(context(database, catcher.port))
         assert (mails(database)["mail_1"].state, len(alarms(database))) == ("failed", 1)
+
+    @pytest.mark.parametrize(
+        ("answer", "state"), [("553 you are not pbx@example.com", "pending"), ("552 too big", "failed")]
+    )
+    def test_a_sender_who_is_refused_fails_no_mail_but_one_that_is_too_big(
+        self, database: Database, catcher: Catcher, answer: str, state: str
+    ) -> None:
+        catcher.says["MAIL"] = answer
+        owe(database)
+        assert not drain(context(database, catcher.port))
+        assert mails(database)["mail_1"].state == state
 
     def test_an_alarm_that_cannot_be_mailed_makes_no_alarm(self, database: Database, catcher: Catcher) -> None:
         catcher.says["ops@example.com"] = "550 no"

@@ -371,7 +371,8 @@ class RecordingAvailable(_OfRecording):
     """A recording is in the store, whole, compared with what was recorded, and can be fetched by the API.
 
     A message is a recording too: it is told here and, with whom it is for, as `voicemail.received`. All talks of a
-    call are one recording of several segments, which has this event once, when the last of them is stored.
+    call are one recording of several segments, which has this event when the last of them is stored; again, with more
+    `segments`, if one that was given up turns up later: fetch it again.
     """
 
     TYPE = "recording.available"

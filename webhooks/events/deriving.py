@@ -348,6 +348,7 @@ _LEDGER = "not the end of it: recording.available, absent or failed is told"
 #: Which facts make none, and why.
 NOT_PUBLIC: Mapping[str, str] = {
     "call.taken_over": "who controls a call is nobody's business but ours",
+    "call.placed": "call.started or call.ended follows",
     "call.refused": "a colleague dialled what they may not: call.ended follows",
     "step.entered": _JOURNEY,
     "step.left": _JOURNEY,
