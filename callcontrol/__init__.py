@@ -31,13 +31,15 @@ look           a free agent with who waits, or a caller with who is free: what i
 stalled        a caller for whom nobody took up an offer: passed over until their owner enters them again
 caretaker      what heals queues: the *sweeper* ends what is due of the dead, the *reconciler* asks switches
 desk           where people ask about agents and queues, and change an agent's duty
+place          to have a person's own telephone rung which then dials, by a command: click to call
+exchange       where people ask about live calls, end one, and have one placed
 fact           a small versioned record of something that happened
 voice          what speaks a language: espeak-ng or a program, by a setting; its id is part of a sound's name
 command        what the web or the command line asks of controllers; also what a call's machine asks of its session
 switch         a FreeSWITCH; in routing, ``switch`` is the operator's day/night switch (``*21``)
 =============  ========================================================================================
 
-The pure modules (``messages call hunt holding forwards dialling policy voicemail keypad phrases queueing queue_rows
-queue_views state view wire rehearse steps/ routing/``) know no socket, clock, Redis or log;
+The pure modules (``messages call call_views hunt holding forwards dialling policy voicemail keypad phrases queueing
+queue_rows queue_views state view wire rehearse steps/ routing/``) know no socket, clock, Redis or log;
 ``tests/test_architecture.py`` holds them to it.
 """

@@ -536,8 +536,13 @@ def _apology(view: View) -> Run:
 
 
 def _end(state: State, cause: str, by: str, view: View) -> Tell:
-    data: dict[str, Any] = {"cause": cause, "by": by, "seconds": max(0, int(view.now) - state.began)}
+    data: dict[str, Any] = {"cause": cause, "by": ended_by(cause, by), "seconds": max(0, int(view.now) - state.began)}
     return Tell("call.ended", {**data, "answered": view.answered, "flow": state.flow, "step": state.step})
+
+
+def ended_by(cause: str, otherwise: str) -> str:
+    """Who ended a call, if the switch's cause tells it: nobody else uses this one."""
+    return "command" if cause == "MANAGER_REQUEST" else otherwise
 
 
 def epilogue(
@@ -554,6 +559,11 @@ def epilogue(
     step = _step(routing, state.flow, state.step) if routing else None
     if step is not None:
         facts.extend(Tell(kind, data) for kind, data in step.after_end(state.progress, state.company, call_id, now))
-    data = {"cause": cause, "by": "unowned", "seconds": max(0, int(now) - state.began), "answered": answered}
+    data = {
+        "cause": cause,
+        "by": ended_by(cause, "unowned"),
+        "seconds": max(0, int(now) - state.began),
+        "answered": answered,
+    }
     facts.append(Tell("call.ended", {**data, "flow": state.flow, "step": state.step}))
     return facts

@@ -252,19 +252,89 @@ def queue(name: str | None, redis: str, config: Path, company: str, why: bool, a
         click.echo(more)
 
 
-def _asked(redis: str, config: Path, verb: str, **arguments: str) -> dict[str, Any]:
+@main.command(short_help="List the live calls.")
+@o.REDIS
+@o.CONFIG
+@click.option("--company", default="", help="Only this company's calls.")
+@click.option("--json", "as_json", is_flag=True, help="Print the same as data, a list with an answer of each switch.")
+def live(redis: str, config: Path, company: str, as_json: bool) -> None:
+    """List the calls that live just now on every switch, the longest first.
+
+    In which flow and step a call is, is told of those that the controller which answers has itself.
+    """
+    from callcontrol import call_views as views
+
+    answers: Any = [_asked(redis, config, "call.list", switch=switch, company=company) for switch in _switches(config)]
+    _print(answers, as_json, lambda: views.calls_table(answers) if _any(answers) else "there are no calls")
+    if not as_json and (more := views.left_out(answers)):
+        click.echo(more)
+
+
+@main.command("hang-up", short_help="End a call.")
+@click.argument("company")
+@click.argument("call")
+@o.REDIS
+@o.CONFIG
+def hang_up(company: str, call: str, redis: str, config: Path) -> None:
+    """End the CALL of COMPANY, as cordboard live names it, whatever it is doing: a talk too."""
+    _asked_somewhere(redis, config, "call.hang_up", company=company, call=call)
+    click.echo(f"{call} is hung up")
+
+
+@main.command("call", short_help="Ring a person, then whom they want.")
+@click.argument("company")
+@click.argument("extension")
+@click.argument("number")
+@o.REDIS
+@o.CONFIG
+def place(company: str, extension: str, number: str, redis: str, config: Path) -> None:
+    """Ring the telephone of EXTENSION; once it is answered it calls NUMBER, as if that had been dialled there.
+
+    Prints the id of the call. NUMBER is whatever the telephone may dial: an extension, a code, a number outside.
+    """
+    answer = _asked_somewhere(redis, config, "call.place", company=company, extension=extension, to=number)
+    click.echo(answer["call"])
+
+
+def _any(answers: Any) -> bool:
+    return any(answer["calls"] for answer in answers)
+
+
+def _switches(config: Path) -> list[str]:
+    """The names of the switches, or an end with what is wrong."""
+    try:
+        return [switch.name for switch in s.read_config(config.resolve()).switches]
+    except s.SettingsError as error:
+        click.echo(f"cordboard: {error}", err=True)
+        sys.exit(3)
+
+
+def _asked_somewhere(redis: str, config: Path, verb: str, **arguments: Any) -> Any:
+    """The answer of the first switch whose controllers do not refuse: a telephone is at one, and so is a call."""
+    *others, last = _switches(config)
+    for switch in others:
+        answer = _asked(redis, config, verb, switch=switch, may_refuse=True, **arguments)
+        if answer is not None:
+            return answer
+    return _asked(redis, config, verb, switch=last, **arguments)
+
+
+def _asked(redis: str, config: Path, verb: str, *, switch: str = "", may_refuse: bool = False, **arguments: str) -> Any:
     """The answer to a command, or an end with what is wrong.  Empty arguments are not sent.
 
-    Queues and agents are in Redis, so the controllers of any switch can tell of them: the first is asked.
+    Queues and agents are in Redis, so the controllers of any ``switch`` can tell of them: the first is asked.
+    ``may_refuse``: None if it is refused, since another may not.
     """
     from callcontrol import commands
     from callcontrol.queue_views import shown
 
     try:
-        switch = s.read_config(config.resolve()).switches[0].name
+        switch = switch or s.read_config(config.resolve()).switches[0].name
         given = {name: value for name, value in arguments.items() if value}
         return commands.ask(redis, switch, verb, given, by=_who())
     except commands.Refused as error:
+        if may_refuse:
+            return None
         click.echo(f"cordboard: {shown(str(error))}", err=True)
         sys.exit(1)
     except commands.CommandError as error:

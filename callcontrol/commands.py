@@ -46,6 +46,7 @@ import marshmallow as ma
 import redis
 import structlog
 
+from callcontrol.call_views import CallList, CallNamed
 from callcontrol.queue_views import AgentList, AgentSet, QueueList, Why, shown
 from callcontrol.routing.kinds import EXTENSION, NAME
 from callcontrol.switchboard import connect
@@ -166,6 +167,41 @@ class _QueueWhy(ma.Schema):
     first = ma.fields.Integer(load_default=50, strict=True, validate=ma.validate.Range(1, 500))
 
 
+class _CallList(ma.Schema):
+    """The live calls of a switch.
+
+    company: whose; without it, those of every company
+    """
+
+    company = _company(load_default="")
+
+
+class _CallHangUp(ma.Schema):
+    """End a call, and whatever rings for it.
+
+    company: whose call
+    call: its id
+    """
+
+    company = _company(required=True)
+    call = _matches(r"[A-Za-z0-9-]{8,64}\Z", "no id of a call", required=True)
+
+
+class _CallPlace(ma.Schema):
+    """Click to call: ring a person's telephone, which then dials a number.
+
+    company: whose person
+    extension: the person's
+    to: what their telephone dials: an extension, a code, a number as people write it
+    key: of whoever asks; the same call is not placed again under the same key
+    """
+
+    company = _company(required=True)
+    extension = _matches(EXTENSION.pattern + r"\Z", "no extension, such as 301", required=True)
+    to = _Text(required=True)
+    key = _matches(r"[!-~]{1,64}\Z", "no key: 1 to 64 printable ASCII characters without blanks", load_default="")
+
+
 #: Every command there is.
 COMMANDS: Mapping[str, type[ma.Schema]] = {
     "agent.list": _AgentList,
@@ -173,11 +209,14 @@ COMMANDS: Mapping[str, type[ma.Schema]] = {
     "agent.log_out": _AgentSet,
     "agent.pause": _AgentSet,
     "agent.resume": _AgentSet,
+    "call.hang_up": _CallHangUp,
+    "call.list": _CallList,
+    "call.place": _CallPlace,
     "queue.show": _QueueShow,
     "queue.why": _QueueWhy,
 }
 
-#: Performs a command: its arguments, typed, and ``by``, who asked.  Raises Refused.
+#: Performs a command: its arguments, typed, ``by``, who asked, and ``switch``, of which.  Raises Refused.
 Perform = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
@@ -198,6 +237,29 @@ class Handlers(Protocol):
 
     def why(self, company: str, queue: str, first: int) -> Why:
         """``queue.why``, of the ``first`` so many callers."""
+
+
+class CallHandlers(Protocol):
+    """Who performs the commands about the calls of a switch.  Each method raises Refused with a reason for people."""
+
+    def calls(self, switch: str, company: str) -> CallList:
+        """``call.list``; an empty company means all."""
+
+    def hang_up(self, switch: str, company: str, call: str, by: str) -> CallNamed:
+        """``call.hang_up``."""
+
+    def place(self, switch: str, company: str, extension: str, to: str, key: str, by: str) -> CallNamed:
+        """``call.place``."""
+
+
+def calls_performed_by(handlers: CallHandlers) -> dict[str, Perform]:
+    """What :class:`Commands` performs the commands about calls with."""
+    named = ("switch", "company", "extension", "to", "key", "by")
+    return {
+        "call.list": lambda given: handlers.calls(given["switch"], given["company"]),
+        "call.hang_up": lambda given: handlers.hang_up(given["switch"], given["company"], given["call"], given["by"]),
+        "call.place": lambda given: handlers.place(*(given[name] for name in named)),
+    }
 
 
 def performed_by(handlers: Handlers) -> dict[str, Perform]:
@@ -324,7 +386,7 @@ class Commands:
 
     def __init__(self, url: str, *, name: str, switches: Sequence[str], perform: Mapping[str, Perform]) -> None:
         self._perform = perform
-        self._lists = [_waiting(switch) for switch in switches]
+        self._lists = {_waiting(switch): switch for switch in switches}
         self._no_more = f"cordboard:no-more:{name}"
         self._stopping = threading.Event()
         self._pops = connect(url, name=f"{name}-commands", patience=BLOCK + 1.0)
@@ -350,7 +412,7 @@ class Commands:
             if popped is None or popped[0] == self._no_more.encode():
                 continue
             try:
-                self._handle(popped[1])
+                self._handle(popped[1], self._lists[popped[0].decode()])
             except Exception:
                 self._log.exception("a command could not be answered")
 
@@ -380,7 +442,7 @@ class Commands:
         self._pops.close()
         self._redis.close()
 
-    def _handle(self, raw: bytes) -> None:
+    def _handle(self, raw: bytes, switch: str) -> None:
         """Perform a command and answer it, unless it is late or nobody can be told."""
         command = _opened(raw)
         if command is None:
@@ -392,7 +454,7 @@ class Commands:
             if not 0 < left <= LONGEST_WAIT:
                 self._log.info("a command came too late and was dropped", verb=envelope["verb"][:40], late=-left)
                 return
-            reply = self._performed(envelope)
+            reply = self._performed(envelope, switch)
         except Refused as refused:
             reply = {"refused": str(refused)}
         body = self._written(reply)
@@ -402,14 +464,14 @@ class Commands:
             pipe.expire(answers, ANSWER_SECONDS)
             pipe.execute()
 
-    def _performed(self, envelope: Mapping[str, Any]) -> dict[str, Any]:
+    def _performed(self, envelope: Mapping[str, Any], switch: str) -> dict[str, Any]:
         verb = envelope["verb"]
         arguments = _typed(verb, envelope["args"])
         perform = self._perform.get(verb)
         if perform is None:
             raise Refused(f"{verb} is not known here")
         try:
-            answer = perform({**arguments, "by": envelope["by"]})
+            answer = perform({**arguments, "by": envelope["by"], "switch": switch})
         except Refused:
             raise
         except Exception:

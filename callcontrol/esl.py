@@ -1019,6 +1019,15 @@ class Inbound(_Connection, greenswitch.esl.InboundESL):  # type: ignore[misc]
         """greenswitch's word for :meth:`start`."""
         self.start()
 
+    def nudge(self) -> None:
+        """Have the switch send now what it has for us: an empty line, which is no command and has no reply.
+
+        ``read_packet`` of mod_event_socket looks for events every 20 ms, and whenever something comes in.
+        """
+        if self.connected and not self._unsent:
+            with suppress(ConnectionLost):  # the reader says so
+                self._transmit(b"\n")
+
     def stop(self) -> None:
         """End the connection and the attempts, without waiting for anything."""
         self._stopping.set()

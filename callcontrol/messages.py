@@ -103,7 +103,10 @@ class JoinFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class HungUp(Event):
-    """The caller's channel ended.  ``cause`` is the switch's word; ``by`` is ``caller`` or ``cordboard``."""
+    """The caller's channel ended.  ``cause`` is the switch's word; ``by`` is ``caller`` or ``cordboard``.
+
+    In the fact of the end it is ``command`` too (somebody asked for it from outside), or ``unowned``: nobody watched.
+    """
 
     cause: str
     by: str = "caller"

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import gevent
 import structlog
+from gevent.event import AsyncResult
 
 from callcontrol import policy, wire
 from callcontrol.esl import ConnectionLost, EslEvent, Inbound, Reply
@@ -29,6 +30,12 @@ RESUME_EXTENSION = "cordboard_resume"
 CONTEXT = "cordboard"
 #: Prefix of the job that joins a leg; the rest is the leg.
 _JOIN = "join-"
+#: Prefix of the job that places a call; the rest is the call.
+_PLACE = "place-"
+#: How long a telephone may say neither that it rings nor that it does not, before a call counts as placed, seconds.
+PLACING = 1.0
+#: How long a telephone rings whose owner has a call placed, seconds.
+PLACE_RING = 30
 #: How much longer than asked a leg may ring before the switch ends it by itself, seconds: our own deadline
 #: comes first, this one is for a controller that died.
 _SPARE = 3.0
@@ -42,6 +49,9 @@ READY = "cordboard::ready"
 _ASKED = "asked"
 #: A leg that goes outside and is forgotten by everybody counts so much longer than it may last, seconds.
 _FORGOTTEN = 600.0
+#: While a telephone rings the switch is nudged so often, seconds.  By itself it looks every 20 ms for what it has to
+#: say, and after a short ringing the worst of them pass: what rings goes in rounds that begin with our command too.
+_NUDGE = 0.005
 #: Another trunk is not tried for less ringing than this, seconds; a hunt asks for a second at least.
 _LEAST = 0.9
 
@@ -116,12 +126,14 @@ class Line:
         self._legs: dict[str, _Leg] = {}
         self._joins: dict[str, str] = {}
         self._waiting: list[_Waiting] = []
+        self._placings: dict[str, AsyncResult[str]] = {}
+        self._nudging: Any = None
         self._log: Any = structlog.get_logger("switch").bind(switch=address.name)
         self._inbound = Inbound(
             address.host,
             address.port,
             address.password,
-            (wire.event_plain("BACKGROUND_JOB", "CHANNEL_HANGUP_COMPLETE", "CUSTOM", READY),),
+            (wire.event_plain("BACKGROUND_JOB", "CHANNEL_HANGUP_COMPLETE", "CUSTOM", READY, wire.RINGS),),
             self._on_event,
             self._on_up,
             self._on_down,
@@ -143,6 +155,36 @@ class Line:
     def ask(self, command: wire.Command, timeout: float = 3.0) -> str:
         """The reply's text; raises EslError."""
         return self._inbound.request(command, timeout).text
+
+    def place(self, call: str, company: str, extension: str, to: str, *, name: str = "") -> str:
+        """Ring a person's own telephone, which is then the caller of ``call`` to ``to``: see :func:`wire.place`.
+
+        Returns when it rings: nothing, or the cause for which it does not.  One that says neither for a second counts
+        as ringing; what becomes of it then is told as of any call.  Never rings late: without a connection it does
+        not ring at all.
+        """
+        endpoint = wire.UserEndpoint(extension, f"{company}.{self._domain}")
+        told: AsyncResult[str] = AsyncResult()
+        self._placings[call] = told
+        try:
+            self._inbound.send(wire.place(call, endpoint, PLACE_RING, to, CONTEXT, _PLACE + call, name=name))
+            self._hurry()
+            return str(told.get(timeout=PLACING))
+        except ConnectionLost:
+            return "SWITCH_AWAY"
+        except gevent.Timeout:
+            return ""
+        finally:
+            del self._placings[call]
+
+    def hang_up(self, call: str) -> bool:
+        """End a call because somebody asks for it, and the legs that ring for it.  Whether there was such a channel.
+
+        Raises EslError.
+        """
+        there = not self.ask(wire.kill(call, wire.Cause.MANAGER_REQUEST)).startswith("-")
+        self.end_legs_of(call)
+        return there
 
     # ---------------------------------------------------------------------------------------------- legs
 
@@ -245,6 +287,21 @@ class Line:
             longest=round(self.config.longest_call) if trunk is not None else 0,
         )
         self._send(command.leg, originate)
+        self._hurry()
+
+    def _hurry(self) -> None:
+        """Hear without delay what becomes of legs, as long as there are any."""
+        if self._nudging is None:
+            self._nudging = gevent.get_hub().loop.timer(_NUDGE, _NUDGE)
+            self._nudging.start(self._nudge)  # no greenlet of its own: that would cost three times as much
+
+    def _nudge(self) -> None:
+        if self._legs or self._placings:
+            self._inbound.nudge()
+        else:
+            timer, self._nudging = self._nudging, None
+            timer.stop()
+            timer.close()
 
     def _fail(self, leg: str, result: str, cause: str) -> None:
         known = self._legs.pop(leg, None)
@@ -258,6 +315,7 @@ class Line:
         """Ask what became of a leg that an earlier owner rang."""
         self._legs[leg] = _Leg(to, call, screened)
         self._send(leg, wire.getvar(leg, "cordboard_ready"), on_reply=lambda reply: self._found(leg, reply))
+        self._hurry()
 
     def _found(self, leg: str, reply: Reply) -> None:
         text = reply.text.strip()
@@ -321,6 +379,14 @@ class Line:
         elif event.name == "CUSTOM" and event.get("Event-Subclass") == READY:
             leg = event.get("Unique-ID") or ""
             self._tell(leg, LegReady(leg))
+        elif event.name == "CUSTOM" and event.get("Event-Subclass") == wire.RINGS:
+            self._placed(event.get("Unique-ID") or "", "")
+
+    def _placed(self, call: str, cause: str) -> None:
+        """Whoever placed the call is told, if that is us and they still wait."""
+        told = self._placings.get(call)
+        if told is not None:
+            told.set(cause)
 
     def _ended(self, event: EslEvent) -> None:
         uuid = event.get("Unique-ID") or ""
@@ -356,6 +422,9 @@ class Line:
         if job.startswith(_JOIN):
             self._joined(job.removeprefix(_JOIN), body)
             return
+        if job.startswith(_PLACE):
+            self._placed(job.removeprefix(_PLACE), "" if body.startswith("+OK") else _cause(body))
+            return
         known = self._legs.get(job)
         if known is None:
             return
@@ -364,7 +433,7 @@ class Line:
                 known.outside.trunks.clear()  # it is taken: what comes now is the far end's own
             known.to.happened(LegAnswered(job) if known.screened else LegReady(job))
             return
-        cause = body.removeprefix("-ERR").strip().partition(" ")[0][:40]
+        cause = _cause(body)
         if known.outside is not None and self._may_go_on(known.outside, cause):
             self._log.warning("a trunk did not take a call: trying the next", leg=job, cause=cause)
             self._next_trunk(job, known, known.outside, self._outcome(known.outside, cause), cause)
@@ -422,6 +491,11 @@ class Line:
         for entry in late:
             if entry.leg:
                 self._fail(entry.leg, "lost", "SWITCH_AWAY")  # nobody's telephone has been tried
+
+
+def _cause(body: str) -> str:
+    """Why a job failed, in the switch's word; never nothing."""
+    return body.removeprefix("-ERR").strip().partition(" ")[0][:40] or "UNKNOWN"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,11 +31,12 @@ from gevent.server import StreamServer
 
 from callcontrol import messages as m
 from callcontrol import outcomes, wire
-from callcontrol.call import epilogue
-from callcontrol.commands import Commands, performed_by
+from callcontrol.call import ended_by, epilogue
+from callcontrol.commands import Commands, calls_performed_by, performed_by
 from callcontrol.desk import Desk
 from callcontrol.directory import Announcer
 from callcontrol.esl import EslError, EslEvent
+from callcontrol.exchange import Exchange
 from callcontrol.facts import FactFile, Shipper
 from callcontrol.lookups import Lookups
 from callcontrol.outcomes import Taken
@@ -134,7 +135,7 @@ class Controller:
             settings.redis,
             name=self.name,
             switches=[address.name for address in settings.config.switches],
-            perform=performed_by(Desk(self.queues, self.current)),
+            perform=performed_by(Desk(self.queues, self.current)) | calls_performed_by(Exchange(self)),
         )
         self._commanding: gevent.Greenlet[[], None] | None = None
         self._directory = Announcer(settings.state, self.board, self.name)
@@ -397,6 +398,22 @@ class Controller:
         self._n += 1
         self.facts.write([self.fact(fact, company, None, 0, self._n, round(self.now(), 3), "")])
 
+    # ---------------------------------------------------------------------- what the exchange asks for
+
+    def session_of(self, call: str) -> Session | None:
+        """The call, if this process has it."""
+        return self.sessions.get(call)
+
+    def tell_placed(self, line: Line, company: str, call: str, data: dict[str, Any]) -> None:
+        """Write the fact that a call is about to be placed.  Its epoch is 0: nobody has it yet."""
+        placed = m.Tell("call.placed", data)
+        self.facts.write([self.fact(placed, company, call, 0, 1, round(self.now(), 3), line.name)])
+
+    def end_placed(self, line: Line, company: str, call: str, cause: str) -> None:
+        """Write the end of a call that was placed and never began, unless somebody else has."""
+        end = {"state": "", "cause": cause, "answered": False, "company": company}
+        self._write_end(line, call, end, self.now())
+
     def now(self) -> float:
         """The calls' time: the clock's, which a demonstration may shift."""
         return time.time() + self.settings.clock_offset
@@ -449,6 +466,7 @@ class Controller:
             "state": event.get("variable_cordboard_state") or "",
             "cause": (event.get("Hangup-Cause") or "UNKNOWN")[:60],
             "answered": (event.get("Caller-Channel-Answered-Time") or "0") != "0",
+            "company": typed_company(event.get("variable_cordboard_company")),
         }
         if talking:
             gevent.spawn(self._write_end, line, call, end, self.now())
@@ -495,7 +513,7 @@ class Controller:
             routing = self.published.version(state.company, state.version)
             facts = epilogue(routing, state, call, cause=end["cause"], answered=bool(end["answered"]), now=now)
         else:
-            data = {"cause": end["cause"], "by": "unowned", "answered": bool(end["answered"])}
+            data = {"cause": end["cause"], "by": ended_by(end["cause"], "unowned"), "answered": bool(end["answered"])}
             facts = [m.Tell("call.ended", data)]
         if IN_QUEUE in state.progress if state is not None else self.queues.serves(company):
             self.queues.leave(company, call)

@@ -658,6 +658,12 @@ class Session:
         return (self._call.view.extension or "") if self._call is not None else ""
 
     @property
+    def where(self) -> tuple[str, str]:
+        """The flow and the step in which the call is; nothing where it is in none of the company's."""
+        flow, _, step = self._where.partition("/")
+        return (flow, step) if step and not flow.startswith("~") else ("", "")
+
+    @property
     def ended(self) -> bool:
         """Whether the caller has left and only a recording keeps us."""
         return self._call is not None and self._call.life is Life.ENDED

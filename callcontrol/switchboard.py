@@ -6,7 +6,9 @@ It knows no socket of a switch, no file and no flow; of facts it knows the few t
 ========================================  =================================================================
 ``cordboard:facts``                       stream: one field, ``fact``, the line as it was written
 ``cordboard:facts:offsets``               hash: file → bytes of it that are in the stream
-``cordboard:live:<switch>``               hash: call → ``{"company", "at", "epoch"}``, from start to end
+``cordboard:live:<switch>``               hash: call → ``{"company", "at", "epoch"}`` and, where its beginning told
+                                          them, ``from to extension since``; from placing or start to end
+``cordboard:placed:<call>``               what was to be placed under a key, and what came of it: ``?`` ``+`` ``-why``
 ``cordboard:ended:<call>``                who tells the end: ``?…`` claimed, ``~file`` began, ``+file`` told
 ``cordboard:out:<cap>``                   sorted set: legs that count as calls outside → when each is forgotten
 ``cordboard:out-legs:<switch>``           hash: leg → when it was claimed, and its caps
@@ -47,13 +49,17 @@ SWITCHES = "cordboard:switches"
 MOST_FACTS = 1_000_000
 #: How long the end of a call is remembered, seconds.  No call lasts, and no file waits, longer.
 ENDED_SECONDS = 172_800
+#: How long the key of a call that was placed is remembered, seconds: a day.
+PLACED_SECONDS = 86_400
+#: How long whoever claimed it has to say what came of it, seconds: by then they have died.
+PLACING_SECONDS = 10
 #: How long a claim keeps others from telling an end, seconds: time to write and ship it.
 CLAIM_SECONDS = 30
 
 # KEYS offsets, stream.  ARGV file, from, to, MAXLEN, seconds to remember ends, and what is shipped as one text (each
 # argument of its own costs the sender as much as ten lines of it), a word a line, in the file's order:
 #   F count, then so many lines         facts that change nothing here, as they stand in the file
-#   S line call switch epoch live       a call is owned now
+#   S line call switch epoch live       a call is owned now, or (epoch 0) was placed: who calls whom stays known
 #   E line call switch                  the end of a call
 #   O line call                         told on behalf of a call that nobody owned, before its end
 # Answers the offset that is true now, how many facts others had told before, and how many lines are no facts.
@@ -88,7 +94,16 @@ while i <= #words do
             local live = 'cordboard:live:' .. words[i + 3]
             local known = redis.call('HGET', live, call)
             local epoch = known and tonumber(string.match(known, '"epoch":(%d+)')) or 0
-            if not told and epoch <= tonumber(words[i + 4]) then
+            local newer = epoch <= tonumber(words[i + 4])
+            local readable, old = pcall(cjson.decode, known or '')
+            if not told and readable and type(old) == 'table' then
+                local new = cjson.decode(words[i + 5])
+                if not newer then new, old = old, new end  -- a dead process's file comes late
+                for _, name in ipairs({'from', 'to', 'extension', 'since'}) do
+                    if new[name] == nil then new[name] = old[name] end
+                end
+                redis.call('HSET', live, call, cjson.encode(new))
+            elseif not told and newer then
                 redis.call('HSET', live, call, words[i + 5])
             end
             i = i + 6
@@ -124,6 +139,14 @@ if not teller then
     return 1
 end
 return teller == ARGV[1] and 1 or 0
+"""
+
+# KEYS placed.  ARGV what, seconds.  Answers what stands there already, or nothing: it is ours to place.
+_PLACING = """
+local known = redis.call('GET', KEYS[1])
+if known then return known end
+redis.call('SET', KEYS[1], '?' .. ARGV[1], 'EX', ARGV[2])
+return ''
 """
 
 # KEYS lease.  ARGV owner, milliseconds (0: give it back).
@@ -277,6 +300,7 @@ class Switchboard:
         self._redis = connect(url, name=name)
         self._ship: Script = self._redis.register_script(_SHIP)
         self._claim: Script = self._redis.register_script(_CLAIM)
+        self._placing: Script = self._redis.register_script(_PLACING)
         self._lease: Script = self._redis.register_script(_LEASE)
         self._claim_out: Script = self._redis.register_script(_CLAIM_OUT)
         self._release_out: Script = self._redis.register_script(_RELEASE_OUT)
@@ -339,12 +363,17 @@ class Switchboard:
         return None if answer is None else {f: int(at or 0) for f, at in zip(files, answer, strict=True)}
 
     def live_calls(self, switch: str) -> dict[str, dict[str, Any]]:
-        """The calls of a switch that have begun and not ended: ``{call: {"company", "at", "epoch"}}``.
+        """The calls of a switch that were placed or have begun, and have not ended: ``{call: {"company", …}}``.
 
         Empty too while Redis is away: what is not known to live is not missed.
         """
         answer: Mapping[bytes, bytes] = self._do(self._redis.hgetall, f"cordboard:live:{switch}") or {}
         return {call.decode(): json.loads(known) for call, known in answer.items()}
+
+    def live_call(self, switch: str, call: str) -> dict[str, Any] | None:
+        """One of :meth:`live_calls`; None: not known, or Redis is away."""
+        answer: bytes | None = self._do(self._redis.hget, f"cordboard:live:{switch}", call)
+        return None if answer is None else json.loads(answer)
 
     # ------------------------------------------------------------------------------ who does what is nobody's
 
@@ -355,6 +384,20 @@ class Switchboard:
         claim = f"?{identity} {self._name}"
         answer = self._do(self._claim, [f"cordboard:ended:{call}"], [claim, CLAIM_SECONDS])
         return None if answer is None else bool(answer)
+
+    def claim_placing(self, call: str, what: str) -> str | None:
+        """Whether ``call`` is ours to place ("", the first time), or what is known of it: ``?``, ``+`` or ``-`` (not
+        placed) and then ``what`` was asked for the first time, for ``-`` also why not, on a line of its own.
+
+        None: Redis is away, and may or may not have taken it for ours.
+        """
+        answer = self._do(self._placing, [f"cordboard:placed:{call}"], [what, PLACING_SECONDS])
+        return None if answer is None else answer.decode()
+
+    def placed(self, call: str, what: str, why_not: str = "") -> None:
+        """Say what came of a claimed placing, to whoever asks for the same again."""
+        entry = f"-{what}\n{why_not}" if why_not else f"+{what}"
+        self._do(self._redis.set, f"cordboard:placed:{call}", entry, PLACED_SECONDS)
 
     def told(self, calls: Sequence[str]) -> set[str]:
         """Those of ``calls`` whose end is in the stream; none while Redis is away."""
@@ -516,8 +559,13 @@ def _operation(line: bytes) -> tuple[bytes, ...]:
         return _plain(line)
     if names.count(b"\n") > 1:
         return _plain(line)
-    if type_ in ("call.started", "call.taken_over"):
+    if type_ in ("call.placed", "call.started", "call.taken_over"):
         live = {"company": fact.get("company"), "at": fact.get("at"), "epoch": epoch}
+        data = fact.get("data")
+        if isinstance(data, dict) and "to" in data:
+            person = data.get("person")  # for whom it was placed
+            own = data.get("extension", person)
+            live |= {"from": data.get("from", person), "to": data["to"], "extension": own, "since": fact.get("at")}
         known = json.dumps(live, separators=(",", ":")).encode()
         return (b"S\n%b\n%b\n%d\n%b\n" % (line, names, epoch, known),)
     if type_ == "call.ended":

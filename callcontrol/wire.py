@@ -251,6 +251,7 @@ _EXTENSION: Final = re.compile(r"[A-Za-z0-9_+*#][A-Za-z0-9_+*#-]{0,63}")
 _CONTEXT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _DIGITS: Final = re.compile(r"[0-9]{1,15}")
 _NUMBER: Final = re.compile(r"\+?[0-9]{2,20}")
+_DIALLED: Final = re.compile(r"\+?[0-9*#]{1,32}")
 _SHOWN: Final = re.compile(r"\+?[0-9]{1,20}|anonymous")
 #: Letters and digits of any script, so nothing that a dial string or a SIP header gives a meaning to.
 _CALLER_NAME: Final = re.compile(r"[^\W_](?:[^\W_]|[ .-]){0,39}")
@@ -679,6 +680,8 @@ def bridge(call: str, leg: str, job: str) -> Command:
 #: One that says nothing at all is given up by the SIP profile (``timer-T1X64``).
 _PROGRESS: Final = 15
 
+#: The event by which a telephone says that it rings for a call that was placed for it: see :func:`place`.
+RINGS: Final = "cordboard::rings"
 _RESERVED: Final = frozenset(
     {
         "origination_uuid",
@@ -763,6 +766,35 @@ def originate(
     # Tones have commas, which no quotes protect; nothing that may stand here has a tilde.
     listed = "^^~" + "~".join(pairs) if any("," in pair for pair in pairs) else ",".join(pairs)
     return Command(f"bgapi originate {{{listed}}}{endpoint.text} {then}\nJob-UUID: {_uuid('job', job)}")
+
+
+def place(
+    call: str, endpoint: UserEndpoint, seconds: int, to: str, context: str, job: str, *, name: str = ""
+) -> Command:
+    """Ring a telephone of our own for at most ``seconds``; once it is answered it is the caller of a call to ``to``.
+
+    The result is the ``BACKGROUND_JOB`` whose ``Job-UUID`` is ``job``; when it begins to ring, :data:`RINGS` comes.
+    Whose telephone it is stands on the channel by the directory of the switch, as when it dials by itself, and ``to``
+    goes through the dialplan as if it had been dialled.  ``cordboard_called`` is there from the first moment, so that
+    its end is known as the end of a call.  The telephone shows ``to`` and ``name``.
+    """
+    if not isinstance(endpoint, UserEndpoint):
+        raise Refused("endpoint", f"must be a wire.UserEndpoint: {_shown(endpoint)}")
+    _checked("to", to, _DIALLED, "digits, * and #, with + or not, 32 at most")
+    _checked("context", context, _CONTEXT, "of A-Z a-z 0-9 _ . -")
+    pairs = [
+        f"origination_uuid={_uuid('call', call)}",
+        f"originate_timeout={_whole('seconds', seconds, 1, 600)}",
+        "ignore_early_media=true",
+        f"cordboard_called={to}",
+        f"execute_on_ring=event:Event-Name=CUSTOM,Event-Subclass={RINGS}",
+    ]
+    if shown := caller_number(to):
+        pairs.append(f"origination_caller_id_number={shown}")
+    if name:
+        pairs.append(f"origination_caller_id_name='{_checked('name', name, _CALLER_NAME, 'a caller_name')}'")
+    listed = "^^~" + "~".join(pairs)
+    return Command(f"bgapi originate {{{listed}}}{endpoint.text} {to} XML {context}\nJob-UUID: {_uuid('job', job)}")
 
 
 def hupall(cause: Cause, name: str, value: str) -> Command:

@@ -17,7 +17,17 @@ from typing import Any, cast
 import pytest
 
 from callcontrol import commands
-from callcontrol.commands import COMMANDS, Commands, Failed, NobodyAnswered, RedisAway, Refused, ask, performed_by
+from callcontrol.commands import (
+    COMMANDS,
+    Commands,
+    Failed,
+    NobodyAnswered,
+    RedisAway,
+    Refused,
+    ask,
+    calls_performed_by,
+    performed_by,
+)
 from callcontrol.embedded import EmbeddedRedis
 from callcontrol.switchboard import Switchboard, connect
 from scripts.rig import Rig
@@ -88,12 +98,13 @@ def board(redis_url: str, board: Switchboard) -> Iterator[Switchboard]:
 
 def test_a_command_is_performed_and_its_answer_comes_back(redis_url: str, server: Commands) -> None:
     given = {"company": "acme", "agent": "301", "reason": "обед"}
-    assert ask(redis_url, "switch1", "agent.pause", given, by="anna") == {**given, "by": "anna"}
+    assert ask(redis_url, "switch1", "agent.pause", given, by="anna") == {**given, "by": "anna", "switch": "switch1"}
     assert ask(redis_url, "switch2", "agent.resume", {"company": "acme", "agent": "302"}) == {
         "company": "acme",
         "agent": "302",
         "reason": "",
         "by": "",
+        "switch": "switch2",
     }
 
 
@@ -166,7 +177,11 @@ def test_an_exception_is_answered_and_logged_and_the_next_command_is_performed(
         ask(redis_url, "switch1", "agent.pause", {"company": "acme", "agent": "301"}, by="anna")
     assert "s3cret" not in str(found.value)
     assert [(line["verb"], line["by"]) for line in logs if line["log_level"] == "error"] == [("agent.pause", "anna")]
-    assert ask(redis_url, "switch1", "agent.list", {"company": "acme"}) == {"company": "acme", "by": ""}
+    assert ask(redis_url, "switch1", "agent.list", {"company": "acme"}) == {
+        "company": "acme",
+        "by": "",
+        "switch": "switch1",
+    }
 
 
 def test_who_performs_may_refuse_and_that_is_no_fault(
@@ -200,7 +215,7 @@ def test_every_command_about_agents_and_queues_reaches_its_handler() -> None:
             return lambda *given: (name, *given)
 
     perform = performed_by(cast(Any, Desk()))
-    assert {*perform} == {*COMMANDS}
+    assert {*perform} == {verb for verb in COMMANDS if verb.startswith(("agent.", "queue."))}
     given = {"company": "acme", "agent": "301", "reason": "lunch", "by": "anna", "queue": "sales", "first": 7}
     found: dict[str, Any] = {verb: what(given) for verb, what in perform.items()}
     assert found == {
@@ -211,6 +226,22 @@ def test_every_command_about_agents_and_queues_reaches_its_handler() -> None:
         },
         "queue.show": ("queues", "acme", "sales"),
         "queue.why": ("why", "acme", "sales", 7),
+    }
+
+
+def test_every_command_about_calls_reaches_its_handler_with_the_switch_that_was_asked() -> None:
+    class Exchange:
+        def __getattr__(self, name: str) -> Callable[..., Any]:
+            return lambda *given: (name, *given)
+
+    perform = calls_performed_by(cast(Any, Exchange()))
+    assert {*perform} == {verb for verb in COMMANDS if verb.startswith("call.")}
+    given = {"switch": "switch1", "company": "acme", "call": "call-0001", "by": "anna", "extension": "301"}
+    found: dict[str, Any] = {verb: what(given | {"to": "302", "key": "k"}) for verb, what in perform.items()}
+    assert found == {
+        "call.list": ("calls", "switch1", "acme"),
+        "call.hang_up": ("hang_up", "switch1", "acme", "call-0001", "anna"),
+        "call.place": ("place", "switch1", "acme", "301", "302", "k", "anna"),
     }
 
 
@@ -361,6 +392,15 @@ HOSTILE: list[tuple[str, Any, str]] = [
     ("agent.pause", {"company": "acme", "agent": "301", "reason": "\u202eabc"}, "printable"),
     ("agent.pause", {"company": "acme", "agent": "301", "reason": "a" * 101}, "100 characters"),
     ("agent.pause", {"company": "acme", "agent": "301", "by": "the boss"}, "by: Unknown field"),
+    ("call.hang_up", {"call": "1" * 36}, "company: Missing data"),
+    ("call.hang_up", {"company": "acme", "call": "all"}, "no id of a call"),
+    ("call.hang_up", {"company": "acme", "call": "1" * 36 + "\nall"}, "no id of a call"),
+    ("call.list", {"company": ""}, "no company's id"),
+    ("call.place", {"company": "acme", "extension": "301"}, "to: Missing data"),
+    ("call.place", {"company": "acme", "extension": "3 1", "to": "302"}, "no extension"),
+    ("call.place", {"company": "acme", "extension": "301", "to": "302\napi hupall"}, "printable"),
+    ("call.place", {"company": "acme", "extension": "301", "to": "302", "key": "a b"}, "no key"),
+    ("call.place", {"company": "acme", "extension": "301", "to": "302", "key": "k" * 65}, "no key"),
     ("queue.why", {"company": "acme", "queue": "Sales"}, "no queue's name"),
     ("queue.why", {"company": "acme", "queue": "sales", "first": 10**9}, "first"),
     ("queue.why", {"company": "acme", "queue": "sales", "first": "5"}, "first"),
@@ -430,7 +470,7 @@ def test_what_is_no_command_is_dropped_and_stops_nobody(
 ) -> None:
     before = {*board._redis.keys("*")}
     push(board, raw)
-    assert ask(redis_url, "switch1", "agent.list", {}, LONG) == {"company": "", "by": ""}
+    assert ask(redis_url, "switch1", "agent.list", {}, LONG) == {"company": "", "by": "", "switch": "switch1"}
     assert {*board._redis.keys("*")} == before
 
 
@@ -443,8 +483,8 @@ def test_a_list_that_is_something_else_keeps_nobody_from_taking_commands(
     end = time.monotonic() + LONG
     while board._redis.type(LIST) == b"string":
         assert time.monotonic() < end
-    assert ask(redis_url, "switch1", "agent.list", {}, LONG) == {"company": "", "by": ""}
-    assert ask(redis_url, "switch2", "agent.list", {}, LONG) == {"company": "", "by": ""}
+    assert ask(redis_url, "switch1", "agent.list", {}, LONG) == {"company": "", "by": "", "switch": "switch1"}
+    assert ask(redis_url, "switch2", "agent.list", {}, LONG) == {"company": "", "by": "", "switch": "switch2"}
     assert "commands cannot be taken: they are no list" in {line.get("what") for line in logs}
 
 
@@ -482,7 +522,7 @@ def test_a_server_outlives_redis_and_says_once_that_it_is_away(
 ) -> None:
     monkeypatch.setattr(commands, "AWAY", 0.01)
     serve(url=own_redis.url, agent_list=dict)
-    assert ask(own_redis.url, "switch1", "agent.list", {}, LONG) == {"company": "", "by": ""}
+    assert ask(own_redis.url, "switch1", "agent.list", {}, LONG) == {"company": "", "by": "", "switch": "switch1"}
     with closing(connect(own_redis.url, name="test")) as client:
         while not any(one["cmd"] == "blpop" for one in client.client_list()):
             pass  # else it may die while the server hears that its answer arrived
@@ -490,7 +530,7 @@ def test_a_server_outlives_redis_and_says_once_that_it_is_away(
     while not logs:
         pass
     own_redis.start()
-    assert ask(own_redis.url, "switch1", "agent.list", {}, LONG) == {"company": "", "by": ""}
+    assert ask(own_redis.url, "switch1", "agent.list", {}, LONG) == {"company": "", "by": "", "switch": "switch1"}
     assert [line["event"] for line in logs] == ["no commands can be taken", "commands can be taken again"]
 
 

@@ -877,6 +877,21 @@ def test_inbound_says_the_password_subscribes_and_hears(watch: Callable[..., Wat
     assert watcher.inbound.connected
 
 
+def test_a_nudge_is_an_empty_line_that_waits_for_no_reply_and_for_no_slow_peer(watch: Callable[..., Watcher]) -> None:
+    watcher = watch(Port(stay))
+    inbound = watcher.inbound
+    inbound.nudge()  # while there is no connection: nothing
+    inbound.start()
+    watcher.until("up")
+    inbound.sock = counting = Counting(inbound.sock)
+    inbound.nudge()
+    assert counting.writes == [b"\n"]
+    assert not inbound._commands_sent
+    inbound._unsent += b"api status\n\n"
+    inbound.nudge()
+    assert counting.writes == [b"\n"]
+
+
 def test_inbound_comes_back_for_ever(watch: Callable[..., Watcher]) -> None:
     def leave(far: Far) -> None:
         welcome(far)

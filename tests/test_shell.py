@@ -15,7 +15,7 @@ import gevent.event
 import pytest
 from gevent import socket
 
-from callcontrol import esl, server, wire
+from callcontrol import esl, ringing, server, wire
 from callcontrol import messages as m
 from callcontrol.call import Call
 from callcontrol.published import NOBODY
@@ -48,6 +48,10 @@ class Inbound:
         self.sent: list[str] = []
         self.connected = True
         self.broken = False
+        self.nudged = gevent.event.Event()
+
+    def nudge(self) -> None:
+        self.nudged.set()
 
     def send(self, *commands: wire.Command, on_reply: Any = None) -> None:
         if self.broken:
@@ -124,6 +128,25 @@ class TestLine:
             "uuid_answer", "uuid_setvar", "uuid_setvar", "uuid_bridge",
         ]  # fmt: skip
         assert rung.inbound.sent[2] == f"api uuid_setvar {CALL} socket_resume false"
+
+    @pytest.mark.parametrize("adopted", [False, True])
+    def test_the_switch_is_nudged_while_a_leg_may_say_something_and_no_longer(
+        self, monkeypatch: pytest.MonkeyPatch, adopted: bool
+    ) -> None:
+        monkeypatch.setattr(ringing, "_NUDGE", 0.001)
+        rung = Rung()
+        if adopted:
+            rung.line.find(rung.listener, CALL, LEG, screened=False)
+        else:
+            rung.line.ring(rung.listener, CALL, "test", m.RingLeg(LEG, m.Phone("301", "301"), 20), None)
+        for _ in range(3):
+            assert rung.inbound.nudged.wait(5)
+            rung.inbound.nudged.clear()
+        assert rung.line._nudging is not None
+        rung.line.forget(rung.listener)
+        rung.line._nudge()
+        assert rung.line._nudging is None
+        assert not rung.inbound.nudged.is_set()
 
     def test_a_joining_that_fails_makes_the_call_ours_again(self) -> None:
         rung = Rung().joining()

@@ -19,6 +19,8 @@ from callcontrol.switchboard import (
     CLAIM_SECONDS,
     ENDED_SECONDS,
     OFFSETS,
+    PLACED_SECONDS,
+    PLACING_SECONDS,
     STREAM,
     Claimed,
     Shipped,
@@ -188,6 +190,48 @@ def test_a_call_lives_from_its_start_to_its_end(board: Switchboard, one: Writer)
     assert list(board.live_calls("switch2")) == ["call-0002"]
     one.ship(fact("call.ended", 2))
     assert board.live_calls("switch1") == {}
+
+
+def test_a_call_that_was_placed_lives_until_it_has_an_end(board: Switchboard, one: Writer) -> None:
+    """Also if whoever placed it died before the switch was asked: the reconciler finds it, as any call that is gone."""
+    one.ship(fact("call.placed", 1, epoch=0, at=5.0, data={"person": "301", "to": "302", "by": "Kate"}))
+    who = {"from": "301", "to": "302", "extension": "301"}
+    assert board.live_call("switch1", "call-0001") == {"company": "acme", "at": 5, "epoch": 0, "since": 5, **who}
+    one.ship(fact("call.started", 1, at=9.0, data=who))
+    assert board.live_call("switch1", "call-0001") == {"company": "acme", "at": 9, "epoch": 1, "since": 9, **who}
+    one.ship(fact("call.ended", -1, epoch=0))
+    assert board.live_calls("switch1") == {}
+    assert board.live_call("switch1", "call-0001") is None
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_who_calls_whom_stays_known_through_takeovers_in_whatever_order_they_are_heard_of(
+    board: Switchboard, one: Writer, late: bool
+) -> None:
+    facts = [
+        fact("call.started", 1, data={"from": "+79031234567", "to": "+74951234567"}),
+        fact("call.taken_over", 1, epoch=2, at=9.0),
+    ]
+    for each in reversed(facts) if late else facts:
+        one.ship(each)
+    found = board.live_calls("switch1")["call-0001"]
+    assert found == {
+        "company": "acme", "at": 9.0, "epoch": 2, "from": "+79031234567", "to": "+74951234567", "extension": None,
+        "since": 5.5,
+    }  # fmt: skip
+
+
+def test_a_key_of_a_placed_call_is_claimed_once_and_says_what_came_of_it(board: Switchboard, redis_url: str) -> None:
+    other = Switchboard(redis_url, name="other")
+    assert board.claim_placing("call-0001", "301 302") == ""
+    assert other.claim_placing("call-0001", "301 303") == "?301 302"
+    assert 0 < board._redis.ttl("cordboard:placed:call-0001") <= PLACING_SECONDS
+    board.placed("call-0001", "301 302")
+    assert other.claim_placing("call-0001", "301 302") == "+301 302"
+    board.placed("call-0001", "301 302", "is busy")
+    assert other.claim_placing("call-0001", "301 302") == "-301 302\nis busy"
+    assert CLAIM_SECONDS < board._redis.ttl("cordboard:placed:call-0001") <= PLACED_SECONDS
+    other.close()
 
 
 def test_a_takeover_is_remembered_and_an_older_start_does_not_undo_it(

@@ -120,6 +120,19 @@ def said(trace: str) -> set[str]:
             f"cordboard_screen XML cordboard_screen\nJob-UUID: {JOB}",
         ),
         (
+            wire.place(CALL, PHONE, 30, "*21", "cordboard", JOB),
+            f"bgapi originate {{^^~origination_uuid={CALL}~originate_timeout=30~ignore_early_media=true~"
+            "cordboard_called=*21~execute_on_ring=event:Event-Name=CUSTOM,Event-Subclass=cordboard::rings}"
+            f"user/301@acme.cordboard.test *21 XML cordboard\nJob-UUID: {JOB}",
+        ),
+        (
+            wire.place(CALL, PHONE, 30, "+79161112233", "cordboard", JOB, name="Anna P."),
+            f"bgapi originate {{^^~origination_uuid={CALL}~originate_timeout=30~ignore_early_media=true~"
+            "cordboard_called=+79161112233~execute_on_ring=event:Event-Name=CUSTOM,Event-Subclass=cordboard::rings~"
+            "origination_caller_id_number=+79161112233~origination_caller_id_name='Anna P.'}"
+            f"user/301@acme.cordboard.test +79161112233 XML cordboard\nJob-UUID: {JOB}",
+        ),
+        (
             wire.hupall(Cause.LOSE_RACE, "cordboard_call", CALL),
             f"api hupall LOSE_RACE cordboard_call {CALL}",
         ),
@@ -272,6 +285,10 @@ PLACES: dict[str, Callable[[str], Command]] = {
     "shown": lambda t: wire.originate(LEG, PHONE, 9, {}, JOB, shown=t or "-"),
     "whisper": lambda t: wire.originate(LEG, PHONE, 9, {}, JOB, screen=wire.Screen(t)),
     "question": lambda t: wire.originate(LEG, PHONE, 9, {}, JOB, screen=wire.Screen("/s/a.wav", f"/s/{t}")),
+    "place call": lambda t: wire.place(t, PHONE, 9, "302", "c", JOB),
+    "place to": lambda t: wire.place(CALL, PHONE, 9, t, "c", JOB),
+    "place context": lambda t: wire.place(CALL, PHONE, 9, "302", t, JOB),
+    "place job": lambda t: wire.place(CALL, PHONE, 9, "302", "c", t),
     "hupall name": lambda t: wire.hupall(Cause.LOSE_RACE, t, "x"),
     "hupall value": lambda t: wire.hupall(Cause.LOSE_RACE, "cordboard_call", t),
 }

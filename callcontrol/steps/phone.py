@@ -18,7 +18,7 @@ from callcontrol.dialling import Barred
 from callcontrol.hunt import Hunt, Ways, owed_by_hunt
 from callcontrol.messages import DutySet, Progress, SetDuty, SetSwitch, SwitchSet, Tell, Wait
 from callcontrol.phrases import phrase
-from callcontrol.routing.model import DutyCode, Edge, Flow, Place, Stage, Target
+from callcontrol.routing.model import DutyCode, Edge, Flow, Number, Place, Routing, Stage, Target
 from callcontrol.steps.base import THEN, Run, Step, View
 
 #: How long somebody who is called from a phone of the company rings, seconds.
@@ -67,16 +67,13 @@ class FromPhone(Step):
                 return Edge(flow.name, None, None, flow.place)
         if dialled in routing.duty_codes:
             return (yield from _duty(call, routing.duty_codes[dialled], progress))
-        emergency = dialled in routing.outbound.get("emergency", ())
-        number = None if emergency else policy.e164(dialled, routing.country)
-        own = routing.numbers.get(number or "")
+        own = _own(routing, dialled)
         if own is not None:
             call.why(f"{own.number} is our own")
             for name, value in own.sets.items():
                 call.set(name, value)
             return Edge(own.flow, None, None, own.place)
-        by = routing.people.get(call.extension or "")
-        way = dialling.number(call, dialled, confirm=False, by=by, emergency=emergency)
+        way = _outside(call)
         if isinstance(way, Barred):
             return (yield from _refuse(call, way))
         result: str | Edge = yield from Ways((way,), RING).run(call, progress)
@@ -84,6 +81,33 @@ class FromPhone(Step):
 
     def after_end(self, progress: Any, company: str, call_id: str, now: float) -> Any:
         return owed_by_hunt(progress, company, call_id)
+
+
+def why_not(routing: Routing, extension: str, dialled: str) -> str:
+    """Why what a phone dials would reach nobody, for people, or nothing: judged before anything rings.
+
+    Whether they are busy, and whether all lines are in use, is known once it is tried.
+    """
+    codes = {*routing.switches.values(), *(flow.code for flow in routing.flows.values()), *routing.duty_codes}
+    if dialled in routing.people or dialled in codes or _own(routing, dialled) is not None:
+        return ""
+    call = View(routing, call_id="", caller=extension, called=dialled, answered=False, now=0.0, extension=extension)
+    way = _outside(call)
+    return way.why if isinstance(way, Barred) else ""
+
+
+def _own(routing: Routing, dialled: str) -> Number | None:
+    """The number of the company's own that was dialled, however it was written."""
+    if dialled in routing.outbound.get("emergency", ()):
+        return None
+    return routing.numbers.get(policy.e164(dialled, routing.country) or "")
+
+
+def _outside(call: View) -> dialling.Way | Barred:
+    """The way to what was dialled, which is nobody of the company."""
+    by = call.routing.people.get(call.extension or "")
+    emergency = call.called in call.routing.outbound.get("emergency", ())
+    return dialling.number(call, call.called, confirm=False, by=by, emergency=emergency)
 
 
 def _ended(call: View, result: str | Edge) -> Run:

@@ -686,6 +686,9 @@ class Channel:
                 self.call_state = "RINGING"
                 self.set("sip_to_tag", f"{self.session:013d}")
             self.fire("CHANNEL_PROGRESS")
+            if hook := self.variables.get("execute_on_ring"):
+                application, _, argument = hook.partition(":")
+                self.execute(application, argument)
             self.call_state = "RINGING"
             if self.party is not None:
                 self.party.rings(self)

@@ -914,6 +914,7 @@ def _row(channel: Channel, host: str) -> dict[str, str]:
     """A channel as `show channels` lists it."""
     profile, variables = channel.profile, channel.variables
     created = channel.times["start"] / 1e6
+    talks_with = channel.partner.uuid if channel.partner is not None else ""
     return {
         "uuid": channel.uuid,
         "direction": channel.direction,
@@ -925,8 +926,8 @@ def _row(channel: Channel, host: str) -> dict[str, str]:
         "cid_num": profile.number,
         "ip_addr": "127.0.0.1",
         "dest": profile.destination,
-        "application": variables.get("current_application", ""),
-        "application_data": variables.get("current_application_data", ""),
+        "application": "uuid_bridge" if talks_with else variables.get("current_application", ""),
+        "application_data": talks_with or variables.get("current_application_data", ""),
         "dialplan": profile.dialplan,
         "context": profile.context,
         "read_codec": "PCMU",
@@ -937,7 +938,7 @@ def _row(channel: Channel, host: str) -> dict[str, str]:
         "write_bit_rate": "64000",
         "secure": "",
         "hostname": host,
-        "presence_id": "",
+        "presence_id": variables.get("presence_id", ""),
         "presence_data": "",
         "accountcode": "",
         "callstate": channel.call_state,
