@@ -76,6 +76,7 @@ SECTIONS: Mapping[str, type[ma.Schema] | type[kinds.Kind]] = {
     "hours": kinds.HoursField,
     "lists": kinds.CallersField,
     "outbound": sections.OutboundFields,
+    "recording": sections.RecordingFields,
     "queues": sections.QueueFields,
     "agents": sections.AgentFields,
     "rehearsals": sections.RehearsalFields,
@@ -87,6 +88,7 @@ _KEYS = {
     "rehearsals": "Each entry begins with a sentence.",
     "agents": "",
     "outbound": "",
+    "recording": "",
 }
 _NOT_YET = "*(not built yet)*"
 
