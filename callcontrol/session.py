@@ -256,11 +256,11 @@ class Session:
         """
         if noted.mode == NO:
             return
-        out = [wire.setvars(self.id, {NOTED: replace(noted, mode=NO).text, FILE: ""})]
+        self._send([wire.setvars(self.id, {NOTED: replace(noted, mode=NO).text, FILE: ""})])
         file = read_name(path.rpartition("/")[2])
         if file is not None and file.kind == "talk" and file.call == self.id:
-            out.append(wire.record_stop(self.id, self._controller.spool_file(file.name)))
-        self._send(out)
+            stop = wire.record_stop(self.id, self._controller.spool_file(file.name))
+            self._send([stop], lambda reply: None)  # mostly it has ended
 
     def _checkpoint(self, text: str | None) -> State | None:
         if not text:

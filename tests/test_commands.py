@@ -17,7 +17,17 @@ from typing import Any, cast
 import pytest
 
 from callcontrol import commands
-from callcontrol.commands import COMMANDS, Commands, Failed, NobodyAnswered, RedisAway, Refused, ask, performed_by
+from callcontrol.commands import (
+    COMMANDS,
+    Commands,
+    Failed,
+    NobodyAnswered,
+    RedisAway,
+    Refused,
+    ask,
+    performed_by,
+    recorded_by,
+)
 from callcontrol.embedded import EmbeddedRedis
 from callcontrol.switchboard import Switchboard, connect
 from scripts.rig import Rig
@@ -194,14 +204,15 @@ def test_what_no_handler_performs_is_not_known_here(redis_url: str, serve: Serve
         ask(redis_url, "switch1", "queue.show", {})
 
 
-def test_every_command_about_agents_and_queues_reaches_its_handler() -> None:
+def test_every_command_reaches_its_handler() -> None:
     class Desk:
         def __getattr__(self, name: str) -> Callable[..., Any]:
             return lambda *given: (name, *given)
 
-    perform = performed_by(cast(Any, Desk()))
+    perform = {**performed_by(cast(Any, Desk())), **recorded_by(cast(Any, Desk()))}
     assert {*perform} == {*COMMANDS}
     given = {"company": "acme", "agent": "301", "reason": "lunch", "by": "anna", "queue": "sales", "first": 7}
+    given["call"] = "a-call"
     found: dict[str, Any] = {verb: what(given) for verb, what in perform.items()}
     assert found == {
         "agent.list": ("agents", "acme"),
@@ -211,6 +222,7 @@ def test_every_command_about_agents_and_queues_reaches_its_handler() -> None:
         },
         "queue.show": ("queues", "acme", "sales"),
         "queue.why": ("why", "acme", "sales", 7),
+        **{f"recording.{what}": (what, "acme", "a-call", "anna") for what in ("start", "stop", "pause", "resume")},
     }
 
 

@@ -2,9 +2,10 @@
 
 Declarations only; what is done with the values is for ``load``, what a text means is for ``kinds``.  Options
 of steps are not here: each step class has its own.  The docstrings are for operators: the manual is made from
-them (see ``prose``), and ``not_yet`` names the options that nothing acts on yet.
+them (see ``prose``).
 
-The surprise: an option may be typed for a later version (``not_yet``) and only kept until that is built.
+The surprise: ``record`` is one word that stands in many sections, with one meaning: what it is stands once, under
+``recording``.
 """
 
 from __future__ import annotations

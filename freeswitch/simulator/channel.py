@@ -636,7 +636,7 @@ class Channel:
             "playback": self._playback,
             "pre_answer": lambda _: self.pre_answer(),
             "record": self._record,
-            "record_session": self.start_recording,
+            "record_session": self._record_session,
             "ring_ready": lambda _: self.ring_ready(),
             "sched_cancel": lambda _: self.forget_schedule(),
             "sched_hangup": self._schedule_hangup,
@@ -849,6 +849,9 @@ class Channel:
         if not self.ready:
             # Not only after a hangup: a controller that dies during `record` costs the caller the call.
             self.hangup("DESTINATION_OUT_OF_ORDER")
+
+    def _record_session(self, path: str) -> None:
+        self.start_recording(path)
 
     def start_recording(self, path: str, *, stereo: bool = False, joined: bool = False) -> bool:
         """`record_session`: goes on until it is stopped or the channel ends, whatever application runs.

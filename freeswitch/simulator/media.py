@@ -99,13 +99,11 @@ def _tone_seconds(spec: str) -> float | None:
     return once * times / 1000
 
 
-def write_wav(
-    path: str, seconds: float, pieces: Sequence[tuple[float, bool]] = (), *, stereo: bool = False
-) -> int:
+def write_wav(path: str, seconds: float, pieces: Sequence[tuple[float, bool]] = (), *, stereo: bool = False) -> int:
     """Write `seconds` of tone to `path` (16 bit, 8 kHz) and return its size in bytes.
 
-    `pieces`: (seconds, whether it is silence) instead. `stereo`: 400 Hz on the left, 800 on the right. Raises OSError as
-    opening the file does.
+    `pieces`: (seconds, whether it is silence) instead. `stereo`: 400 Hz on the left, 800 on the right. Raises OSError
+    as opening the file does.
     """
     tone = _BOTH if stereo else _TONE
     size = 4 if stereo else 2

@@ -9,6 +9,7 @@ import math
 import struct
 import wave
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,11 @@ def expected(serve: Serve, call: str, segment: int = 1) -> dict[str, Any]:
 def told(serve: Serve, call: str, file: str) -> list[str]:
     """What was told of a file."""
     return [fact["type"] for fact in serve.facts(call) if fact["data"].get("file") == file]
+
+
+def is_told(serve: Serve, call: str, file: str) -> bool:
+    """Whether it is told that the recording has stopped."""
+    return "recording.stopped" in told(serve, call, file)
 
 
 def sides(path: Path) -> tuple[list[int], list[int]]:
@@ -105,9 +111,9 @@ def test_the_caller_is_on_the_left_who_answers_on_the_right_and_the_next_talk_is
     caller.hangup()
     ends(watch, call)
     stops(watch, second["file"])
-    for data in (first, second):
-        until("its end is told", lambda data=data: "recording.stopped" in told(serve, call, data["file"]))
-        assert told(serve, call, data["file"]).count("recording.stopped") == 1
+    for file in (first["file"], second["file"]):
+        until("its end is told", partial(is_told, serve, call, file))
+        assert told(serve, call, file).count("recording.stopped") == 1
     assert {path.name for path in switch.spool.glob(f"*{call}*")} == {first["file"], second["file"]}
 
 
