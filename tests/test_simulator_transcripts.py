@@ -102,6 +102,7 @@ PHONES: dict[str, dict[str, Behaviour]] = {
     "legs_ringing_inline_ready_and_their_results": {"301": Answers(after=0.6), "302": Busy(), "303": Rejects(0.02)},
     "owner_lets_go_at_the_joining_call_comes_back_after_the_talk": {"301": Answers(after=0.3, talk=1.46)},
     "queue_offer_to_two_agents_the_first_is_joined": {"301": Answers(after=0.6, talk=1.46), "302": NeverAnswers()},
+    "talk_recorded_in_stereo_masked_and_ended_on_the_way_back": {"301": Answers(after=0.3, talk=1.7)},
 }
 
 
@@ -631,6 +632,6 @@ def live(caller: Caller, story: str) -> None:
 
 def test_every_transcript_is_replayed_or_declared() -> None:
     assert set(NOT_MODELLED) <= set(STORIES)
-    assert len(STORIES) - len(NOT_MODELLED) >= 57
+    assert len(STORIES) - len(NOT_MODELLED) >= 58
     for declared in (DELICATE, LATER, PEOPLE, PHONES, BEFORE_ASKED):
         assert set(declared) <= set(STORIES)

@@ -200,6 +200,7 @@ class Recording:
     stereo: bool = False
     joined: bool = False
     masked: bool = False
+    options: str = ""
     pieces: list[tuple[float, bool]] = field(default_factory=list)
 
     def turn(self, now: float, *, writes: bool, masked: bool) -> None:
@@ -853,10 +854,10 @@ class Channel:
     def _record_session(self, path: str) -> None:
         self.start_recording(path)
 
-    def start_recording(self, path: str, *, stereo: bool = False, joined: bool = False) -> bool:
+    def start_recording(self, path: str, options: str = "") -> bool:
         """`record_session`: goes on until it is stopped or the channel ends, whatever application runs.
 
-        False: the file cannot be opened.
+        `options`: `{NAME=value,...}` of `uuid_record`.  False: the file cannot be opened.
         """
         if path in self.recordings:
             return True
@@ -865,8 +866,9 @@ class Channel:
             write_wav(path, 0)
         except OSError:
             return False
+        stereo, joined = "RECORD_STEREO=true" in options, "RECORD_BRIDGE_REQ=true" in options
         since = self.switch.clock() if not joined or self.partner is not None else None
-        self.recordings[path] = Recording(path, since, stereo, joined)
+        self.recordings[path] = Recording(path, since, stereo, joined, options=options)
         self._announce_recording("RECORD_START", path)
         return True
 
@@ -918,7 +920,9 @@ class Channel:
             }
         )
         self.set("record_completion_cause", why)
-        self._announce_recording("RECORD_STOP", path, f"Record-Completion-Cause: {why}\n" if why else "")
+        given = [pair.partition("=") for pair in (talk.options if talk else "").strip("{}").split(",") if pair]
+        told = "".join(header(f"Recording-Variable-{name}", value) for name, _, value in given)
+        self._announce_recording("RECORD_STOP", path, told + (f"Record-Completion-Cause: {why}\n" if why else ""))
 
     def _announce_recording(self, event: str, path: str, extra: str = "") -> None:
         self.fire(event, header("Record-File-Path", path) + extra)

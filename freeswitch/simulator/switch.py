@@ -774,8 +774,7 @@ class Switch:
         if call is None:
             return "-ERR Cannot locate session!\n"
         if what == "start":
-            stereo, joined = "RECORD_STEREO=true" in options, "RECORD_BRIDGE_REQ=true" in options
-            done = call.start_recording(path, stereo=stereo, joined=joined)
+            done = call.start_recording(path, options)
             return "+OK Success\n" if done else "-ERR Cannot record session!\n"
         if what == "stop":
             known = path in call.recordings or path == "all"

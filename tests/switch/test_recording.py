@@ -1,6 +1,6 @@
 """Recordings of talks on the real switch: whose voice is on which side, silence while paused, and what ends them.
 
-The company is company/otter.yaml.  Both ends play tones, the caller one of 400 Hz, who answers one of 1,000.
+The last test ends the controllers of the module.  The company is company/otter.yaml.  Both ends play tones, the caller one of 400 Hz, who answers one of 1,000.
 """
 
 from __future__ import annotations
@@ -96,8 +96,10 @@ def test_the_caller_is_on_the_left_who_answers_on_the_right_and_the_next_talk_is
     first = expected(serve, call)
     assert first["rule"] == "step twice/first: always"
     assert first["consent"] is False
-    serve.kill_controllers()  # nobody lives while they talk
+    hear = serve.log().count("connected to the switch") + serve.processes
+    serve.kill_controllers()  # nobody who began it lives
     both_speak(caller, agent)
+    until("others hear the switch", lambda: serve.log().count("connected to the switch") >= hear)
     agent.step()  # hangs up: the call comes back
     stop = stops(watch, first["file"])
     hears(watch, "One moment.", call)
@@ -224,3 +226,25 @@ def test_a_message_goes_on_although_controllers_die_and_the_call_goes_through_th
     assert len(message["files"]) == 1
     assert started["Record-File-Path"].endswith(message["files"][0])
     assert message["seconds"] > 1.5
+
+
+def test_the_recording_ends_with_the_talk_although_no_controller_lives_and_the_file_is_whole(
+    switch: Switch, serve: Serve, watch: Watch, carrier: Callable[..., Outside]
+) -> None:
+    agent = carrier("phone_presses", ring=100)
+    caller = Caller(switch, TWICE)
+    call = comes(watch, TWICE)
+    talks(watch, call)
+    file = expected(serve, call)["file"]
+    serve.fact(call, "talk.started")
+    serve.__exit__(None, None, None)
+    assert watch.api(f"uuid_exists {call}") == "true"
+    agent.step()
+    stop = stops(watch, file)
+    again = watch.wait(
+        "the dialplan ends it", lambda e: e.get("Application") == "stop_record_session" and e.call == call
+    )
+    assert again["Application-Data"] == f"{switch.spool}/{file}"
+    left, _ = sides(switch.spool / file)
+    assert abs(len(left) * 1000 // RATE - int(stop["variable_record_ms"])) <= 1
+    caller.stop()
