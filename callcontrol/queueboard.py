@@ -26,7 +26,10 @@ from callcontrol.queueing import AgentLook, CallLook, Candidate, Head
 from callcontrol.switchboard import ScriptFault, Switchboard
 
 #: The script, behind the tables that it performs.
-SCRIPT = queueing.lua() + (Path(__file__).parent / "queues.lua").read_text(encoding="utf-8")
+_HERE = Path(__file__).parent
+SCRIPT = queueing.lua() + (_HERE / "queues.lua").read_text(encoding="utf-8").replace(
+    "-- <queues_damage.lua>", (_HERE / "queues_damage.lua").read_text(encoding="utf-8")
+)
 #: Wake-ups that are read at a time.
 MOST_WAKES = 200
 #: How often an alarm of one kind is given at most, seconds.

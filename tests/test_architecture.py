@@ -92,6 +92,39 @@ def test_workers_and_web_never_import_gevent(path: Path) -> None:
     assert "gevent" not in roots(path)
 
 
+@pytest.mark.parametrize("path", modules("webhooks/events"), ids=lambda path: path.stem)
+def test_the_public_events_are_pure_and_know_nobody(path: Path) -> None:
+    """Subscribers, workers and the web all stand on them; a command that prints them may talk to people."""
+    if path.name != "cli.py":
+        assert not roots(path) & (IMPURE | {"sqlalchemy", "flask", "callcontrol", "workers"})
+    assert not any(name.startswith("webhooks.app") for name in imports(path))
+
+
+@pytest.mark.parametrize("path", modules("workers"), ids=str)
+def test_workers_never_import_the_web(path: Path) -> None:
+    assert "flask" not in roots(path)
+    assert not any(name.startswith("webhooks.app") for name in imports(path))
+
+
+@pytest.mark.parametrize("path", [*modules("workers")], ids=str)
+def test_what_is_written_with_a_fact_knows_tables_only(path: Path) -> None:
+    """The journal calls these in the fact's own transaction: they cannot call it, nor anybody outside, in turn."""
+    if path.name in ("owing.py", "ledger.py"):
+        ours = {name for name in imports(path) if name.startswith(("workers.", "webhooks.app"))}
+        assert {name for name in ours if not name.startswith("workers.journal.tables")} <= set()
+        assert not roots(path) & {"redis", "rq", "requests", "boto3", "smtplib", "socket"}
+
+
+def test_s3_is_spoken_by_the_recordings_workers_only() -> None:
+    """boto3 is slow and blocks: never in a process that carries calls."""
+    users = {
+        path.relative_to(ROOT).parts[:2]
+        for path in modules("callcontrol", "workers", "webhooks")
+        if "boto3" in roots(path)
+    }
+    assert users <= {("workers", "recordings")}
+
+
 @pytest.mark.parametrize("path", modules("freeswitch"), ids=lambda path: path.stem)
 def test_the_stand_in_switch_has_an_encoder_of_its_own(path: Path) -> None:
     assert "callcontrol" not in roots(path)

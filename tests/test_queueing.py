@@ -373,7 +373,8 @@ def test_lua_is_told_every_row_of_the_tables() -> None:
 
 def test_lua_asks_for_no_transition_that_has_no_row_anywhere() -> None:
     """A word that is misspelt in the script would be a transition that never happens."""
-    source = (Path(queueing.__file__).parent / "queues.lua").read_text(encoding="utf-8")
+    scripts = Path(queueing.__file__).parent.glob("queues*.lua")
+    source = "\n".join(script.read_text(encoding="utf-8") for script in scripts)
     of_agents = set(re.findall(r"becomes\(agent, '(\w+)'\)", source))
     assert of_agents == {event for _, event in AGENT}
     of_callers = set(re.findall(r"stands\(caller, .*?'(\w+)'(?: or '(\w+)')?\)", source))
