@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import gevent
 import pytest
+from gevent import socket
 
 from callcontrol import messages as m
 from callcontrol import wire
@@ -15,12 +16,16 @@ from callcontrol.commands import Refused
 from callcontrol.recorder import GRACE, Recorder
 from callcontrol.recording import DEMAND, NO, ON, Noted
 from callcontrol.ringing import Line
+from callcontrol.server import Controller
+from callcontrol.session import Session
 from callcontrol.settings import Config
 from callcontrol.spool import message_file, segment_file
 from callcontrol.state import State, encode
 from callcontrol.view import leg_id
 from tests.playbook import CALL
-from tests.test_shell import ADDRESS, LEG, TRUNKS, FakeCounts, Inbound, Listener, event
+from tests.test_shell import ADDRESS, LEG, TRUNKS, FakeCounts, Inbound, Listener, controller, event
+
+__all__ = ["controller"]
 
 STATE = State("acme", "0" * 16, "+74951234567", 3, 1000, "main", "ring", talk=("302", 1010, 1))
 TALKS_WITH = leg_id(CALL, 1, "302")
@@ -321,3 +326,56 @@ def test_a_joining_that_fails_or_is_given_up_records_nothing_more(joining: Any) 
         f"api uuid_setvar {CALL} socket_resume true",
         f"api uuid_record {CALL} stop /spool/{FILE}",
     ]
+
+
+# --------------------------------------------------------------------------------------------- the session
+
+
+def taken_over(controller: Controller, *headers: str) -> str:
+    """What a session sends to the switch as it takes a call over."""
+    near, far = socket.socketpair()
+    sent = b""
+    running = gevent.spawn(Session(near, ("127.0.0.1", 1), controller).run)
+    head = "Content-Type: command/reply\nReply-Text: +OK\nEvent-Name: CHANNEL_DATA\n"
+    more = "".join(f"{header}\n" for header in headers)
+    far.sendall(f"{head}Unique-ID: {CALL}\nCaller-Destination-Number: cordboard_resume\n{more}\n".encode())
+    far.settimeout(5)
+    while b"uuid_kill" not in sent:  # nobody owns the number: the call ends at once
+        sent += far.recv(65536)
+    far.close()
+    running.join(5)
+    return sent.decode()
+
+
+def test_whoever_takes_a_call_over_ends_what_is_still_recorded_of_its_talk(controller: Controller) -> None:
+    spool = controller.settings.spool
+    sent = taken_over(controller, "variable_cordboard_recording: 2:on", f"variable_cordboard_file: {spool}/{FILE}")
+    assert f"api uuid_record {CALL} stop {spool}/{FILE}\n" in sent
+    assert "cordboard_recording=2:no" in sent
+
+
+@pytest.mark.parametrize(
+    "file", [message_file("acme", CALL, 1).name, segment_file("acme", "another-call", LEG, 1).name, "x\nexit"]
+)
+def test_and_no_other_file(controller: Controller, file: str) -> None:
+    path = f"{controller.settings.spool}/{file}".replace("\n", "%0A")
+    sent = taken_over(controller, "variable_cordboard_recording: 2:on", f"variable_cordboard_file: {path}")
+    assert "uuid_record" not in sent
+    assert "uuid_record" not in taken_over(controller, f"variable_cordboard_file: {controller.settings.spool}/{FILE}")
+
+
+def test_what_is_expected_is_told_before_the_switch_is_asked(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    session = Session(socket.socketpair()[0], ("127.0.0.1", 1), controller)
+    session.id, session.company, session._line = CALL, "acme", controller._lines[0]
+    monkeypatch.setattr(controller.facts, "write", lambda records: order.extend(r["type"] for r in records))
+    monkeypatch.setattr(session._line, "join", lambda *given, record, **more: order.append(f"join {record}"))
+    expected = m.Tell("recording.expected", {"file": FILE})
+    session._perform([expected, m.Join(LEG, False, FILE, "1:on"), m.Tell("leg.result")])
+    assert order == ["recording.expected", f"join {controller.settings.spool}/{FILE}", "leg.result"]
+    order.clear()
+    monkeypatch.setattr(controller, "spool_trouble", lambda: "only 3 MB are free")
+    session._perform([expected, m.Join(LEG, False, FILE, "1:on")])
+    assert order == ["recording.expected", "join None", "recording.failed"]

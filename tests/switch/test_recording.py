@@ -1,6 +1,7 @@
 """Recordings of talks on the real switch: whose voice is on which side, silence while paused, and what ends them.
 
-The last test ends the controllers of the module.  The company is company/otter.yaml.  Both ends play tones, the caller one of 400 Hz, who answers one of 1,000.
+The last test ends the controllers of the module.  The company is company/otter.yaml.  Both ends play tones, the caller
+one of 400 Hz, who answers one of 1,000.
 """
 
 from __future__ import annotations
