@@ -311,7 +311,7 @@ def test_a_recorded_joining_is_one_write_and_the_caller_is_answered_before(joini
         "uuid_answer", "uuid_setvar", "uuid_setvar_multi", "uuid_record", "uuid_bridge",
     ]  # fmt: skip
     assert inbound.sent[2].endswith("socket_resume=false;cordboard_recording=1:on")
-    assert "RECORD_STEREO=true" in inbound.sent[3]
+    assert "{RECORD_STEREO=true,RECORD_BRIDGE_REQ=true,RECORD_MIN_SEC=0}" in inbound.sent[3]
     line._on_event(event("BACKGROUND_JOB", "+OK Success\n", Job_UUID=f"record-{LEG}"))
     assert heard.answers == [(FILE, "+OK Success")]
     line._on_event(stop_of(FILE))
