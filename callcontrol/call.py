@@ -110,7 +110,8 @@ class Call:
 
     ``taken`` is the checkpoint of an earlier owner; ``talked_to`` the leg that the caller last talked with.  If
     that is the one that the checkpoint names, the call comes back from its talk; else the joining failed.
-    ``extension``: the call comes from this phone of the company's own, which the switch knows by its password.
+    ``segments``: how many recordings of its talks have begun.  ``extension``: the call comes from this phone of the
+    company's own, which the switch knows by its password.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class Call:
         taken: State | None = None,
         talked_to: str | None = None,
         epoch: int = 1,
+        segments: int = 0,
         extension: str | None = None,
         switched_on: SwitchedOn = lambda _: False,
     ) -> None:
@@ -152,6 +154,8 @@ class Call:
             self.view.language = person.language
         # A phone of our own may have dialled one of our numbers in any way of writing it.
         self._number = routing.numbers.get((policy.e164(called, routing.country) or "") if person else called)
+        self.view.number = self._number
+        self.view.segments = segments
         for name, value in (self._number.sets if self._number else {}).items():
             self.view.set(name, value)
         self._set_by_number = dict(self.view.variables)
@@ -160,6 +164,7 @@ class Call:
                 self.view.language = taken.language
             self.view.variables.update(taken.variables)
             self.view.ring_number = taken.ring_number
+            self.view.announced = taken.announced
         self._stack: list[tuple[str, str]] = []
         self._flow = ""
         self._step: Step | None = None
@@ -345,6 +350,7 @@ class Call:
             variables={k: v for k, v in view.variables.items() if self._set_by_number.get(k) != v},
             ring_number=view.ring_number,
             talk=(view.talk[0], int(view.talk[1]), view.talk[2]) if view.talk else None,
+            announced=view.announced,
         )
 
     # -------------------------------------------------------------------------------------- the driver
@@ -354,6 +360,7 @@ class Call:
         self._dirty = True
         self.view.reasons = []
         self.path.append((step.flow, step.name))
+        self.view.steps = (*self._stack, (step.flow, step.name))
         data: dict[str, Any] = {"flow": step.flow, "step": step.name, "verb": step.verb}
         self._tell("step.entered", {**data, "resumed": True} if resumed else data)
         self._run = step.run(self.view, dict(progress))

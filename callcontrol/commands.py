@@ -202,6 +202,17 @@ class _CallPlace(ma.Schema):
     key = _matches(r"[!-~]{1,64}\Z", "no key: 1 to 64 printable ASCII characters without blanks", load_default="")
 
 
+class _RecordingSet(ma.Schema):
+    """Begin, end, pause or resume the recording of the talk that a call is in.
+
+    company: whose call
+    call: its UUID
+    """
+
+    company = _company(required=True)
+    call = _matches(r"[0-9A-Za-z-]{8,64}\Z", "no call's UUID", required=True)
+
+
 #: Every command there is.
 COMMANDS: Mapping[str, type[ma.Schema]] = {
     "agent.list": _AgentList,
@@ -214,6 +225,10 @@ COMMANDS: Mapping[str, type[ma.Schema]] = {
     "call.place": _CallPlace,
     "queue.show": _QueueShow,
     "queue.why": _QueueWhy,
+    "recording.start": _RecordingSet,
+    "recording.stop": _RecordingSet,
+    "recording.pause": _RecordingSet,
+    "recording.resume": _RecordingSet,
 }
 
 #: Performs a command: its arguments, typed, ``by``, who asked, and ``switch``, of which.  Raises Refused.
@@ -273,6 +288,38 @@ def performed_by(handlers: Handlers) -> dict[str, Perform]:
         **{f"agent.{what}": set_duty(what) for what in ("log_in", "log_out", "pause", "resume")},
         "queue.show": lambda given: handlers.queues(given["company"], given["queue"]),
         "queue.why": lambda given: handlers.why(given["company"], given["queue"], given["first"]),
+    }
+
+
+class Recorders(Protocol):
+    """Who performs the commands about recordings.  Each method gets company, call, and who asks; answers
+    ``{"call", "file", "state"}``; and raises Refused with a reason for people.
+    """
+
+    def start(self, company: str, call: str, by: str) -> Mapping[str, Any]:
+        """``recording.start``."""
+
+    def stop(self, company: str, call: str, by: str) -> Mapping[str, Any]:
+        """``recording.stop``."""
+
+    def pause(self, company: str, call: str, by: str) -> Mapping[str, Any]:
+        """``recording.pause``."""
+
+    def resume(self, company: str, call: str, by: str) -> Mapping[str, Any]:
+        """``recording.resume``."""
+
+
+def recorded_by(recorder: Recorders) -> dict[str, Perform]:
+    """What :class:`Commands` performs the commands about recordings with."""
+
+    def performs(act: Callable[[str, str, str], Mapping[str, Any]]) -> Perform:
+        return lambda given: act(given["company"], given["call"], given["by"])
+
+    return {
+        "recording.start": performs(recorder.start),
+        "recording.stop": performs(recorder.stop),
+        "recording.pause": performs(recorder.pause),
+        "recording.resume": performs(recorder.resume),
     }
 
 

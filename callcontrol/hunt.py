@@ -13,6 +13,7 @@ talk is over it comes back as a takeover with ``talked``, and the hunt's first l
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from callcontrol import dialling
@@ -28,6 +29,7 @@ from callcontrol.messages import (
     LegFailed,
     LegReady,
     LegRinging,
+    Log,
     Phone,
     Progress,
     RingBack,
@@ -38,7 +40,9 @@ from callcontrol.messages import (
     Wait,
 )
 from callcontrol.phrases import phrase
+from callcontrol.recording import NO, ON, Noted
 from callcontrol.routing.model import Edge, Person, Place, Stage
+from callcontrol.spool import segment_file
 from callcontrol.view import Part, Playing, View
 from callcontrol.voicemail import leave_message, owed
 
@@ -253,6 +257,9 @@ class _Hunting:
                 self._results.append(way.result)
         if not ways:
             return
+        if adopting is None:
+            yield from call.announce((way.phone.person, way.phone.address) for way in ways)
+        ways = [announced(call, way) for way in ways]
         yield from self._ringback()
         deadline, ring = call.now + seconds, 0
         if adopting is not None:
@@ -380,11 +387,39 @@ def join(call: View, leg: str, phone: Phone, ring: int, rung: Mapping[str, Phone
     yield leg_result(leg, phone, "answered", "")
     call.talk = (phone.address, call.now, ring)
     unanswered, call.answered = not call.answered, True
-    yield Join(leg, answer=unanswered)
+    record, noted = yield from _recorded(call, leg, phone)
+    yield Join(leg, unanswered, record, noted)
     for other, loser in rung.items():
         if other != leg:
             yield CancelLeg(other)
             yield leg_result(other, loser, "lost", "LOSE_RACE")
+
+
+def announced(call: View, way: Way) -> Way:
+    """A way to somebody whom a phone of ours calls outside: they hear as they answer that they are recorded."""
+    phone = way.phone
+    prompt = call.ruling(phone.person, phone.address).announce if call.extension is not None else None
+    return way if prompt is None else replace(way, whisper=call.sound(prompt, call.routing.languages[0]))
+
+
+def _recorded(call: View, leg: str, phone: Phone) -> Part:
+    """Say what is recorded of the talk that is about to begin; the file, and what is noted on the channel."""
+    ruling = call.ruling(phone.person, phone.address)
+    if ruling.announce is not None and call.extension is not None:
+        call.announced = True  # the leg would not be ready if it had not heard it
+        yield Tell("consent.played", {"language": call.routing.languages[0], "leg": leg})
+    mode = NO if ruling.announce is not None and not call.announced else ruling.mode
+    if ruling.mode != ON:
+        return "", Noted(call.segments, mode).text if call.segments or mode != NO else ""
+    call.segments += 1
+    file = segment_file(call.routing.company, call.id, leg, call.segments).name
+    expected = {"file": file, "rule": ruling.rule, "leg": leg, "with": phone.address, "segment": call.segments}
+    yield Tell("recording.expected", {**expected, "consent": call.announced})
+    if mode == NO:
+        yield Tell("recording.failed", {"file": file, "why": "the announcement was not heard"})
+        yield Log("error", "the talk is not recorded: the announcement could not be played")
+        file = ""
+    return file, Noted(call.segments, mode).text
 
 
 def not_joined(call: View, leg: str, phone: Phone) -> Part:

@@ -76,6 +76,7 @@ SECTIONS: Mapping[str, type[ma.Schema] | type[kinds.Kind]] = {
     "hours": kinds.HoursField,
     "lists": kinds.CallersField,
     "outbound": sections.OutboundFields,
+    "recording": sections.RecordingFields,
     "queues": sections.QueueFields,
     "agents": sections.AgentFields,
     "rehearsals": sections.RehearsalFields,
@@ -87,8 +88,8 @@ _KEYS = {
     "rehearsals": "Each entry begins with a sentence.",
     "agents": "",
     "outbound": "",
+    "recording": "",
 }
-_NOT_YET = "*(not built yet)*"
 
 
 def manual() -> str:
@@ -251,11 +252,9 @@ def _names(schema: type[ma.Schema]) -> list[str]:
 def _options(schema: type[ma.Schema]) -> list[str]:
     """The options of a schema, and below it those of every long form in it."""
     said = prose.read(schema, _names(schema)).sentences
-    later = getattr(schema, "not_yet", ())
     rows, inner = [], []
     for name, field in _fields(schema).items():
-        what = f"{said.get(name, '')} {_NOT_YET}" if name in later else said.get(name, "")
-        rows.append((f"`{name}`", what, value(field), default(field)))
+        rows.append((f"`{name}`", said.get(name, ""), value(field), default(field)))
         long = _long_form(field)
         if long is not None:
             inner += ["", *_inner(name, long)]

@@ -392,10 +392,16 @@ class CancelLegs(Command):
 
 @dataclass(frozen=True, slots=True)
 class Join(Command):
-    """Connect caller and leg: Joined or JoinFailed comes back.  A Checkpoint stands before it."""
+    """Connect caller and leg: Joined or JoinFailed comes back.  A Checkpoint stands before it.
+
+    ``record``: the spool file into which the talk is recorded from its beginning, "" if it is not; ``noted``: what is
+    kept on the channel for those who command recordings (see ``recording.Noted``), "" for what stands there.
+    """
 
     leg: str
     answer: bool
+    record: str = ""
+    noted: str = ""
 
 
 @dataclass(frozen=True, slots=True)

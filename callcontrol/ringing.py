@@ -11,7 +11,7 @@ UUID, which is also its job's.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -36,6 +36,8 @@ _PLACE = "place-"
 PLACING = 1.0
 #: How long a telephone rings whose owner has a call placed, seconds.
 PLACE_RING = 30
+#: Prefix of the job that records a talk; the rest is the leg.
+_RECORD = "record-"
 #: How much longer than asked a leg may ring before the switch ends it by itself, seconds: our own deadline
 #: comes first, this one is for a controller that died.
 _SPARE = 3.0
@@ -71,6 +73,24 @@ class Counts(Protocol):
 
     def release(self, leg: str, attempt: int, switch: str) -> None:
         """The attempt is over.  Said by whoever hears of it, so mostly more than once."""
+
+
+class Recordings(Protocol):
+    """Who wants to know what becomes of the recordings of talks."""
+
+    def asked(self, line: Line, name: str, answer: str) -> None:
+        """The switch has answered what was asked of it for this file."""
+
+    def stopped(self, line: Line, event: EslEvent) -> None:
+        """A recording has ended (RECORD_STOP), of whatever call."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Joining:
+    """A call that is being joined with a leg, and the file into which the talk is recorded."""
+
+    call: str
+    record: wire.SoundPath | None = None
 
 
 @dataclass(slots=True)
@@ -115,6 +135,7 @@ class Line:
         on_end: Callable[[Line, EslEvent], None],
         on_core: Callable[[Line, str], None],
         on_leg_end: Callable[[Line, EslEvent], None] = lambda line, event: None,
+        recordings: Recordings | None = None,
     ) -> None:
         self.name = address.name
         self.config = config
@@ -124,7 +145,9 @@ class Line:
         self._on_core = on_core
         self._on_leg_end = on_leg_end
         self._legs: dict[str, _Leg] = {}
-        self._joins: dict[str, str] = {}
+        self._recordings = recordings
+        self._joins: dict[str, _Joining] = {}
+        self._recorded: dict[str, wire.SoundPath] = {}
         self._waiting: list[_Waiting] = []
         self._placings: dict[str, AsyncResult[str]] = {}
         self._nudging: Any = None
@@ -133,7 +156,11 @@ class Line:
             address.host,
             address.port,
             address.password,
-            (wire.event_plain("BACKGROUND_JOB", "CHANNEL_HANGUP_COMPLETE", "CUSTOM", READY, wire.RINGS),),
+            (
+                wire.event_plain(
+                    "BACKGROUND_JOB", "CHANNEL_HANGUP_COMPLETE", "RECORD_STOP", "CUSTOM", READY, wire.RINGS
+                ),
+            ),
             self._on_event,
             self._on_up,
             self._on_down,
@@ -334,20 +361,46 @@ class Line:
         if known is not None and known.outside is not None:
             self._release(leg, known.outside)
         commands = [wire.kill(leg, wire.Cause.LOSE_RACE)]
-        call = self._joins.pop(leg, None)
-        if call is not None:  # the joining is given up: the call is ours and may be taken over again
-            commands.append(wire.setvar(call, "socket_resume", "true"))
+        joining = self._joins.pop(leg, None)
+        if joining is not None:  # the joining is given up: the call is ours and may be taken over again
+            commands += self._given_up(joining)
         self._send("", *commands)
 
-    def join(self, to: Listener, call: str, leg: str, *, answer: bool, state: str | None) -> None:
-        """Connect caller and leg; the talk needs no controller from the same write on."""
+    @staticmethod
+    def _given_up(joining: _Joining) -> list[wire.Command]:
+        """A joining that was none: the call may be taken over, and nothing of it is recorded."""
+        stop = [wire.record_stop(joining.call, joining.record)] if joining.record is not None else []
+        return [wire.setvar(joining.call, "socket_resume", "true"), *stop]
+
+    def join(
+        self,
+        to: Listener,
+        call: str,
+        leg: str,
+        *,
+        answer: bool,
+        state: str | None,
+        record: wire.SoundPath | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        """Connect caller and leg; the talk needs no controller from the same write on.
+
+        ``record``: the file into which the talk is recorded; ``variables`` go with ``socket_resume``.
+        """
         known = self._legs.get(leg)
         self._legs[leg] = known or _Leg(to, call)
-        self._joins[leg] = call
+        self._joins[leg] = _Joining(call, record)
         commands = [wire.answer(call)] if answer else []
         if state is not None:
             commands.append(wire.setvar(call, "cordboard_state", state))
-        commands += [wire.setvar(call, "socket_resume", "false"), wire.bridge(call, leg, _JOIN + leg)]
+        if variables:
+            commands.append(wire.setvars(call, {"socket_resume": "false", **variables}))
+        else:
+            commands.append(wire.setvar(call, "socket_resume", "false"))
+        if record is not None:
+            self._recorded[leg] = record
+            commands.append(wire.record_talk(call, record, _RECORD + leg))
+        commands.append(wire.bridge(call, leg, _JOIN + leg))
         self._send(leg, *commands)
 
     def person_of(self, leg: str) -> str:
@@ -376,6 +429,9 @@ class Line:
             self._job_done(event.get("Job-UUID") or "", event.body.strip())
         elif event.name == "CHANNEL_HANGUP_COMPLETE":
             self._ended(event)
+        elif event.name == "RECORD_STOP":
+            if self._recordings is not None:
+                self._recordings.stopped(self, event)
         elif event.name == "CUSTOM" and event.get("Event-Subclass") == READY:
             leg = event.get("Unique-ID") or ""
             self._tell(leg, LegReady(leg))
@@ -425,6 +481,11 @@ class Line:
         if job.startswith(_PLACE):
             self._placed(job.removeprefix(_PLACE), "" if body.startswith("+OK") else _cause(body))
             return
+        if job.startswith(_RECORD):
+            record = self._recorded.pop(job.removeprefix(_RECORD), None)
+            if record is not None and self._recordings is not None:
+                self._recordings.asked(self, record.path.rpartition("/")[2], body)
+            return
         known = self._legs.get(job)
         if known is None:
             return
@@ -441,15 +502,15 @@ class Line:
             self._fail(job, wire.result_of(cause), cause)
 
     def _joined(self, leg: str, result: str) -> None:
-        call = self._joins.pop(leg, None)
-        if call is None or result.startswith("+OK"):
+        joining = self._joins.pop(leg, None)
+        if joining is None or result.startswith("+OK"):
             return
         known = self._legs.get(leg)
         if known is not None:
-            self._send("", wire.setvar(call, "socket_resume", "true"))
+            self._send("", *self._given_up(joining))
             known.to.happened(JoinFailed(leg, result[:100]))
         else:  # its session is gone and resume is false: nobody would ever come for this caller
-            self._send("", wire.transfer(call, RESUME_EXTENSION, CONTEXT))
+            self._send("", wire.transfer(joining.call, RESUME_EXTENSION, CONTEXT))
 
     # ---------------------------------------------------------------------------------------- connection
 

@@ -20,7 +20,7 @@ import socket as stdlib_socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ from gevent.server import StreamServer
 from callcontrol import messages as m
 from callcontrol import outcomes, wire
 from callcontrol.call import ended_by, epilogue
-from callcontrol.commands import Commands, calls_performed_by, performed_by
+from callcontrol.commands import Commands, calls_performed_by, performed_by, recorded_by
 from callcontrol.desk import Desk
 from callcontrol.directory import Announcer
 from callcontrol.esl import EslError, EslEvent
@@ -43,6 +43,7 @@ from callcontrol.outcomes import Taken
 from callcontrol.published import Published
 from callcontrol.queueboard import QueueBoard
 from callcontrol.queues import Queues
+from callcontrol.recorder import Recorder
 from callcontrol.ringing import CONTEXT, RESUME_EXTENSION, Line
 from callcontrol.routing.model import Routing
 from callcontrol.session import RATE, Session, typed_company, typed_extension
@@ -117,6 +118,8 @@ class Controller:
         self._shipper = Shipper(settings.state / "facts", self.facts, self.board)
         self.switches = Switches(self.board)
         self._counts = Counts(self.board, settings.processes)
+        #: The recordings of talks.
+        self.recorder = Recorder(self)
         self._lines = [
             Line(
                 address,
@@ -126,6 +129,7 @@ class Controller:
                 self._ended_somewhere,
                 self._knows_core,
                 self._leg_ended,
+                self.recorder,
             )
             for address in settings.config.switches
         ]
@@ -135,7 +139,11 @@ class Controller:
             settings.redis,
             name=self.name,
             switches=[address.name for address in settings.config.switches],
-            perform=performed_by(Desk(self.queues, self.current)) | calls_performed_by(Exchange(self)),
+            perform={
+                **performed_by(Desk(self.queues, self.current)),
+                **calls_performed_by(Exchange(self)),
+                **recorded_by(self.recorder),
+            },
         )
         self._commanding: gevent.Greenlet[[], None] | None = None
         self._directory = Announcer(settings.state, self.board, self.name)
@@ -398,6 +406,15 @@ class Controller:
         self._n += 1
         self.facts.write([self.fact(fact, company, None, 0, self._n, round(self.now(), 3), "")])
 
+    def write(self, fact: m.Tell, company: str, call: str, epoch: int, n: int, switch: str) -> None:
+        """Write a fact of a call that no session tells."""
+        self.facts.write([self.fact(fact, company, call, epoch, n, round(self.now(), 3), switch)])
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        """The ways to the switches."""
+        return self._lines
+
     # ---------------------------------------------------------------------- what the exchange asks for
 
     def session_of(self, call: str) -> Session | None:
@@ -431,6 +448,15 @@ class Controller:
     def lease(self, name: str, seconds: float) -> bool:
         """Whether this process holds the lease from now."""
         return self.board.lease(name, self.name, seconds)
+
+    @property
+    def redis_away(self) -> bool:
+        """Whether Redis did not do what it was last asked."""
+        return not self.board.available
+
+    def leased(self, names: Sequence[str]) -> set[str]:
+        """Those of the leases that some process holds; none while Redis is away."""
+        return self.board.leased(names)
 
     def release(self, name: str) -> bool:
         """Give a lease back, if this process has it."""
@@ -478,6 +504,7 @@ class Controller:
             gevent.sleep(LOOK)
             try:
                 self.settle(time.monotonic())
+                self.recorder.settle(time.monotonic())
             except Exception:
                 self._log.exception("the ends of calls could not be looked at")
 

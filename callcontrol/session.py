@@ -16,6 +16,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -27,7 +28,10 @@ from callcontrol.call import Call, Life
 from callcontrol.esl import EslError, EslEvent, Outbound, Reply
 from callcontrol.published import NOBODY
 from callcontrol.queues import COMMANDS as QUEUE_COMMANDS
+from callcontrol.recorder import FILE, NOTED
+from callcontrol.recording import DEMAND, NO, Noted
 from callcontrol.ringing import CONTEXT, RESUME_EXTENSION
+from callcontrol.spool import read_name
 from callcontrol.state import State, StateError, decode
 from callcontrol.view import leg_id
 
@@ -206,6 +210,7 @@ class Session:
         self.company = routing.company
         self._routing = routing
         self._log = self._log.bind(company=routing.company) if routing.company else self._log
+        noted = Noted.read(data.get(f"variable_{NOTED}"))
         self._call = Call(
             routing,
             call_id=uuid,
@@ -216,6 +221,7 @@ class Session:
             taken=taken,
             # What cannot be read had an epoch of its own; ours must not be one that it had.
             epoch=int(time.time()) if text and taken is None else 1,
+            segments=noted.segments,
             talked_to=data.get("variable_last_bridge_to"),
             extension=extension,
             switched_on=self._controller.switches.of(routing.company),
@@ -231,6 +237,7 @@ class Session:
                 },
             ),
         )
+        self._stop_recording(noted, data.get(f"variable_{FILE}") or "")
         self._busy = True
         self._perform(self._call.begin(self._now()))
         self._drain()
@@ -242,6 +249,18 @@ class Session:
         if data.get("Answer-State") == "hangup":
             self.happened(m.HungUp(_word(data, "Hangup-Cause") or "UNKNOWN"))
         return True
+
+    def _stop_recording(self, noted: Noted, path: str) -> None:
+        """Nothing of a talk that is over is recorded.  The dialplan has seen to it, unless the call comes back from a
+        joining that never was; a message that is being left is another file.
+        """
+        if noted.mode == NO:
+            return
+        self._send([wire.setvars(self.id, {NOTED: replace(noted, mode=NO).text, FILE: ""})])
+        file = read_name(path.rpartition("/")[2])
+        if file is not None and file.kind == "talk" and file.call == self.id:
+            stop = wire.record_stop(self.id, self._controller.spool_file(file.name))
+            self._send([stop], lambda reply: None)  # mostly it has ended
 
     def _checkpoint(self, text: str | None) -> State | None:
         if not text:
@@ -403,7 +422,10 @@ class Session:
                 if out:
                     self._send(out)
                     out = []
-                self._line.join(self, self.id, command.leg, answer=command.answer, state=state)
+                if command.record:
+                    self._tell(facts)  # what is expected, before it may come
+                    facts = []
+                self._join(command, state, facts)
                 state = None
             elif isinstance(command, m.WakeAt):
                 self._wake(command.at)
@@ -424,6 +446,25 @@ class Session:
             if self._controller.queues.serves(self.company):
                 self._tell_queues(facts)
             self._connection.close("they talk: the call needs nobody")
+
+    def _join(self, command: m.Join, state: str | None, facts: list[m.Tell]) -> None:
+        """Connect caller and leg, and record them if that is wanted and there is room: they talk in any case."""
+        record, noted = None, command.noted
+        trouble = self._controller.spool_trouble() if command.record else ""
+        if trouble:
+            self._log.error("alarm", what="a talk is not recorded", why=trouble, step=self._where)
+            facts.append(m.Tell("recording.failed", {"file": command.record, "why": trouble}))
+            noted = replace(Noted.read(noted), mode=DEMAND).text
+        elif command.record:
+            record = self._controller.spool_file(command.record)
+            epoch = self._call.epoch if self._call else 0
+            self._controller.recorder.begins(self.id, self.company, epoch, command.record)
+        variables = {NOTED: noted} if noted else {}
+        if record is not None:
+            variables[FILE] = record.path
+        self._line.join(
+            self, self.id, command.leg, answer=command.answer, state=state, record=record, variables=variables
+        )
 
     def _do(self, command: m.Command, out: list[wire.Command]) -> None:
         if isinstance(command, m.Answer):

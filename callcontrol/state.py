@@ -50,6 +50,8 @@ class State:
     ring_number: int = 0
     #: Whom the call was joined with: address, since when, number of the round of ringing.
     talk: tuple[str, int, int] | None = None
+    #: Whether the caller has heard that the call may be recorded.
+    announced: bool = False
 
 
 def encode(state: State) -> str:
@@ -71,6 +73,8 @@ def encode(state: State) -> str:
         state.ring_number,
         list(state.talk) if state.talk else 0,
     ]
+    if state.announced:  # at the end, and only then: who does not know of it reads the others as before
+        fields.append(1)
     raw = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
     text = base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
     if len(text) > LONGEST:
@@ -101,9 +105,11 @@ def decode(text: str) -> State:
         raise StateError("the checkpoint is not a list")
     if fields[0] != FORMAT:
         raise StateError(f"the checkpoint has format {fields[0]!r}, this controller reads {FORMAT}")
-    if len(fields) != 14:
-        raise StateError(f"the checkpoint has {len(fields)} fields, not 14")
-    _, epoch, company, version, called, began, flow, step, stack, progress, language, values, ring, talk = fields
+    if len(fields) not in (14, 15):
+        raise StateError(f"the checkpoint has {len(fields)} fields, not 14 or 15")
+    _, epoch, company, version, called, began, flow, step, stack, progress, language, values, ring, talk = fields[:14]
+    if fields[14:] not in ([], [1]):
+        raise StateError("what the checkpoint says of an announcement is not known")
     if not all(isinstance(text, str) for text in (company, version, called, flow, step, language)):
         raise StateError("a name in the checkpoint is no text")
     if not _COMPANY.fullmatch(company) or not _VERSION.fullmatch(version) or not _CALLED.fullmatch(called):
@@ -139,4 +145,5 @@ def decode(text: str) -> State:
         variables=values,
         ring_number=ring,
         talk=(talk[0], talk[1], talk[2]) if talk else None,
+        announced=len(fields) > 14,
     )

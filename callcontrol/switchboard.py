@@ -413,6 +413,13 @@ class Switchboard:
         """
         return bool(self._do(self._lease, [name], [owner, max(1, int(seconds * 1000))]))
 
+    def leased(self, names: Sequence[str]) -> set[str]:
+        """Those of the leases that somebody holds; none while Redis is away."""
+        if not names:
+            return set()
+        answer = self._do(self._redis.mget, list(names)) or []
+        return {name for name, owner in zip(names, answer, strict=False) if owner}
+
     def release(self, name: str, owner: str) -> bool:
         """Give a lease back, if ``owner`` has it."""
         return bool(self._do(self._lease, [name], [owner, 0]))

@@ -33,8 +33,9 @@ from callcontrol.messages import (
     Wait,
     Words,
 )
+from callcontrol.recording import Ruling, judge
 from callcontrol.routing.hours import member_at
-from callcontrol.routing.model import File, Prompt, Routing, Target, Text
+from callcontrol.routing.model import File, Number, Prompt, Routing, Target, Text
 
 #: A variable in text.
 HOLE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
@@ -87,6 +88,12 @@ class View:
         self.ring_number = 0
         self.talk: tuple[str, float, int] | None = None
         self.talked = False
+        #: The company's own number that was called, and flow and step where the call is, the innermost last.
+        self.number: Number | None = None
+        self.steps: tuple[tuple[str, str], ...] = ()
+        #: Whether the caller has heard that the call may be recorded; how many segments of it have begun.
+        self.announced = False
+        self.segments = 0
         #: The leg that dropped as it was joined, if that is why the call was taken over.
         self.tried = ""
         #: The place in a queue, while it is announced: ``{position}``.
@@ -193,6 +200,37 @@ class View:
             elif target.group:
                 found.update(self.routing.groups[target.group].members)
         return frozenset(found)
+
+    # ---------------------------------------------------------------------------------------- recordings
+
+    def ruling(self, person: str, address: str) -> Ruling:
+        """Whether a talk with this telephone would be recorded."""
+        return judge(
+            self.routing,
+            number=self.number,
+            steps=self.steps,
+            extension=self.extension,
+            person=person,
+            address=address,
+        )
+
+    def announce(self, phones: Iterable[tuple[str, str]]) -> Part:
+        """Tell a caller from outside who may be recorded, whoever of these (person, address) answers; once a call."""
+        prompt = self.routing.recording.announce
+        if prompt is None or self.announced or self.extension is not None:
+            return
+        if all(self.ruling(person, address).announce is None for person, address in phones):
+            return
+        sound = self.sound(prompt)
+        playing = Playing(self, sound)
+        yield from playing.start()
+        until = self.now + LONGEST_SOUND
+        while not (yield from playing.over((yield Wait(until)))) and self.now < until:
+            pass
+        if playing.sound is sound:  # else a tone was heard in its place
+            self.announced = True
+            language = sound.language if isinstance(sound, Speech | SoundFile) else self.language
+            yield Tell("consent.played", {"language": language})
 
     # --------------------------------------------------------------------------------------------- sounds
 

@@ -627,6 +627,27 @@ def record_start(call: str, path: SoundPath, seconds: int, *, silence: int = 0, 
     return Command(f"api uuid_record {_uuid('call', call)} start {path.path} {seconds} {{{','.join(options)}}}")
 
 
+def record_talk(call: str, path: SoundPath, job: str | None = None) -> Command:
+    """Record a talk into ``path``, who called on the left, who answered on the right, while the two are joined.
+
+    Without ``job`` the reply is as of :func:`record_start`, else it is the ``BACKGROUND_JOB`` of that name: the switch
+    opens the file and starts a thread first, which nobody else's commands wait for then.  Nothing is written while
+    they are not joined (``switch_core_io.c``, SMBF_BRIDGE_REQ), so it may be sent before the joining.
+    """
+    if not isinstance(path, SoundPath):
+        raise Refused("record", f"needs a wire.SoundPath: {_shown(path)}")
+    options = "{RECORD_STEREO=true,RECORD_BRIDGE_REQ=true,RECORD_MIN_SEC=0}"
+    command = f"uuid_record {_uuid('call', call)} start {path.path} 0 {options}"
+    return Command(f"api {command}" if job is None else f"bgapi {command}\nJob-UUID: {_uuid('job', job)}")
+
+
+def record_mask(call: str, path: SoundPath, *, on: bool) -> Command:
+    """Write silence instead of what is heard, or no longer.  Reply: ``-ERR`` if there is no such recording."""
+    if not isinstance(path, SoundPath):
+        raise Refused("record", f"needs a wire.SoundPath: {_shown(path)}")
+    return Command(f"api uuid_record {_uuid('call', call)} {'mask' if on else 'unmask'} {path.path}")
+
+
 def record_stop(call: str, path: SoundPath) -> Command:
     """End a recording; its RECORD_STOP follows.  Reply: ``-ERR`` if there is no such recording."""
     if not isinstance(path, SoundPath):

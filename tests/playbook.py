@@ -74,6 +74,7 @@ class Playbook:
         now: float | None = None,
         extension: str | None = None,
         switched_on: frozenset[str] = frozenset(),
+        segments: int = 0,
     ) -> None:
         self.switched_on = switched_on
         self.routing = routing(of) if isinstance(of, str) else of
@@ -89,6 +90,7 @@ class Playbook:
             talked_to=talked_to,
             extension=extension,
             switched_on=lambda name: name in self.switched_on,
+            segments=segments,
         )
         self.lines: list[str] = []
         self.facts: list[m.Tell] = []
@@ -150,6 +152,7 @@ class Playbook:
             called=self.call.view.called,
             extension=self.call.view.extension,
             switched_on=self.switched_on,
+            segments=self.call.view.segments,
         )
 
     # ------------------------------------------------------------------------------------------- checking
@@ -210,7 +213,8 @@ class Playbook:
         if isinstance(command, m.CancelLeg):
             return f"cancel {self._phone(command.leg)}"
         if isinstance(command, m.Join):
-            return f"join {self._phone(command.leg)}{' answering' if command.answer else ''}"
+            into = f" into s{command.record.rpartition('_s')[2].removesuffix('.wav')}" if command.record else ""
+            return f"join {self._phone(command.leg)}{' answering' if command.answer else ''}{into}"
         if isinstance(command, m.Lookup):
             self.asked = command.id
             return f"lookup {command.url} {', '.join(command.wanted)} {command.seconds:.1f}s"

@@ -27,6 +27,7 @@ from callcontrol.commands import (
     ask,
     calls_performed_by,
     performed_by,
+    recorded_by,
 )
 from callcontrol.embedded import EmbeddedRedis
 from callcontrol.switchboard import Switchboard, connect
@@ -209,14 +210,15 @@ def test_what_no_handler_performs_is_not_known_here(redis_url: str, serve: Serve
         ask(redis_url, "switch1", "queue.show", {})
 
 
-def test_every_command_about_agents_and_queues_reaches_its_handler() -> None:
+def test_every_command_reaches_its_handler() -> None:
     class Desk:
         def __getattr__(self, name: str) -> Callable[..., Any]:
             return lambda *given: (name, *given)
 
-    perform = performed_by(cast(Any, Desk()))
-    assert {*perform} == {verb for verb in COMMANDS if verb.startswith(("agent.", "queue."))}
+    perform = {**performed_by(cast(Any, Desk())), **recorded_by(cast(Any, Desk()))}
+    assert {*perform} == {verb for verb in COMMANDS if not verb.startswith("call.")}
     given = {"company": "acme", "agent": "301", "reason": "lunch", "by": "anna", "queue": "sales", "first": 7}
+    given["call"] = "a-call"
     found: dict[str, Any] = {verb: what(given) for verb, what in perform.items()}
     assert found == {
         "agent.list": ("agents", "acme"),
@@ -226,6 +228,7 @@ def test_every_command_about_agents_and_queues_reaches_its_handler() -> None:
         },
         "queue.show": ("queues", "acme", "sales"),
         "queue.why": ("why", "acme", "sales", 7),
+        **{f"recording.{what}": (what, "acme", "a-call", "anna") for what in ("start", "stop", "pause", "resume")},
     }
 
 

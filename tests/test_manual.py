@@ -126,14 +126,6 @@ def test_no_sentence_is_left_of_an_option_that_is_gone() -> None:
     assert re.findall(r"^[a-z_]+: .*", PROSE, re.MULTILINE) == []
 
 
-def test_options_that_are_not_built_are_marked() -> None:
-    for schema in SCHEMAS:
-        for name in getattr(schema, "not_yet", ()):
-            assert name in schema._declared_fields
-    assert "*(not built yet)*" in row(chapter("The section people"), "record")
-    assert "*(not built yet)*" in row(chapter("How a call walks"), "record")
-
-
 def test_every_code_is_there_and_belongs_to_a_family() -> None:
     text = chapter("Problems that check finds")
     assert [code for code in CODES if f"| {code} |" not in text] == []

@@ -104,6 +104,7 @@ PHONES: dict[str, dict[str, Behaviour]] = {
     "placed_call_is_answered_joined_and_hung_up": {"301": Answers(after=0.6), "302": Answers(after=0.3, talk=1.43)},
     "placed_calls_that_nobody_answers": {"301": NeverAnswers(), "302": Busy(0.0), "303": Unregistered()},
     "queue_offer_to_two_agents_the_first_is_joined": {"301": Answers(after=0.6, talk=1.46), "302": NeverAnswers()},
+    "talk_recorded_in_stereo_masked_and_ended_on_the_way_back": {"301": Answers(after=0.3, talk=1.7)},
 }
 
 
@@ -633,6 +634,6 @@ def live(caller: Caller, story: str) -> None:
 
 def test_every_transcript_is_replayed_or_declared() -> None:
     assert set(NOT_MODELLED) <= set(STORIES)
-    assert len(STORIES) - len(NOT_MODELLED) >= 59
+    assert len(STORIES) - len(NOT_MODELLED) >= 60
     for declared in (DELICATE, LATER, PEOPLE, PHONES, BEFORE_ASKED):
         assert set(declared) <= set(STORIES)

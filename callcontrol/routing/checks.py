@@ -619,6 +619,7 @@ def _overflow(routing: Routing, step: Step, stack: tuple[At, ...], values: Mappi
         variables=variables,
         ring_number=999,
         talk=("+99999999999999" if routing.outbound else "999999", 1999999999, 999),
+        announced=routing.recording.announce is not None,
     )
     try:
         state.encode(worst)
@@ -990,6 +991,27 @@ def duties(whole: Whole) -> Iterator[Problem]:
             yield problem("W517", queue.place, message)
 
 
+def recordings(whole: Whole) -> Iterator[Problem]:
+    """Rules of recording where nobody talks, and an announcement that nobody would ever hear."""
+    routing = whole.routing
+    for step in _steps(routing):
+        if step.record and not step.talks:
+            message = f"nobody talks in a {step.verb} step: record is for {_WHERE_PEOPLE_TALK}"
+            yield problem("W518", step.place, message)
+    announce = routing.recording.announce
+    if announce is None or whole.incomplete:
+        return
+    rules = {routing.recording.record, *(step.record for step in _steps(routing))}
+    for section in (routing.numbers, routing.people, routing.queues, routing.flows):
+        rules |= {one.record for one in section.values()}
+    if not rules - {None, "never"}:
+        saying = next(iter(announce.sayings.values()))
+        yield problem("W519", saying.place, "nothing is recorded, so nobody hears this: a rule is missing (record)")
+
+
+#: The verbs of steps in which people talk, for messages.
+_WHERE_PEOPLE_TALK = "dial, menu, queue and flow"
+
 CHECKS: tuple[Check, ...] = (
     dangling_names,
     unreachable,
@@ -1012,4 +1034,5 @@ CHECKS: tuple[Check, ...] = (
     levels,
     queues,
     duties,
+    recordings,
 )

@@ -130,6 +130,8 @@ CODES: dict[str, str] = {
     "W515": "something in a queue that would come only after its max_wait, and so never",
     "W516": "a person with a duty who is no agent of any queue",
     "W517": "agents who leave by a code, or are paused, and have none to come back",
+    "W518": "a rule of recording for a step in which nobody talks",
+    "W519": "an announcement of recording, and nothing is ever recorded",
 }
 
 

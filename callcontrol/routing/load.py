@@ -37,6 +37,7 @@ from callcontrol.routing.model import (
     Place,
     Problem,
     Queue,
+    Recording,
     Rehearsal,
     Routing,
 )
@@ -369,6 +370,7 @@ class _Company:
             flows=self._section("flows", kinds.NameField(), self._flow),
             rehearsals=tuple(self._section("rehearsals", kinds.TextField(200), self._rehearsal(numbers)).values()),
             duty_codes=self._duty_codes(),
+            recording=self._recording(),
         )
         return checks.Whole(
             routing=routing,
@@ -442,7 +444,7 @@ class _Company:
 
     def _number(self, name: str, key: Scalar, node: Tree) -> Number:
         found = kinds.options(sections.NumberFields, node, "a number")
-        return Number(name, found["flow"], found["set"], found["label"], key.place)
+        return Number(name, found["flow"], found["set"], found["label"], key.place, found["record"])
 
     def _person(self, name: str, key: Scalar, node: Tree) -> Person:
         self.reader.person = name
@@ -515,6 +517,16 @@ class _Company:
             self.problems += error.problems
             return {}
 
+    def _recording(self) -> Recording:
+        node = self.tree.get("recording")
+        if node is None:
+            return Recording()
+        try:
+            return Recording(**kinds.options(sections.RecordingFields, node, "recording"))
+        except Wrong as error:
+            self.problems += error.problems
+            return Recording()
+
     def _hours(self, head: Mapping[str, Any], days_off: Callable[[str], Sequence[dt.date] | None]) -> dict[str, Hours]:
         field_ = kinds.HoursField()
         found: dict[str, Hours] = self._section(
@@ -568,7 +580,7 @@ class _Company:
                     "E301",
                     option,
                     f"{quoted(option.text)} is neither a step ({option.text}: {{play: …}}) nor a setting of a "
-                    f"flow (start, on_error, code){did_you_mean(option.text, settings_of_flows())}",
+                    f"flow ({', '.join(settings_of_flows())}){did_you_mean(option.text, settings_of_flows())}",
                 )
             elif option.text in settings and isinstance(value, MappingNode):
                 self._say("E408", option, f"{quoted(option.text)} is a setting of flows; a step needs another name")
@@ -582,7 +594,7 @@ class _Company:
         if start is not None and order:
             self.reader.refer("step", start, next(value for key, value in given if key.text == "start"))
         first = start if start in order else next(iter(order), "")
-        return Flow(name, steps, first, values.get("on_error"), values.get("code"), key.place)
+        return Flow(name, steps, first, values.get("on_error"), values.get("code"), key.place, values.get("record"))
 
     def _step(self, flow: str, key: Scalar, node: Tree) -> Step | None:
         """A step, as far as it could be read; None if not even its verb is known."""

@@ -149,8 +149,21 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class Recording:
+    """What holds for all that is recorded of a company.  ``record``: a rule for every talk; see ``recording.py``.
+
+    ``announce`` is heard by those outside before they are recorded.  ``keep``: seconds after which recordings and
+    messages are deleted; None: never.
+    """
+
+    record: str | None = None
+    announce: Prompt | None = None
+    keep: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Person:
-    """An extension with somebody behind it.  ``record`` is loaded for later versions.
+    """An extension with somebody behind it.  ``record``: a rule for the person's talks; see ``recording.py``.
 
     ``forward``: ``always busy no_answer unreachable otherwise`` → ``{"to": …}``, ``no_answer`` also ``"after"``
     (seconds); ``to`` is an extension, ``mobile``, ``voicemail`` or E.164.  ``whisper`` is what the person hears
@@ -232,6 +245,7 @@ class Queue:
     max_callers: int | None
     unstaffed: float
     keys: Mapping[str, Edge]
+    record: str | None = None
     place: Place = field(default=Place("", 0, 0), compare=False)
 
 
@@ -257,6 +271,7 @@ class Number:
     sets: Mapping[str, str]
     label: str | None
     place: Place = field(compare=False)
+    record: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +300,7 @@ class Flow:
     on_error: Edge | None
     code: str | None
     place: Place = field(compare=False)
+    record: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +346,7 @@ class Routing:
     voices: Mapping[str, str] = field(default_factory=dict)
     #: What agents dial to log in and out, to pause and resume: code -> what it does.
     duty_codes: Mapping[str, DutyCode] = field(default_factory=dict)
+    recording: Recording = Recording()
 
     def step(self, flow: str, step: str) -> Step | None:
         """The step, or None if this version has no such one."""

@@ -2,9 +2,10 @@
 
 Declarations only; what is done with the values is for ``load``, what a text means is for ``kinds``.  Options
 of steps are not here: each step class has its own.  The docstrings are for operators: the manual is made from
-them (see ``prose``), and ``not_yet`` names the options that nothing acts on yet.
+them (see ``prose``).
 
-The surprise: an option may be typed for a later version (``record``) and only kept until that is built.
+The surprise: ``record`` is one word that stands in many sections, with one meaning: what it is stands once, under
+``recording``.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ SECTIONS = (
     "queues",
     "agents",
     "outbound",
+    "recording",
     "flows",
     "rehearsals",
 )
@@ -75,7 +77,9 @@ _EXTENSION = kinds.ExtensionField()
 _NUMBER = kinds.NumberField()
 _OUTSIDE = kinds.OutsideField()
 
-_RECORD = ("always", "inbound", "outbound", "on demand")
+#: Rules of recording; a number and a queue have no calls that leave.
+_RECORD = ("always", "inbound", "outbound", "on demand", "never")
+_RECORD_COMING = tuple(rule for rule in _RECORD if rule != "outbound")
 
 
 class _ForwardTo(kinds.Kind):
@@ -186,15 +190,13 @@ class PersonFields(ma.Schema):
     phones: numbers outside that ring together with the SIP phone
     confirm: whether the person's telephones outside must press 1 to take a call, so that no mailbox does
     forward: where calls go that the person does not take
-    record: which of the person's calls are recorded
+    record: which of the person's talks are recorded; see ``recording``
     language: what the person hears, the whisper and the question for 1; without it the company's first
     show: which number the person sees; without it, inside the caller's, and outside what ``outbound`` says
     whisper: what the person hears before they are connected
     max_calls: the most calls outside that the person has at a time
     duty: the hours in which the person serves queues: logged in as they begin, logged out as they end
     """
-
-    not_yet: ClassVar[tuple[str, ...]] = ("record",)
 
     name = kinds.TextField(80, required=True)
     email = kinds.EmailField(load_default=None)
@@ -248,11 +250,13 @@ class NumberFields(ma.Schema):
     flow: the flow that answers
     set: variables that the call begins with
     label: what the number is for, for people who read this
+    record: which talks of calls to this number are recorded; see ``recording``
     """
 
     flow = kinds.FlowField(required=True)
     set = kinds.AssignmentsField(load_default=dict)
     label = kinds.TextField(80, load_default=None)
+    record = kinds.ChoiceField(*_RECORD_COMING, load_default=None)
 
 
 class _AgentOptions(ma.Schema):
@@ -413,6 +417,7 @@ class QueueFields(ma.Schema):
     max_callers: how many callers wait at most; without it there is no limit
     unstaffed: how long callers wait while nobody is logged in, or everybody is paused; by default not at all
     keys: where each key leads that a waiting caller presses; a step stands here as ``flow/step``
+    record: which talks with the queue's callers are recorded; see ``recording``
     """
 
     #: What other systems call some of these.  Only for messages: the language has no synonyms.
@@ -445,6 +450,7 @@ class QueueFields(ma.Schema):
     max_callers = kinds.CountField(1, 10_000, load_default=None)
     unstaffed = kinds.DurationField(0, 3600, load_default=0.0)
     keys = kinds.LeavingKeysField(load_default=dict)
+    record = kinds.ChoiceField(*_RECORD_COMING, load_default=None)
 
 
 class _PauseCodes(kinds.Kind):
@@ -526,6 +532,65 @@ class OutboundFields(ma.Schema):
     max_calls = kinds.CountField(1, 10_000, load_default=None)
 
 
+class _Keep(kinds.Kind):
+    """How long something is kept; the value is seconds."""
+
+    kind = "days"
+    wants = "a number of days, such as 90d (3650d at most)"
+
+    def read(self, node: Tree) -> float:
+        found = re.fullmatch(r"([1-9][0-9]{0,3})d", self.text(node))
+        if found is None or int(found[1]) > 3650:
+            raise self.expected("E306", node)
+        return int(found[1]) * 86_400.0
+
+
+class RecordingFields(ma.Schema):
+    """What is recorded, what people are told of it, and how long it is kept.
+
+    ``record`` may stand here, at a number, a flow, a step, a queue and a person, and is one of:
+
+    * ``always``: every talk; ``inbound``: of calls from outside; ``outbound``: of calls that the company's telephones
+      make to the outside. Between colleagues only ``always`` records.
+    * ``on demand``: nothing until somebody asks for it during the talk.
+    * ``never``: nothing, whatever else asks for it.
+
+    A talk is recorded if anything that it belongs to asks for it and nothing forbids it. It belongs to the number that
+    was called, the flows and steps in which it is (those that run the flow, too), the queue, and both people. One
+    ``never`` among them is enough: that is for a step where cards are read out, and for people who may not be recorded.
+    Emergency calls never are.
+
+    Sound is stereo: who called is on the left, who answered on the right. What is recorded of a call is one recording,
+    each talk a segment of it.
+
+    Callers from outside hear ``announce`` before anybody's telephone rings, once a call, if they may be recorded;
+    people whom the company calls hear it as they answer. Whoever could not hear it is not recorded.
+
+    ```yaml
+    recording:
+      record: inbound
+      announce: {en: This call may be recorded., ru: Разговор может быть записан.}
+      keep: 90d
+    ```
+
+    record: which talks of the whole company are recorded
+    announce: what people outside hear before they are recorded
+    keep: after how many days recordings and messages are deleted; without it they are kept
+    """
+
+    others: ClassVar[Mapping[str, str]] = {
+        "consent": "announce",
+        "announcement": "announce",
+        "retention": "keep",
+        "retain": "keep",
+        "calls": "record",
+    }
+
+    record = kinds.ChoiceField(*_RECORD, load_default=None)
+    announce = kinds.PromptField(load_default=None)
+    keep = _Keep(load_default=None)
+
+
 class FlowSettings(ma.Schema):
     """What a flow has besides its steps: in a flow a mapping is a step, anything else a setting.
 
@@ -547,23 +612,23 @@ class FlowSettings(ma.Schema):
     start: the step at which calls begin; without it the first
     on_error: where calls go when a step fails by a fault of Cordboard's; without it they hear an apology and end
     code: what a telephone of the company dials to come into this flow
+    record: which talks of calls in this flow are recorded; see ``recording``
     """
 
     start = kinds.TextField(40, load_default=None)
     on_error = kinds.EdgeField(load_default=None)
     code = kinds.CodeField(load_default=None)
+    record = kinds.ChoiceField(*_RECORD, load_default=None)
 
 
 class CommonFields(ma.Schema):
     """What any step may have besides its own fields and outcomes.
 
     on_error: where the call goes when this step fails by a fault of Cordboard's; without it the flow's
-    record: whether the call is recorded from here on
+    record: which talks in this step, and in the flows that it runs, are recorded; see ``recording``
     title: what the step is called where people see it
     note: anything, for people who read this
     """
-
-    not_yet: ClassVar[tuple[str, ...]] = ("record",)
 
     on_error = kinds.EdgeField(load_default=None)
     record = kinds.ChoiceField(*_RECORD, load_default=None)

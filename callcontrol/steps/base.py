@@ -57,6 +57,8 @@ class Step:
     takes_time: ClassVar[bool] = True
     #: Whether its callers stand in a queue: its progress then has :data:`IN_QUEUE`.
     queues: ClassVar[bool] = False
+    #: Whether people may talk in it, or in what it runs.
+    talks: ClassVar[bool] = False
     #: The longest progress that the step keeps; None: none that is longer than what ringing people needs.
     longest: ClassVar[Mapping[str, Any] | None] = None
     Fields: ClassVar[type[ma.Schema]]

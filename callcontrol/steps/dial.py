@@ -42,6 +42,7 @@ class Dial(Step):
     """
 
     verb = "dial"
+    talks = True
     outcomes = ("busy", "no_answer", "unreachable", "declined", "refused")
 
     class Fields(ma.Schema):

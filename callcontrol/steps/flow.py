@@ -23,6 +23,7 @@ class FlowStep(Step):
     """
 
     verb = "flow"
+    talks = True
     takes_time = False
 
     class Fields(ma.Schema):

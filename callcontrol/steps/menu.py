@@ -41,6 +41,7 @@ class Menu(Step):
     """
 
     verb = "menu"
+    talks = True
     outcomes = ("timeout", "invalid")
 
     class Fields(ma.Schema):

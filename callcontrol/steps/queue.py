@@ -110,6 +110,7 @@ class Queue(Step):
     """
 
     verb = "queue"
+    talks = True
     outcomes = ("timeout", "full", "no_agents", "paused", "left")
     queues = True
     longest: ClassVar[Mapping[str, Any]] = {"t": 1999999999, "j": "1" * 13, "b": 999, "o": "9" * MOST_NOTED, "a": 1}
@@ -135,6 +136,9 @@ class Queue(Step):
         if call.talked:
             yield Leave()
             return THEN
+        if not progress:  # before the caller has a place: no agent who answers waits for the end of it
+            agents = call.routing.queues[self.what].agents
+            yield from call.announce((agent.agent, agent.agent) for agent in agents)
         result: str | Edge = yield from _Waiting(self, call, progress).run()
         return result
 

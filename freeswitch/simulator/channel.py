@@ -27,6 +27,7 @@ import time
 import uuid as uuids
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
@@ -188,10 +189,25 @@ class Profile:
 
 @dataclass
 class Recording:
-    """A `record_session` under way."""
+    """A `record_session` under way.
+
+    `joined`: nothing is written while the channel is not joined (RECORD_BRIDGE_REQ).  `pieces`: what was written so
+    far, (seconds, masked); `since`: since when it has been written so, None while it is not.
+    """
 
     path: str
-    since: float
+    since: float | None
+    stereo: bool = False
+    joined: bool = False
+    masked: bool = False
+    options: str = ""
+    pieces: list[tuple[float, bool]] = field(default_factory=list)
+
+    def turn(self, now: float, *, writes: bool, masked: bool) -> None:
+        """From now on it is written, or not, and as silence, or not."""
+        if self.since is not None:
+            self.pieces.append((now - self.since, self.masked))
+        self.since, self.masked = now if writes else None, masked
 
 
 @dataclass(eq=False, repr=False)
@@ -621,7 +637,7 @@ class Channel:
             "playback": self._playback,
             "pre_answer": lambda _: self.pre_answer(),
             "record": self._record,
-            "record_session": self.start_recording,
+            "record_session": self._record_session,
             "ring_ready": lambda _: self.ring_ready(),
             "sched_cancel": lambda _: self.forget_schedule(),
             "sched_hangup": self._schedule_hangup,
@@ -838,17 +854,39 @@ class Channel:
             # Not only after a hangup: a controller that dies during `record` costs the caller the call.
             self.hangup("DESTINATION_OUT_OF_ORDER")
 
-    def start_recording(self, path: str) -> None:
-        """`record_session`: goes on until it is stopped or the channel ends, whatever application runs."""
+    def _record_session(self, path: str) -> None:
+        self.start_recording(path)
+
+    def start_recording(self, path: str, options: str = "") -> bool:
+        """`record_session`: goes on until it is stopped or the channel ends, whatever application runs.
+
+        `options`: `{NAME=value,...}` of `uuid_record`.  False: the file cannot be opened.
+        """
         if path in self.recordings:
-            return
+            return True
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             write_wav(path, 0)
         except OSError:
-            return
-        self.recordings[path] = Recording(path, self.switch.clock())
+            return False
+        stereo, joined = "RECORD_STEREO=true" in options, "RECORD_BRIDGE_REQ=true" in options
+        since = self.switch.clock() if not joined or self.partner is not None else None
+        self.recordings[path] = Recording(path, since, stereo, joined, options=options)
         self._announce_recording("RECORD_START", path)
+        return True
+
+    def mask_recording(self, path: str, masked: bool) -> bool:
+        """`uuid_record mask`: from now on silence is written in both channels; False: there is no such recording."""
+        recording = self.recordings.get(path)
+        if recording is not None:
+            recording.turn(self.switch.clock(), writes=recording.since is not None, masked=masked)
+        return recording is not None
+
+    def _write_recordings(self, writes: bool) -> None:
+        """They are joined, or no longer."""
+        for recording in self.recordings.values():
+            if recording.joined:
+                recording.turn(self.switch.clock(), writes=writes, masked=recording.masked)
 
     def stop_recording(self, path: str) -> None:
         """`stop_record_session PATH` (or `all`)."""
@@ -858,13 +896,22 @@ class Channel:
 
     def _stop_recording(self, path: str) -> None:
         recording = self.recordings.pop(path)
-        self._finish_recording(path, self.switch.clock() - recording.since, "success-maxtime")
+        recording.turn(self.switch.clock(), writes=False, masked=False)
+        seconds = sum(length for length, _ in recording.pieces)
+        if seconds or not recording.joined:
+            self._finish_recording(path, seconds, "success-maxtime", recording)
+            return
+        with suppress(OSError):  # not one frame was written: the switch throws the file away
+            Path(path).unlink()
+        self.set("RECORD_DISCARDED", "true")
+        self._finish_recording("", 0.0, "empty-file", recording)
 
-    def _finish_recording(self, path: str, seconds: float, why: str = "") -> None:
+    def _finish_recording(self, path: str, seconds: float, why: str = "", talk: Recording | None = None) -> None:
         try:
-            size = write_wav(path, seconds)
+            size = write_wav(path, seconds, talk.pieces if talk else (), stereo=talk is not None and talk.stereo)
         except OSError:
             size = 0
+        path = talk.path if talk else path
         milliseconds = int(seconds * 1000)
         self.set_all(
             {
@@ -876,7 +923,9 @@ class Channel:
             }
         )
         self.set("record_completion_cause", why)
-        self._announce_recording("RECORD_STOP", path, f"Record-Completion-Cause: {why}\n" if why else "")
+        given = [pair.partition("=") for pair in (talk.options if talk else "").strip("{}").split(",") if pair]
+        told = "".join(header(f"Recording-Variable-{name}", value) for name, _, value in given)
+        self._announce_recording("RECORD_STOP", path, told + (f"Record-Completion-Cause: {why}\n" if why else ""))
 
     def _announce_recording(self, event: str, path: str, extra: str = "") -> None:
         if event == "RECORD_STOP":
@@ -1000,6 +1049,7 @@ class Channel:
         for one, two in ((self, peer), (peer, self)):
             one.at("bridge")
             one.partner = two
+            one._write_recordings(True)
         peer.set("call_uuid", self.uuid)
         bridged = header("Bridge-A-Unique-ID", self.uuid) + header("Bridge-B-Unique-ID", peer.uuid)
         if self.switch.late:
@@ -1024,6 +1074,7 @@ class Channel:
         self._after_hangup()
         self.partner = peer.partner = None
         for one, two in ((self, peer), (peer, self)):
+            one._write_recordings(False)
             if one.party is not None:
                 one.party.stops_talking(two)
         peer.talk_is_over()

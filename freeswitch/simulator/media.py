@@ -15,7 +15,7 @@ import math
 import re
 import struct
 import wave
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +24,10 @@ __all__ = ["RATE", "Sound", "find_sounds", "write_wav"]
 
 RATE = 8000  # samples per second of every recording, as a PCMU call has them
 _TONE = struct.pack("<80h", *(int(8000 * math.sin(2 * math.pi * n / 20)) for n in range(80)))  # 10 ms of 400 Hz
+_BOTH = struct.pack(
+    "<160h",
+    *(int(8000 * math.sin(2 * math.pi * n * times / 20)) for n in range(80) for times in (1, 2)),
+)
 _GENERATED = re.compile(r"%\((\d+),(\d+)[^)]*\)")
 _LENGTH_UNKNOWN = 1.0  # seconds given to a file that exists but is no WAV (mp3, ogg)
 
@@ -95,16 +99,20 @@ def _tone_seconds(spec: str) -> float | None:
     return once * times / 1000
 
 
-def write_wav(path: str, seconds: float) -> int:
-    """Write `seconds` of tone to `path` (16 bit, mono, 8 kHz) and return its size in bytes.
+def write_wav(path: str, seconds: float, pieces: Sequence[tuple[float, bool]] = (), *, stereo: bool = False) -> int:
+    """Write `seconds` of tone to `path` (16 bit, 8 kHz) and return its size in bytes.
 
-    Raises OSError as opening the file does.
+    `pieces`: (seconds, whether it is silence) instead. `stereo`: 400 Hz on the left, 800 on the right. Raises OSError
+    as opening the file does.
     """
-    samples = max(0, int(seconds * RATE))
+    tone = _BOTH if stereo else _TONE
+    size = 4 if stereo else 2
     with open(path, "wb") as target, wave.open(target, "wb") as sound:
-        sound.setnchannels(1)
+        sound.setnchannels(2 if stereo else 1)
         sound.setsampwidth(2)
         sound.setframerate(RATE)
-        whole, rest = divmod(samples * 2, len(_TONE))
-        sound.writeframes(_TONE * whole + _TONE[:rest])
+        for length, silent in pieces or ((seconds, False),):
+            whole, rest = divmod(max(0, int(length * RATE)) * size, len(tone))
+            data = tone * whole + tone[:rest]
+            sound.writeframes(bytes(len(data)) if silent else data)
     return Path(path).stat().st_size

@@ -80,6 +80,8 @@ def shipped_dialplan(controllers: Sequence[tuple[str, int]], apology: str = "sil
         round_ = [("set", f"cordboard_tries={tries}x"), ("unset", "transfer_history")]
         if number == "cordboard_again":
             round_.append(("set", "socket_resume=true"))
+        else:
+            round_.insert(0, ("stop_record_session", "${cordboard_file}"))
         return [*round_, *offer, ("sleep", "100"), ("transfer", f"{number} XML cordboard")]
 
     return route
@@ -773,10 +775,21 @@ class Switch:
             self.written[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
     def _api_record(self, arguments: str) -> str:
-        uuid, what, path = [*words(arguments), "", "", ""][:3]
-        if what not in ("start", "stop"):
-            return "-USAGE: <uuid> [start|stop] <path>\n"
-        return self._on(uuid, lambda call: (call.start_recording if what == "start" else call.stop_recording)(path))
+        uuid, what, path, _, options = [*words(arguments), "", "", "", "", ""][:5]
+        call = self.channels.get(uuid)
+        if what not in ("start", "stop", "mask", "unmask") or not path:
+            return "-USAGE: <uuid> [start|stop|mask|unmask] <path> [<limit>] [<recording_vars>]\n"
+        if call is None:
+            return "-ERR Cannot locate session!\n"
+        if what == "start":
+            done = call.start_recording(path, options)
+            return "+OK Success\n" if done else "-ERR Cannot record session!\n"
+        if what == "stop":
+            known = path in call.recordings or path == "all"
+            call.stop_recording(path)
+            return "+OK Success\n" if known else "-ERR Cannot stop record session!\n"
+        done = call.mask_recording(path, what == "mask")
+        return "+OK Success\n" if done else f"-ERR Cannot {what} recording session!\n"
 
     def _api_setvar(self, arguments: str) -> str:
         named = words(arguments)

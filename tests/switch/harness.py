@@ -600,9 +600,10 @@ class Press:
 
 @dataclass(frozen=True)
 class Speak:
-    """A tone instead of a voice, seconds."""
+    """A tone instead of a voice, seconds, of so many hertz."""
 
     seconds: float
+    hertz: int = 400
 
 
 Step = Press | Speak | tuple["Press | Speak", ...]
@@ -966,13 +967,13 @@ class RtpClock:
         packets: list[tuple[float, bytes]] = []
         for part in step if isinstance(step, tuple) else (step,):
             begin = packets[-1][0] + 0.02 if packets else 0.0
-            made = self._keys(part.digits) if isinstance(part, Press) else self._speech(part.seconds)
+            made = self._keys(part.digits) if isinstance(part, Press) else self._speech(part)
             packets += [(begin + at, packet) for at, packet in made]
         return packets
 
-    def _speech(self, seconds: float) -> Iterator[tuple[float, bytes]]:
-        for n in range(int(seconds / 0.02)):
-            yield n * 0.02, self._packet(8, _tone(n), marker=n == 0)
+    def _speech(self, part: Speak) -> Iterator[tuple[float, bytes]]:
+        for n in range(int(part.seconds / 0.02)):
+            yield n * 0.02, self._packet(8, _tone(n, part.hertz), marker=n == 0)
 
     def _keys(self, digits: str) -> Iterator[tuple[float, bytes]]:
         at = 0.0
@@ -1010,9 +1011,9 @@ def pcap(packets: Sequence[tuple[float, bytes]]) -> bytes:
     return b"".join(out)
 
 
-def _tone(packet: int) -> bytes:
-    """20 ms of 400 Hz as A-law."""
-    return bytes(_alaw(int(8000 * math.sin(2 * math.pi * 400 * (packet * 160 + n) / 8000))) for n in range(160))
+def _tone(packet: int, hertz: int) -> bytes:
+    """20 ms of a tone as A-law."""
+    return bytes(_alaw(int(8000 * math.sin(2 * math.pi * hertz * (packet * 160 + n) / 8000))) for n in range(160))
 
 
 def _alaw(sample: int) -> int:
