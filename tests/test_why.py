@@ -70,7 +70,7 @@ class TestTheStory:
         took(sqlite, queued_call())
         text = told(sqlite)
         for line in (
-            "missed; over after 16 s: it ended while no controller had it (ORIGINATOR_CANCEL)",
+            "missed; over after 12 s: it ended while no controller had it (ORIGINATOR_CANCEL)",
             "waits in the queue sales, priority 0",
             "is offered to agent 301 (offer 1)",
             "301 does not answer",
