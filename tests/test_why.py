@@ -155,7 +155,9 @@ class TestTheStory:
         evil = "\x1b[2J\r\n\u202eevil"
         call = Told().tell("call.started", from_=evil, to=evil)
         for type_ in sorted(FOLDED):
-            data: dict[str, Any] = dict.fromkeys("flow step why queue agent result cause by".split(), evil)
+            data: dict[str, Any] = dict.fromkeys(
+                ["flow", "step", "why", "queue", "agent", "result", "cause", "by"], evil
+            )
             call.tell(type_, **data)
         data = {evil: evil}
         call.tell("some.thing", **data)
