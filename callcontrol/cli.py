@@ -17,8 +17,11 @@ from callcontrol import settings as s
 
 #: Commands of the workers and the web: call control does not import them, so they are named here.
 _ELSEWHERE: dict[str, str] = {
+    "calls": "workers.journal.cli:calls",
     "endpoints": "workers.delivery.cli:endpoints",
     "events": "webhooks.events.cli:events",
+    "journal": "workers.journal.cli:journal",
+    "why": "workers.journal.cli:why",
     "work": "workers.cli:work",
 }
 

@@ -68,7 +68,8 @@ class TestExtensions:
 
     def test_the_call_is_known_by_the_extension_and_not_by_what_the_phone_says(self) -> None:
         book = Playbook(routing(FLOWS, HEAD), caller="+79990000000", called="302", extension="301")
-        assert book.told("call.started") == [{"from": "301", "to": "302", "extension": "301"}]
+        (started,) = book.told("call.started")
+        assert {**started, "version": ""} == {"from": "301", "to": "302", "extension": "301", "version": ""}
 
     def test_an_extension_that_is_gone_is_nobody(self) -> None:
         book = Playbook(routing(FLOWS, HEAD), called="302", extension="399")

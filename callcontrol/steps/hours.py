@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import marshmallow as ma
 
 from callcontrol.routing import kinds
 from callcontrol.routing.model import Edge
 from callcontrol.steps.base import OTHERWISE, Run, Step, View
+
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 class HoursStep(Step):
@@ -32,6 +36,8 @@ class HoursStep(Step):
     what: tuple[tuple[str, Edge], ...]
 
     def run(self, call: View, progress: dict[str, Any]) -> Run:
+        here = dt.datetime.fromtimestamp(call.now, ZoneInfo(call.routing.timezone))
+        call.why(f"it is {_DAYS[here.weekday()]} {here:%H:%M}")
         for name, edge in self.what:
             if call.hours_on(name):
                 call.why(f"{name} is on")

@@ -17,6 +17,7 @@ Where the surprise lies:
 from __future__ import annotations
 
 import hashlib
+import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -93,7 +94,8 @@ def take(session: Session, facts: Sequence[Item], routing_of: RoutingOf, now: fl
             for fact in read:
                 taken.add(take(session, [fact], routing_of, now))
             return taken
-        _log().error("a fact is kept without its consequences", **_name(read[0]), error=_said(error), exc_info=error)
+        trace = "".join(traceback.format_exception(error))[-4000:]  # as text: a pretty one may take seconds
+        _log().error("a fact is kept without its consequences", **_name(read[0]), error=_said(error), trace=trace)
     taken.new = taken.failed = len(_insert(session, read))
     taken.known = 1 - taken.new
     return taken

@@ -33,6 +33,8 @@ FACTS, GAP = "facts", "gap"
 #: Facts in one transaction.
 MOST = 500
 BEGINNING = "0-0"
+#: So many unread entries are counted, and no more.
+MOST_COUNTED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def lag(session: Session, redis: Any) -> Lag:
     known = position == BEGINNING or bool(redis.xrange(STREAM, position, position))
     unread = None
     if known:
-        unread = len(redis.xrange(STREAM, f"({position}", "+", count=10_000))
+        unread = len(redis.xrange(STREAM, f"({position}", "+", count=MOST_COUNTED))
     return Lag(
         position=position,
         last=_text(last[0][0]) if last else BEGINNING,
