@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo run reload agents queues check rehearse manual test-switch bench bench-queue clean
+.PHONY: help setup test lint demo run reload agents queues check rehearse manual test-switch bench bench-queue chaos clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -72,6 +72,9 @@ bench: $(READY) ## Measure: CPU and delay of a call, memory, takeover (ONLY=part
 
 bench-queue: $(READY) ## Measure queues: idle agents, delays, decisions (ONLY=part DECISIONS=n FREESWITCH=/path JSON=file)
 	@$(BIN)/python -m scripts.bench.queues --only "$(ONLY)" $(if $(DECISIONS),--decisions "$(DECISIONS)") --freeswitch "$(FREESWITCH)" --json "$(JSON)"
+
+chaos: $(READY) ## Storms that must lose nothing: failing subscribers and killed workers (some 4 minutes)
+	@$(BIN)/python -m scripts.chaos.deliveries
 
 clean: ## Remove the virtual environment and the caches (etc/, state/ and spool/ stay)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

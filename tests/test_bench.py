@@ -30,6 +30,7 @@ TINY = Sizes(
     takeover=(3,),
     calls=20,
     at_once=5,
+    deliveries=10,
 )
 
 
@@ -51,6 +52,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def rows(part: str) -> list[dict[str, Any]]:
     return measure([part], TINY).parts[part]
+
+
+def test_every_delivery_of_the_bench_arrives() -> None:
+    found = rows("deliveries")
+    assert [(row["endpoints"], row["deliveries"]) for row in found] == [(1, 10), (20, 10)]
+    assert all(row["per_second"] > 0 and row["cpu_ms"] > 0 for row in found)
 
 
 def test_the_contestants_serve_the_same_calls_and_cost_something() -> None:

@@ -54,6 +54,7 @@ class Sizes:
     takeover: tuple[int, ...] = (50, 1_000)
     calls: int = 100_000
     at_once: int = 100
+    deliveries: int = 1_000
 
 
 @dataclass(slots=True)
@@ -274,6 +275,20 @@ def _of_parking(sizes: Sizes) -> float:
     return max(sizes.parked) / sizes.park_rate + (1 + len(sizes.parked)) * (sizes.probes / 5 + sizes.settle + 2)
 
 
+# -------------------------------------------------------------------------------------------- deliveries
+
+
+def deliveries(bench: Bench) -> list[Row]:
+    """What one worker of webhooks sends a second, to one endpoint and to twenty."""
+    from scripts.bench.deliveries import measure  # other parts measure memory: they do without its libraries
+
+    rows = []
+    for to in (1, 20):
+        bench.say(f"deliveries to {to}")
+        rows.append(measure(bench.directory / f"deliveries-{to}", bench.sizes.deliveries, to))
+    return rows
+
+
 PARTS: Mapping[str, Part] = {
     "calls": Part("side by side", side_by_side, _of_slots),
     "parked": Part("callers who wait, on one controller", parked, _of_parking),
@@ -281,4 +296,5 @@ PARTS: Mapping[str, Part] = {
         "one of two controllers killed", takeover, lambda s: sum(2 * n / s.park_rate + 10 for n in s.takeover)
     ),
     "growth": Part("short calls, one controller", growth, lambda s: 5 + s.calls / 350),
+    "deliveries": Part("webhooks, by one worker", deliveries, lambda s: 5 + 2 * s.deliveries / 200),
 }

@@ -48,12 +48,19 @@ _COLUMNS: Mapping[str, Sequence[tuple[str, str, str]]] = {
         ("lost", "lost", "lost"),
         ("", "note", ""),
     ),
+    "deliveries": (
+        ("endpoints", "endpoints", "d"),
+        ("deliveries", "deliveries", "d"),
+        ("a second", "per_second", ".0f"),
+        ("CPU ms each", "cpu_ms", ".2f"),
+    ),
 }
 _GOALS = {
     "calls": "(c) at most twice (a) and clearly under (b); set-up within 5 ms of (a)",
     "parked": "under 100 kB a call",
     "takeover": "p99 under 300 ms for 50 calls",
     "growth": "no growth from 10 % on",
+    "deliveries": "50 a second and room besides",
 }
 
 

@@ -49,10 +49,18 @@ class Claimed:
     letter: Letter
 
 
-def due(session: Session, now: float, *, only: Sequence[str] | None = None, lock: bool = False) -> list[DueEndpoint]:
+def due(
+    session: Session,
+    now: float,
+    *,
+    ended: Mapping[str, int] | None = None,
+    only: Sequence[str] | None = None,
+    lock: bool = False,
+) -> list[DueEndpoint]:
     """The endpoints that have deliveries to be sent now, and room for them.
 
-    ``only``: no others; ``lock``: keep them until the transaction ends, and leave out those that others keep.
+    ``ended``: how many of an endpoint are claimed still, but about to be settled; ``only``: no others; ``lock``: keep
+    them until the transaction ends, and leave out those that others keep.
     """
     is_due = exists().where(Delivery.endpoint == Endpoint.id, _due(now))
     query = select(Endpoint.id, Endpoint.failures).where(
@@ -67,6 +75,7 @@ def due(session: Session, now: float, *, only: Sequence[str] | None = None, lock
     if found:  # counted after the lock was got: until then others may have claimed.  Not grouped by the database,
         # or SQLite would walk through all that an endpoint ever got
         under_way.update(session.scalars(select(Delivery.endpoint).where(Delivery.leased_until > now)))
+        under_way.subtract(ended or {})
     rooms = [
         DueEndpoint(endpoint, failures, (1 if failures >= FAILURES else AT_ONCE) - under_way[endpoint])
         for endpoint, failures in found

@@ -111,7 +111,7 @@ class Deliverer:
         in_vain = 0
         while True:
             over = time.monotonic() >= until
-            found = self._due()
+            found = self._due(results)
             wanted, suspects = self._wanted(found, over=over)
             if results or wanted:
                 began = time.monotonic()
@@ -127,9 +127,10 @@ class Deliverer:
                 continue
             results = self._ended()
 
-    def _due(self) -> list[DueEndpoint]:
+    def _due(self, results: Sequence[tuple[Claimed, Outcome]]) -> list[DueEndpoint]:
+        ended = Counter(claimed.endpoint for claimed, _ in results)
         with self._database.reading() as session:
-            return claims.due(session, self._clock())
+            return claims.due(session, self._clock(), ended=ended)
 
     def _ended(self) -> list[tuple[Claimed, Outcome]]:
         """Wait for something to end, LOOK at most; what has.
