@@ -27,9 +27,16 @@ def house(tmp_path: Path) -> House:
 
 
 @pytest.mark.parametrize("order", [*itertools.permutations(range(3)), (0, 0, 1, 2, 1, 0)])
-def test_facts_in_any_order_and_again_make_the_same_rows(house: House, order: tuple[int, ...]) -> None:
-    for at in order:
-        house.fact(FACTS[at][0], TALK, **FACTS[at][1])
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one transaction"])
+def test_facts_in_any_order_and_again_make_the_same_rows(house: House, order: tuple[int, ...], together: bool) -> None:
+    if together:
+        with house.database.writing() as session:
+            for at in order:
+                told = {"type": FACTS[at][0], "company": "acme", "call": TALK.call, "at": 1.0, "switch": "switch1"}
+                ledger.note(session, {**told, "data": {"file": TALK.name, **FACTS[at][1]}})
+    else:
+        for at in order:
+            house.fact(FACTS[at][0], TALK, **FACTS[at][1])
     segment, recording = house.segment(TALK), house.recording(TALK)
     assert (segment.state, segment.seconds, segment.leg, segment.number) == ("finished", 64.2, TALK.leg, 1)
     assert (segment.recording, segment.switch) == (TALK.recording, "switch1")
