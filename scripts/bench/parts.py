@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from callcontrol.embedded import EmbeddedRedis
+from scripts.bench import uploads
 from scripts.bench.callers import StandIn
 from scripts.bench.contestants import (
     SHORT,
@@ -54,6 +55,7 @@ class Sizes:
     takeover: tuple[int, ...] = (50, 1_000)
     calls: int = 100_000
     at_once: int = 100
+    uploads: int = 200  #: recordings of ten seconds
 
 
 @dataclass(slots=True)
@@ -254,6 +256,15 @@ def growth(bench: Bench) -> list[Row]:
     return rows
 
 
+# ------------------------------------------------------------------------------------------------- uploads
+
+
+def stored(bench: Bench) -> list[Row]:
+    """One worker of a spool, and rclone's store beside it."""
+    bench.say(f"{bench.sizes.uploads} recordings")
+    return uploads.measure(bench.directory / "uploads", bench.sizes.uploads)
+
+
 # ---------------------------------------------------------------------------------------------------- list
 
 
@@ -281,4 +292,5 @@ PARTS: Mapping[str, Part] = {
         "one of two controllers killed", takeover, lambda s: sum(2 * n / s.park_rate + 10 for n in s.takeover)
     ),
     "growth": Part("short calls, one controller", growth, lambda s: 5 + s.calls / 350),
+    "uploads": Part("recordings of ten seconds to a store on this machine", stored, lambda s: 5 + s.uploads / 10),
 }

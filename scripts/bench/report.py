@@ -48,12 +48,21 @@ _COLUMNS: Mapping[str, Sequence[tuple[str, str, str]]] = {
         ("lost", "lost", "lost"),
         ("", "note", ""),
     ),
+    "uploads": (
+        ("uploads", "uploads", "d"),
+        ("at a time", "hands", "d"),
+        ("uploads/s", "uploads_per_second", ".1f"),
+        ("MB/s", "mb_per_second", ".1f"),
+        ("CPU ms/upload", "cpu_ms_per_upload", ".1f"),
+        ("", "note", ""),
+    ),
 }
 _GOALS = {
     "calls": "(c) at most twice (a) and clearly under (b); set-up within 5 ms of (a)",
     "parked": "under 100 kB a call",
     "takeover": "p99 under 300 ms for 50 calls",
     "growth": "no growth from 10 % on",
+    "uploads": "sent, read back, compared and told; both rows of one worker process",
 }
 
 

@@ -47,8 +47,8 @@ QUEUE = "recordings-switch1"
 #: The store's answers as everybody's, only sooner.
 PATIENCE = Patience(connect=1.0, read=0.5)
 PACE = Pace(quiet=0.0, pause=0.05, longest_pause=0.5, failed=3600.0)
-#: So long is a worker left alone, at most; seconds.
-LONGEST_LIFE = 0.8
+#: So long does a worker live at most once it works; seconds.
+LONGEST_LIFE = 1.5
 
 
 @dataclass(slots=True)
@@ -177,7 +177,12 @@ def _reap(
 ) -> tuple[int, int]:
     """Kill workers until there were enough kills, then let them finish; how many kills, and with what in hand."""
     client = redis.Redis.from_url(server.url, socket_timeout=1)
-    alive = [(workers.another(), time.monotonic() + LONGEST_LIFE * chance.random()) for _ in range(at_once)]
+
+    def new() -> _Life:
+        # Of those that are seen to work the life begins then; every fifth may die while it only begins.
+        return _Life(workers.another(), time.monotonic(), LONGEST_LIFE * chance.random(), chance.random() < 0.2)
+
+    alive = [new() for _ in range(at_once)]
     killed, in_hand, restarted = 0, 0, False
     while time.monotonic() < until:
         bell.ring(client, QUEUE)  # as the sweeper does
@@ -185,22 +190,42 @@ def _reap(
             _record(spool, original, database, chance)
         if killed >= kills and not list(spool.iterdir()):
             break
-        now = time.monotonic()
-        for at, (pid, end) in enumerate(alive):
-            if now >= end and killed < kills:
+        for at, life in enumerate(alive):
+            if killed < kills and life.is_over(spool.parent):
                 in_hand += bool(list(spool.glob("*.json")))
-                os.kill(pid, signal.SIGKILL)
+                os.kill(life.pid, signal.SIGKILL)
                 killed += 1
-                alive[at] = (workers.another(), time.monotonic() + LONGEST_LIFE * chance.random())
+                alive[at] = new()
         if not restarted and killed >= kills // 2:
             server.kill()
             server.start()
             restarted = True
         time.sleep(0.005)
-    for pid, _ in alive:
-        os.kill(pid, signal.SIGKILL)
+    for life in alive:
+        os.kill(life.pid, signal.SIGKILL)
     client.close()
     return killed, in_hand
+
+
+@dataclass(slots=True)
+class _Life:
+    """A worker's: ``length`` in seconds, from its first job, or (``early``) from its birth."""
+
+    pid: int
+    since: float
+    length: float
+    early: bool
+
+    def is_over(self, place: Path) -> bool:
+        now = time.monotonic()
+        if not self.early and _sign(place, self.pid).exists():
+            self.since, self.early = now, True
+        return now > self.since + (self.length if self.early else 5.0)
+
+
+def _sign(place: Path, pid: int) -> Path:
+    """What a worker writes when it has its first job."""
+    return place / f"{pid}.works"
 
 
 def _record(spool: Path, original: dict[str, bytes], database: Database, chance: random.Random) -> SpoolFile:
@@ -288,6 +313,7 @@ def _work(context: Context, parent: int) -> None:
     made = jobs.uploader
 
     def hasty(context: Context, switch: str, store: Store | None) -> Uploader:
+        _sign(context.spool.parent, os.getpid()).touch()
         return dataclasses.replace(made(context, switch, store), pace=PACE)
 
     jobs.uploader = hasty
