@@ -272,7 +272,7 @@ class Uploader:
         if there is not None and not note.sent:
             raise Conflict(f"{note.key}: the store has something else there, {there.size} bytes, and it stays")
         if not note.sent:
-            # Not synced: a power cut that forgets it makes, at worst, a conflict with an alarm of what we sent ourselves.
+            # Not synced: a power cut that forgets it makes, at worst, a conflict and an alarm of what was ours.
             held.change(sent=True, durable=False)
         if note.bytes > store.storage.multipart_above:
             begun = store.put_in_parts(
