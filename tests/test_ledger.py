@@ -10,8 +10,10 @@ import pytest
 
 from callcontrol.spool import message_file, segment_file
 from tests.recordings import House
-from workers.journal.tables import Fact, Recording
+from workers.journal.database import Database
+from workers.journal.tables import Alarm, Fact, Recording, Segment
 from workers.recordings import ledger
+from workers.recordings.uploading import raise_alarm
 
 TALK = segment_file("acme", "c0ffee00-0000-4000-8000-000000000001", "1e900000-0000-4000-8000-000000000001", 1)
 FACTS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -99,3 +101,16 @@ def test_a_late_fact_changes_nothing_of_what_is_stored_or_deleted(house: House) 
             house.fact(type_, TALK, **data)
         house.fact("recording.failed", TALK, why="late")
         assert house.segment(TALK).state == state
+
+
+def test_rows_are_made_and_moved_on_in_either_database(database: Database) -> None:
+    for type_, data in (*FACTS, *FACTS):
+        fact = {"type": type_, "company": "acme", "call": TALK.call, "at": 1.0, "switch": "switch1"}
+        with database.writing() as session:
+            ledger.note(session, {**fact, "data": {"file": TALK.name, **data}})
+    with database.writing() as session:
+        for _ in range(2):
+            raise_alarm(session, "recording/x", "acme", "recording", "why", 2.0)
+        segment = session.get_one(Segment, TALK.name)
+        assert (segment.state, segment.seconds) == ("finished", 64.2)
+        assert session.get_one(Alarm, "recording/x").cleared_at is None

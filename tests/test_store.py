@@ -34,7 +34,7 @@ def storage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             yield server.storage
         return
     keys = place / "keys.yaml"
-    keys.write_text("access_key: testing\nsecret_key: testing\n")
+    keys.write_text("access_key: test\nsecret_key: test\n")
     keys.chmod(0o600)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
