@@ -21,6 +21,7 @@ _ELSEWHERE: dict[str, str] = {
     "endpoints": "workers.delivery.cli:endpoints",
     "events": "webhooks.events.cli:events",
     "journal": "workers.journal.cli:journal",
+    "recordings": "workers.recordings.cli:recordings",
     "why": "workers.journal.cli:why",
     "work": "workers.cli:work",
 }

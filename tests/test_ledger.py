@@ -10,8 +10,10 @@ import pytest
 
 from callcontrol.spool import message_file, segment_file
 from tests.recordings import House
-from workers.journal.tables import Fact, Recording
+from workers.journal.database import Database
+from workers.journal.tables import Alarm, Fact, Recording, Segment
 from workers.recordings import ledger
+from workers.recordings.uploading import raise_alarm
 
 TALK = segment_file("acme", "c0ffee00-0000-4000-8000-000000000001", "1e900000-0000-4000-8000-000000000001", 1)
 FACTS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -27,9 +29,16 @@ def house(tmp_path: Path) -> House:
 
 
 @pytest.mark.parametrize("order", [*itertools.permutations(range(3)), (0, 0, 1, 2, 1, 0)])
-def test_facts_in_any_order_and_again_make_the_same_rows(house: House, order: tuple[int, ...]) -> None:
-    for at in order:
-        house.fact(FACTS[at][0], TALK, **FACTS[at][1])
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one transaction"])
+def test_facts_in_any_order_and_again_make_the_same_rows(house: House, order: tuple[int, ...], together: bool) -> None:
+    if together:
+        with house.database.writing() as session:
+            for at in order:
+                told = {"type": FACTS[at][0], "company": "acme", "call": TALK.call, "at": 1.0, "switch": "switch1"}
+                ledger.note(session, {**told, "data": {"file": TALK.name, **FACTS[at][1]}})
+    else:
+        for at in order:
+            house.fact(FACTS[at][0], TALK, **FACTS[at][1])
     segment, recording = house.segment(TALK), house.recording(TALK)
     assert (segment.state, segment.seconds, segment.leg, segment.number) == ("finished", 64.2, TALK.leg, 1)
     assert (segment.recording, segment.switch) == (TALK.recording, "switch1")
@@ -92,3 +101,16 @@ def test_a_late_fact_changes_nothing_of_what_is_stored_or_deleted(house: House) 
             house.fact(type_, TALK, **data)
         house.fact("recording.failed", TALK, why="late")
         assert house.segment(TALK).state == state
+
+
+def test_rows_are_made_and_moved_on_in_either_database(database: Database) -> None:
+    for type_, data in (*FACTS, *FACTS):
+        fact = {"type": type_, "company": "acme", "call": TALK.call, "at": 1.0, "switch": "switch1"}
+        with database.writing() as session:
+            ledger.note(session, {**fact, "data": {"file": TALK.name, **data}})
+    with database.writing() as session:
+        for _ in range(2):
+            raise_alarm(session, "recording/x", "acme", "recording", "why", 2.0)
+        segment = session.get_one(Segment, TALK.name)
+        assert (segment.state, segment.seconds) == ("finished", 64.2)
+        assert session.get_one(Alarm, "recording/x").cleared_at is None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from callcontrol.embedded import EmbeddedRedis
+from scripts.bench import uploads
 from scripts.bench.callers import StandIn
 from scripts.bench.contestants import (
     SHORT,
@@ -55,6 +56,7 @@ class Sizes:
     calls: int = 100_000
     at_once: int = 100
     deliveries: int = 1_000
+    uploads: int = 200  #: recordings of ten seconds
 
 
 @dataclass(slots=True)
@@ -255,6 +257,15 @@ def growth(bench: Bench) -> list[Row]:
     return rows
 
 
+# ------------------------------------------------------------------------------------------------- uploads
+
+
+def stored(bench: Bench) -> list[Row]:
+    """One worker of a spool, and rclone's store beside it."""
+    bench.say(f"{bench.sizes.uploads} recordings")
+    return uploads.measure(bench.directory / "uploads", bench.sizes.uploads)
+
+
 # ---------------------------------------------------------------------------------------------------- list
 
 
@@ -297,4 +308,5 @@ PARTS: Mapping[str, Part] = {
     ),
     "growth": Part("short calls, one controller", growth, lambda s: 5 + s.calls / 350),
     "deliveries": Part("webhooks, by one worker", deliveries, lambda s: 5 + 2 * s.deliveries / 200),
+    "uploads": Part("recordings of ten seconds to a store on this machine", stored, lambda s: 5 + s.uploads / 10),
 }

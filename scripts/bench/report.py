@@ -54,6 +54,14 @@ _COLUMNS: Mapping[str, Sequence[tuple[str, str, str]]] = {
         ("a second", "per_second", ".0f"),
         ("CPU ms each", "cpu_ms", ".2f"),
     ),
+    "uploads": (
+        ("uploads", "uploads", "d"),
+        ("at a time", "hands", "d"),
+        ("uploads/s", "uploads_per_second", ".1f"),
+        ("MB/s", "mb_per_second", ".1f"),
+        ("CPU ms/upload", "cpu_ms_per_upload", ".1f"),
+        ("", "note", ""),
+    ),
 }
 _GOALS = {
     "calls": "(c) at most twice (a) and clearly under (b); set-up within 5 ms of (a)",
@@ -61,6 +69,7 @@ _GOALS = {
     "takeover": "p99 under 300 ms for 50 calls",
     "growth": "no growth from 10 % on",
     "deliveries": "50 a second and room besides",
+    "uploads": "sent, read back, compared and told; both rows of one worker process",
 }
 
 

@@ -176,6 +176,7 @@ class Recording(Base):
         Index("recording_of_company", "company", "began"),
         Index("recording_of_call", "call"),
         Index("recording_to_forget", "keep_until"),
+        Index("recording_owed", "state"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)

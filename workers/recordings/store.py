@@ -130,7 +130,8 @@ class Store:
             max_pool_connections=16,
             tcp_keepalive=True,
             request_checksum_calculation=when,
-            response_checksum_validation=when,
+            # What comes is compared by us; some stores send the checksum of the whole with a piece of it.
+            response_checksum_validation="when_required",
             s3={"addressing_style": "path" if storage.endpoint else "auto", "payload_signing_enabled": True},
         )
         region = storage.region or ("us-east-1" if storage.endpoint else None)

@@ -272,7 +272,8 @@ class Uploader:
         if there is not None and not note.sent:
             raise Conflict(f"{note.key}: the store has something else there, {there.size} bytes, and it stays")
         if not note.sent:
-            held.change(sent=True)
+            # Not synced: a power cut that forgets it makes, at worst, a conflict and an alarm of what was ours.
+            held.change(sent=True, durable=False)
         if note.bytes > store.storage.multipart_above:
             begun = store.put_in_parts(
                 note.key, fd, note.bytes, note.upload, lambda upload: held.change(upload=upload), until

@@ -152,6 +152,7 @@ def upgrade() -> None:
     op.create_index("recording_of_call", "recording", ["call"])
     op.create_index("recording_of_company", "recording", ["company", "began"])
     op.create_index("recording_to_forget", "recording", ["keep_until"])
+    op.create_index("recording_owed", "recording", ["state"])
 
     op.create_table(
         "token",
