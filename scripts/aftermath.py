@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 #: How long the workers have for what is left: a killed one's webhook waits until its lease is over.
 PATIENCE = 60.0
 #: Lines of a long answer that are shown.
-SHOWN = 30
+SHOWN = 60
 
 
 class Wrong(Exception):
@@ -100,6 +100,7 @@ def _mail(behind: Behind, say: Say) -> None:
 
 
 def _journal(rig: Rig, behind: Behind, company: str, call: str, say: Say) -> None:
+    say("\nThe journal (calls have the clock of the story, and what became of them later that of this machine):")
     for arguments in (["calls", "--company", company, "--limit", "5"], ["why", call]):
         say(f"\n$ cordboard {' '.join(arguments)}")
         done = subprocess.run(

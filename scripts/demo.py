@@ -261,7 +261,8 @@ def colleague(stage: Stage) -> None:
     caller = stage.dials("302", "303")
     caller.wait("talking", 15)
     stage.ended(caller)
-    expect(stage.told(caller, "call.started") == {"from": "302", "to": "303"}, "Boris calls Chiara")
+    began = stage.told(caller, "call.started")
+    expect((began["from"], began["to"]) == ("302", "303"), "Boris calls Chiara")
 
 
 def out(stage: Stage) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from callcontrol import settings as s
 from callcontrol.embedded import EmbeddedRedis
+from callcontrol.supervisor import die_with_parent
 from scripts.rig import ROOT
 from workers.recordings.local_store import LocalStore
 
@@ -121,11 +122,13 @@ def _serve(environment: Mapping[str, str]) -> int:
     """Run the three until told to stop, or until the server ends.  Its exit code."""
     # Ctrl-C reaches us all; who is behind the server waits until it has ended.
     behind = [
-        subprocess.Popen([str(BIN / "cordboard"), name], env=environment, cwd=ROOT, process_group=0)
+        subprocess.Popen(
+            [str(BIN / "cordboard"), name], env=environment, cwd=ROOT, process_group=0, preexec_fn=die_with_parent
+        )
         for name in ("work", "web")
     ]
     command = [str(BIN / "cordboard"), "serve", "--routing", str(ROOT / "routing")]
-    server = subprocess.Popen(command, env=environment, cwd=ROOT)
+    server = subprocess.Popen(command, env=environment, cwd=ROOT, preexec_fn=die_with_parent)
     try:
         for heard in (signal.SIGTERM, signal.SIGUSR2):
             signal.signal(heard, lambda number, _: server.send_signal(number))

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from rq import Queue
 from rq.serializers import JSONSerializer
+from sqlalchemy import select
 
 from callcontrol.embedded import EmbeddedRedis
 from callcontrol.settings import Config, SettingsError, SwitchAddress
@@ -325,9 +326,22 @@ def test_with_several_switches_one_must_say_whose_spool_is_here() -> None:
     assert cli._switches(config, "west,east") == ["west", "east"]
 
 
-def test_the_journal_is_its_owners_only(house: House) -> None:
-    house.stop(house.start(CORDBOARD_DATABASE=f"sqlite:///{house.directory / 'other.db'}"))
-    assert {path.stat().st_mode & 0o777 for path in house.directory.glob("other.db*")} == {0o600}
+def test_the_journal_is_its_owners_only(tmp_path: Path) -> None:
+    database = Database(default_url(tmp_path))
+    cli._prepare(database)
+    with database.reading() as session:
+        session.execute(select(Position))
+        assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("journal.db*")} == {0o600}
+    database.close()
+
+
+def test_a_database_that_is_away_is_waited_for_and_then_refused(
+    monkeypatch: pytest.MonkeyPatch, logs: list[dict[str, Any]]
+) -> None:
+    monkeypatch.setattr(cli, "PATIENCE", 1.5)
+    with pytest.raises(SettingsError, match="the database cannot be used"):
+        cli._prepare(Database("postgresql://nobody@127.0.0.1:1/cordboard"))
+    assert [line["event"] for line in logs if "away" in line["event"]] == ["the database is away: waiting for it"]
 
 
 def test_a_worker_that_waits_for_a_ring_does_not_take_redis_for_away(redis_url: str, board: Switchboard) -> None:

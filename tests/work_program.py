@@ -2,7 +2,8 @@
 
 Each job says what it does in the Redis list ``test:seen``, as JSON.  A delivery is sent by writing down that it was,
 and its endpoint's description says how: ``slow`` takes half a second, ``hangs`` never ends.
-``WORK_WITHOUT``: roles that are not started.  The sweeper's and the watcher's rings are the real ones.
+``WORK_WITHOUT``: roles that are not started.  The sweeper's and the watcher's rings are the real ones, but that the
+sweeper's second lasts a quarter of one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from sqlalchemy import select, update
 
 from callcontrol.cli import main
-from workers import bell, cli
+from workers import bell, cli, sweeping
 from workers.context import current
 from workers.journal.tables import Delivery, Endpoint
 
@@ -66,6 +67,7 @@ if __name__ == "__main__":
         recordings="tests.work_program.look",
     )
     bell.LONGEST.update(delivery=int(os.environ.get("WORK_LONGEST", "60")))
+    sweeping.EVERY, sweeping.LEASE = 0.25, 0.75
     without, roles = os.environ.get("WORK_WITHOUT", "").split(), cli._roles
     cli._roles = lambda *args: {name: role for name, role in roles(*args).items() if name not in without}
     main()

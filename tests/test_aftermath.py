@@ -1,0 +1,33 @@
+"""The whole house: a call with everything behind it, workers killed, and an account of what it left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scripts import aftermath, demo
+from scripts.rig import Rig
+
+for part in ("workers.recordings.local_store", "workers.delivery.jobs", "workers.mail.jobs", "webhooks.app.cli"):
+    pytest.importorskip(part)
+pytest.importorskip("workers.journal.cli")
+
+
+def test_a_recorded_talk_and_a_message_are_stored_told_mailed_and_journalled_though_workers_are_killed(
+    tmp_path: Path,
+) -> None:
+    said: list[str] = []
+    stories = [demo.Story("", demo.mailbox), demo.Story("", demo.workers_killed)]
+    with Rig(tmp_path, behind=True) as rig:
+        assert rig.behind is not None
+        rig.behind.subscribe("acme")
+        for story in stories:
+            stage = demo.Stage(rig)
+            story.callers = stage.callers
+            story.play(stage)
+        assert aftermath.tell(rig, "acme", demo.told_of(stories), said.append) == ""
+    text = "\n".join(said)
+    assert "the switch wrote 2 files; 2 are in the store" in text
+    assert "voicemail.received" in text
+    assert "recording.available" in text
