@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,13 @@ class Context:
                 return found
         self._published.load()
         return self._published.current(company)
+
+    def companies(self) -> Sequence[str]:
+        """Every company that is published."""
+        if self._published is None:
+            self._published = Published(VersionStore(self.state))
+        self._published.load()
+        return self._published.companies
 
 
 def from_variables(variables: Mapping[str, str] = os.environ) -> Context:
