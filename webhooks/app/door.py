@@ -301,7 +301,7 @@ def _depth(raw: bytes) -> int:
 def _storable(value: Any) -> bool:
     """Whether every text in it can be kept by a database."""
     if isinstance(value, str):
-        return "\0" not in value and value.isascii() or "\0" not in value and _whole(value)
+        return "\0" not in value and _whole(value)
     if isinstance(value, Mapping):
         return all(_storable(key) and _storable(inner) for key, inner in value.items())
     if isinstance(value, Sequence):

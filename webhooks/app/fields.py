@@ -14,8 +14,8 @@ _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|
 class Whole(ma.validate.Regexp):
     """A pattern that the whole text has to match: ``$`` alone lets a line's end through."""
 
-    def __call__(self, value: str | bytes) -> str | bytes:
-        if not self.regex.fullmatch(value):  # type: ignore[arg-type]
+    def __call__(self, value: Any) -> Any:
+        if not self.regex.fullmatch(value):
             raise ma.ValidationError(self.error or "is not of the form that is wanted")
         return value
 

@@ -23,6 +23,7 @@ from flask_smorest.utils import prepare_response
 from webhooks.app import door, problems
 from webhooks.app.fields import Moment
 from webhooks.app.problems import KINDS, MEDIA_TYPE
+from webhooks.events.publishing import schemas
 
 TITLE = "Cordboard"
 VERSION = "v1"
@@ -224,8 +225,11 @@ def _finished(spec: dict[str, Any], events: Mapping[str, Any]) -> Mapping[str, A
 
 
 def event_schemas() -> Mapping[str, Any]:
-    """The JSON Schema of each event that webhooks bring."""
-    return {}
+    """The JSON Schema of each event that webhooks bring, without the dialect: it is the document's own."""
+    return {
+        type_: {name: value for name, value in schema.items() if name != "$schema"}
+        for type_, schema in schemas().items()
+    }
 
 
 def operations(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:

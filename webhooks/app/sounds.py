@@ -1,4 +1,4 @@
-"""The sound of recordings: out of the store, or out of the spool where there is no store, whole or in ranges (RFC 9110).
+"""The sound of recordings: out of the store, or out of the spool where there is none, whole or in ranges (RFC 9110).
 
 In pieces, from one to the other: nothing is held whole.  The first piece is there before the answer begins, so that a
 store that is away is a problem document and not half a sound.
@@ -118,9 +118,8 @@ def _storage() -> bool:
 
 def _store() -> Store:
     """The process's way to the store."""
-    if "cordboard-store" not in current_app.extensions:
-        storage = desk.context().config.storage
-        assert storage is not None
+    storage = desk.context().config.storage
+    if "cordboard-store" not in current_app.extensions and storage is not None:
         current_app.extensions["cordboard-store"] = Store(storage)
     return cast(Store, current_app.extensions["cordboard-store"])
 

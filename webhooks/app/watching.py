@@ -108,17 +108,13 @@ class _Measures:
             yield _gauge("cordboard_calls_live", "Calls that the journal takes for live.", session.scalar(live))
             yield _by_state(session, "cordboard_deliveries", "Deliveries.", Delivery, ("pending", "failed"))
             oldest = select(func.min(Delivery.created_at)).where(Delivery.state == "pending")
-            yield _age("cordboard_delivery_oldest_seconds", "The oldest delivery that is pending.", session, oldest, now)
-            yield _by_state(
-                session, "cordboard_endpoints", "Endpoints.", Endpoint, ("active", "paused", "disabled")
-            )
+            yield _age("cordboard_delivery_oldest_seconds", "The oldest that is pending.", session, oldest, now)
+            yield _by_state(session, "cordboard_endpoints", "Endpoints.", Endpoint, ("active", "paused", "disabled"))
             yield _by_state(session, "cordboard_recordings", "Recordings.", Recording, ())
             owed = ("expected", "started", "finished", "uploaded", "verified")
             yield _by_state(session, "cordboard_segments_owed", "Segments not stored yet.", Segment, owed)
-            oldest = select(func.min(Segment.finished_at)).where(Segment.state.in_(("finished", "uploaded")))
-            yield _age(
-                "cordboard_segment_oldest_seconds", "Since the oldest not stored was finished.", session, oldest, now
-            )
+            finished = select(func.min(Segment.finished_at)).where(Segment.state.in_(("finished", "uploaded")))
+            yield _age("cordboard_segment_oldest_seconds", "The oldest that is not stored.", session, finished, now)
             yield _by_state(session, "cordboard_mails", "Mails.", Mail, ("pending", "failed"))
             standing = select(func.count()).select_from(Alarm).where(Alarm.cleared_at.is_(None))
             yield _gauge("cordboard_alarms", "Alarms that are not over.", session.scalar(standing))
@@ -157,7 +153,7 @@ def _by_state(session: Session, name: str, what: str, table: Any, states: tuple[
     rows = select(table.state, func.count()).group_by(table.state)
     if states:
         rows = rows.where(table.state.in_(states))
-    counted = {**dict.fromkeys(states, 0), **{state: count for state, count in session.execute(rows)}}
+    counted = {**dict.fromkeys(states, 0), **{row[0]: row[1] for row in session.execute(rows)}}
     family = GaugeMetricFamily(name, what, labels=["state"])
     for state, count in sorted(counted.items()):
         family.add_metric([state], count)

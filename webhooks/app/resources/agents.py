@@ -176,9 +176,7 @@ def one_queue(queue: str) -> Any:
     raise problems.not_found()
 
 
-@blueprint.operation(
-    "GET", "/queues/<name:queue>/why", may=door.READERS, query=WhyQuery, answer=Why, fails=(409, 504)
-)
+@blueprint.operation("GET", "/queues/<name:queue>/why", may=door.READERS, query=WhyQuery, answer=Why, fails=(409, 504))
 def why(queue: str, query: dict[str, Any]) -> Any:
     """Who waits in a queue, and why each agent was or was not rung just now."""
     company = door.company()

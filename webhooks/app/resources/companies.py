@@ -153,6 +153,4 @@ def _switches() -> list[dict[str, Any]]:
 
 
 def _redis_away(performed: str) -> Problem:
-    return Problem(
-        "unavailable", "Redis cannot be asked just now.", headers={"Retry-After": "5"}, performed=performed
-    )
+    return Problem("unavailable", "Redis cannot be asked just now.", headers={"Retry-After": "5"}, performed=performed)

@@ -52,8 +52,8 @@ def list_events(query: dict[str, Any]) -> Any:
     """
     rows = select(Event).where(Event.company == door.company())
     if query["type"] is not None:
-        family, _, one = query["type"].partition(".")
-        rows = rows.where(Event.type.startswith(f"{family}.", autoescape=True) if one == "*" else Event.type == query["type"])
+        family, star, _ = query["type"].partition("*")
+        rows = rows.where(Event.type.startswith(family, autoescape=True) if star else Event.type == family)
     if query["call"] is not None:
         rows = rows.where(Event.call == query["call"])
     with desk.context().database.reading() as session:

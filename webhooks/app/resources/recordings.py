@@ -47,7 +47,9 @@ class RecordingSchema(ma.Schema):
     id = ma.fields.String(required=True, metadata=_ID)
     call = ma.fields.String(required=True)
     kind = Choice("talk", "message", required=True)
-    people = ma.fields.List(ma.fields.String(), required=True, metadata={"description": "Extensions.", "example": ["301"]})
+    people = ma.fields.List(
+        ma.fields.String(), required=True, metadata={"description": "Extensions.", "example": ["301"]}
+    )
     state = Choice(*STATES, required=True)
     why = ma.fields.String(required=True, allow_none=True, metadata={"description": "What went wrong, if it did."})
     rule = ma.fields.String(required=True, allow_none=True, metadata={"description": "The rule that asked for it."})
@@ -110,9 +112,7 @@ class Link(ma.Schema):
 # ---------------------------------------------------------------------------------------------- recordings
 
 
-@recordings.operation(
-    "GET", "/recordings", may=door.READERS, query=RecordingsQuery, answer=page_of(RecordingSchema)
-)
+@recordings.operation("GET", "/recordings", may=door.READERS, query=RecordingsQuery, answer=page_of(RecordingSchema))
 def list_recordings(query: dict[str, Any]) -> Any:
     """Recordings, the newest first."""
     rows = _mine()
@@ -152,9 +152,7 @@ def recording_link(recording: str, query: dict[str, Any]) -> Any:
     return {"url": sounds.link(segment, query["seconds"]), "expires_at": time.time() + query["seconds"]}
 
 
-@recordings.operation(
-    "DELETE", "/recordings/<id:recording>", may=door.OPERATORS, answer=RecordingSchema, fails=(409,)
-)
+@recordings.operation("DELETE", "/recordings/<id:recording>", may=door.OPERATORS, answer=RecordingSchema, fails=(409,))
 def delete_recording(recording: str) -> Any:
     """Delete a recording, from the store too.  The row stays and says so."""
     return _delete(recording, _mine())
