@@ -70,3 +70,12 @@ class Choice(ma.fields.String):
 
     def __init__(self, *words: str, **more: Any) -> None:
         super().__init__(validate=ma.validate.OneOf(words), **more)
+
+
+class Flag(ma.fields.Boolean):
+    """True or false, and nothing that is only like one: a body has real ones."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if value is not True and value is not False:
+            raise self.make_error("invalid", input=value)
+        return value

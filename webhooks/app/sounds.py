@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import time
 from collections.abc import Iterator
 from typing import cast
 
@@ -19,6 +20,8 @@ from callcontrol.spool import read_name
 from webhooks.app import desk
 from webhooks.app.problems import Problem
 from workers.journal.tables import Segment
+from workers.recordings import forgetting
+from workers.recordings.forgetting import StillRecorded
 from workers.recordings.store import Store, StoreError
 
 TYPE = "audio/wav"
@@ -53,6 +56,17 @@ def link(segment: Segment, seconds: int) -> str:
         raise Problem("conflict", "There is no store that could give a link: fetch the content.")
     try:
         return _store().presigned(str(segment.key), seconds, segment.file)
+    except StoreError as error:
+        raise _away(error) from None
+
+
+def delete(recording: str, company: str, by: str) -> None:
+    """Delete a recording for good, from the store first.  Raises Problem."""
+    store = _store() if _storage() else None
+    try:
+        forgetting.delete(desk.context().database, store, company, recording, by, time.time())
+    except StillRecorded:
+        raise Problem("conflict", "It is being recorded: delete it when that has ended.") from None
     except StoreError as error:
         raise _away(error) from None
 

@@ -156,7 +156,7 @@ class Keyed(ma.Schema):
         "[!-~]{1,64}",
         "1 to 64 printable ASCII characters without blanks",
         data_key="Idempotency-Key",
-        load_default="",
+        load_default=None,
         metadata={
             "description": "The same call is not placed again under the same key: send one, and the same one again "
             "when you do not know whether a request was heard."
@@ -189,7 +189,9 @@ def place_call(headers: dict[str, Any], body: dict[str, Any]) -> Any:
     company = door.company()
     if body["from_"] not in desk.routing(company).people:
         raise problems.invalid("from", "nobody has this extension")
-    given = {"company": company, "extension": body["from_"], "to": body["to"], "key": headers["key"]}
+    given = {"company": company, "extension": body["from_"], "to": body["to"]}
+    if headers["key"] is not None:
+        given["key"] = headers["key"]
     return desk.ask("call.place", given, patience=desk.PATIENCE_TO_PLACE)
 
 

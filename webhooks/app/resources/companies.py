@@ -7,7 +7,7 @@ from typing import Any
 import marshmallow as ma
 
 from webhooks.app import desk, door, problems
-from webhooks.app.fields import Moment
+from webhooks.app.fields import Flag, Moment
 from webhooks.app.openapi import Blueprint
 from webhooks.app.problems import Problem
 
@@ -80,7 +80,7 @@ class Switches(ma.Schema):
 class SwitchSet(ma.Schema):
     """On or off."""
 
-    on = ma.fields.Boolean(required=True, truthy={True}, falsy={False})
+    on = Flag(required=True)
 
 
 @blueprint.operation("GET", "/companies", may=door.READERS, company="any", answer=Companies)

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from webhooks.app import desk, door, problems
-from webhooks.app.fields import Choice, Line, Moment
+from webhooks.app.fields import Choice, Flag, Line, Moment
 from webhooks.app.openapi import Blueprint
 from webhooks.app.pages import Between, Paged, page, page_of
 from webhooks.app.problems import Problem
@@ -143,9 +143,7 @@ class Range(ma.Schema):
     since = Moment(required=True, metadata={"description": "Those that occurred at this moment or later."})
     until = Moment(required=True, metadata={"description": "Those that occurred before this moment."})
     types = _filters(load_default=list)
-    again = ma.fields.Boolean(
-        load_default=False, truthy={True}, falsy={False}, metadata={"description": "Also those that it has got."}
-    )
+    again = Flag(load_default=False, metadata={"description": "Also those that it has got."})
     after = ma.fields.String(
         load_default=None,
         allow_none=True,

@@ -288,5 +288,5 @@ def _content(row: dict[str, Any], query: dict[str, Any]) -> Response:
 def _delete(recording: str, rows: Select[Any]) -> Any:
     row = _one(recording, rows)
     if row["state"] != "deleted":
-        desk.delete_recording(recording)
+        sounds.delete(recording, door.company(), door.who())
     return _one(recording, rows)
