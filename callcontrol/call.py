@@ -195,7 +195,7 @@ class Call:
         taken = self._taken
         if taken is None or not self.routing.company:
             if taken is None:
-                self._tell("call.started", {"from": self.view.caller, "to": self.view.called})
+                self._tell("call.started", self._beginning())
             if self.view.extension is not None:
                 self._follow(Edge(phone.FLOW, None, None, _flow(self.routing, phone.FLOW).place))
             elif self._number is None or not self.routing.flows:
@@ -244,6 +244,13 @@ class Call:
 
     # ----------------------------------------------------------------------------------- life and death
 
+    def _beginning(self) -> dict[str, Any]:
+        """Who calls whom, from which phone of ours, and which version of the routing decides."""
+        view = self.view
+        phone = {"extension": view.extension} if view.extension is not None else {}
+        version = {"version": self.routing.version} if self.routing.version else {}
+        return {"from": view.caller, "to": view.called, **phone, **version}
+
     def _joined(self, event: Joined) -> None:
         who = self.view.talk[0] if self.view.talk else ""
         self._tell("talk.started", {"with": who, "leg": event.leg})
@@ -283,7 +290,7 @@ class Call:
         after = "talk" if talked else "restart"
         # An owner that died before it heard of the answer could not tell it: the takeover does.
         told = {"flow": taken.flow, "step": taken.step, "after": after, "answered": self.view.answered}
-        self._tell("call.taken_over", told)
+        self._tell("call.taken_over", {**told, "version": self.routing.version})
         if taken.talk and talked:
             who, since, _ = taken.talk
             self._tell("talk.ended", {"with": who, "seconds": max(0, int(self.view.now) - since)})

@@ -13,6 +13,8 @@ import structlog
 from callcontrol.embedded import EmbeddedRedis
 from callcontrol.switchboard import Switchboard
 from scripts import rig
+from tests.databases import NOT_INSTALLED, PostgreSQL, migrated_sqlite, postgresql_programs, sqlite_url
+from workers.journal.database import Database
 
 # No test depends on how long something takes: the machine may be busy.
 hypothesis.settings.register_profile("cordboard", deadline=None)
@@ -54,6 +56,49 @@ def own_redis(tmp_path: Path) -> Iterator[EmbeddedRedis]:
     """A running Redis of this test's own, to be stopped, killed and started again."""
     with EmbeddedRedis(tmp_path / "redis") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL that all tests share, each with a database of its own (``new()``); skips where none is installed."""
+    programs = postgresql_programs()
+    if programs is None:
+        pytest.skip(NOT_INSTALLED)
+    server = PostgreSQL(programs)
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database; the test runs on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        return sqlite_url(tmp_path)
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    return server.new()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A journal that is up to date; the test runs on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        url = migrated_sqlite(tmp_path)
+    else:
+        server: PostgreSQL = request.getfixturevalue("postgresql")
+        url = server.new(migrated=True)
+    database = Database(url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Database]:
+    """A journal that is up to date, on SQLite only: for what does not depend on the database."""
+    database = Database(migrated_sqlite(tmp_path))
+    yield database
+    database.close()
 
 
 @pytest.fixture

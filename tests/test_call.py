@@ -84,7 +84,8 @@ class TestTelling:
 class TestNumbersNobodyOwns:
     def test_the_caller_hears_that_the_number_does_not_exist(self) -> None:
         book = Playbook(PLAY, called="+70000000000").then("hangup unknown_number")
-        assert book.told("call.started") == [{"from": "+79031234567", "to": "+70000000000"}]
+        (started,) = book.told("call.started")
+        assert (started["from"], started["to"]) == ("+79031234567", "+70000000000")
 
 
 class TestCrashes:

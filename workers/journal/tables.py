@@ -65,7 +65,8 @@ class Call(Base):
     """A call.  ``state``: ``live ended``.  ``direction``: ``inbound`` from outside, ``outbound``, ``internal``.
 
     ``connected_at``: the first talk began.  ``missed``: it came from outside and ended without a talk.
-    ``sequence``: the number of the last public event told of it.
+    ``sequence``: the number of the last public event told of it.  ``epoch`` and ``n``: the last fact that this row
+    was brought up to; an earlier one that comes later (of a process that died) has it told anew (``folding``).
     """
 
     __tablename__ = "call"
@@ -96,7 +97,8 @@ class Call(Base):
     message: Mapped[bool] = mapped_column(Boolean, default=False)
     flow: Mapped[str | None]
     step: Mapped[str | None]
-    epoch: Mapped[int] = mapped_column(default=1)
+    epoch: Mapped[int] = mapped_column(default=0)
+    n: Mapped[int] = mapped_column(BigInteger, default=0)
     sequence: Mapped[int] = mapped_column(default=0)
 
 
@@ -118,7 +120,10 @@ class Leg(Base):
 
 
 class Step(Base):
-    """A step that a call entered, and what decided it."""
+    """A step that a call entered, and what decided it.
+
+    ``data``: ``verb``; ``left`` (moment), ``outcome`` and ``why`` once it is left; ``resumed``, ``error``, ``lookup``.
+    """
 
     __tablename__ = "step"
     __table_args__ = (UniqueConstraint("call", "epoch", "n", name="step_identity"),)

@@ -1,0 +1,1 @@
+"""One module a revision, each with its number first: ``r0001_…``."""
