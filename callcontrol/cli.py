@@ -18,6 +18,8 @@ from callcontrol import settings as s
 #: Commands of the workers and the web: call control does not import them, so they are named here.
 _ELSEWHERE: dict[str, str] = {
     # "calls": "workers.journal.cli:calls",
+    "tokens": "webhooks.app.cli:tokens",
+    "web": "webhooks.app.cli:web",
 }
 
 _EXIT_CODES = "Exit codes: 0 fine, 1 problems in files, or refused, 2 usage, 3 cannot start, or nobody answers."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,36 +13,10 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from callcontrol.settings import Storage
-from tests.web.conftest import NOON, Web, problem, recording, segment
+from tests.web.conftest import NOON, SOUND, Shelf, Web, problem, recording, segment
 from webhooks.app.web import create_app
 from workers.journal.tables import Segment
-from workers.recordings.store import Away, Store
-
-SOUND = bytes(range(256)) * 4
-
-
-class Shelf:
-    """A store of our own."""
-
-    def __init__(self) -> None:
-        self.kept = {f"acme/{number}": SOUND for number in (1, 2)}
-        self.away = False
-        self.asked: list[tuple[Any, ...]] = []
-
-    def open_range(self, key: str, start: int, end: int) -> Iterator[bytes]:
-        self.asked.append((key, start, end))
-        if self.away:
-            raise Away("the store says: secret")
-        for at in range(start, end + 1, 100):
-            yield self.kept[key][at : min(at + 100, end + 1)]
-
-    def presigned(self, key: str, seconds: int, filename: str) -> str:
-        return f"https://store.example.com/{key}?expires={seconds}&name={filename}"
-
-    def delete(self, key: str) -> None:
-        if self.away:
-            raise Away("no")
-        self.kept.pop(key, None)
+from workers.recordings.store import Store
 
 
 class Shelved(Web):

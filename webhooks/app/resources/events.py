@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import marshmallow as ma
@@ -10,12 +11,17 @@ from sqlalchemy import select
 from webhooks.app import desk, door, problems
 from webhooks.app.fields import Choice, Moment, word
 from webhooks.app.openapi import Blueprint
-from webhooks.app.pages import Paged, page, page_of
+from webhooks.app.pages import Paged, cursor, page, page_of
 from webhooks.events.envelope import envelope
+from workers.journal.database import PATIENCE
 from workers.journal.tables import Alarm, Event
 
 events = Blueprint("events", __name__, description="Events, as webhooks bring them.")
 alarms = Blueprint("alarms", __name__, description="What must not go unnoticed.")
+
+
+#: Younger events are not told to who polls: another writer may have begun before, and not be done, seconds.
+SETTLED = PATIENCE + 10.0
 
 
 class EventSchema(ma.Schema):
@@ -47,8 +53,9 @@ class EventsQuery(Paged):
 def list_events(query: dict[str, Any]) -> Any:
     """Events, the newest first, or the oldest.
 
-    Who asks again and again takes the oldest first and goes on from the last page's cursor: events are in the order in
-    which they were written down, and one of a call that lasted may come long after it occurred.
+    Who asks again and again takes the oldest first, keeps `next`, and goes on from there: then it is there also when
+    there is nothing more. They get each event once, some 40 seconds after it was written down. Events are in the order
+    in which they were written down, which is not quite that in which they occurred.
     """
     rows = select(Event).where(Event.company == door.company())
     if query["type"] is not None:
@@ -56,8 +63,14 @@ def list_events(query: dict[str, Any]) -> Any:
         rows = rows.where(Event.type.startswith(family, autoescape=True) if star else Event.type == family)
     if query["call"] is not None:
         rows = rows.where(Event.call == query["call"])
+    oldest_first = query["order"] == "oldest"
+    if oldest_first:
+        rows = rows.where(Event.created_at < time.time() - SETTLED)
     with desk.context().database.reading() as session:
-        found = page(session, rows, Event.created_at, Event.id, query, oldest_first=query["order"] == "oldest")
+        found = page(session, rows, Event.created_at, Event.id, query, oldest_first=oldest_first)
+    if oldest_first and found["next"] is None:
+        last = found["items"][-1] if found["items"] else None
+        found["next"] = query["cursor"] if last is None else cursor(last.created_at, last.id)
     return {**found, "items": [envelope(event) for event in found["items"]]}
 
 
