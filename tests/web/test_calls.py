@@ -7,10 +7,24 @@ from typing import Any, ClassVar
 import pytest
 
 from callcontrol.commands import Refused
-from tests.web.conftest import NOON, SWITCHES, Controllers, Web, call, problem
+from tests.web.conftest import (
+    NOON,
+    SWITCHES,
+    Controllers,
+    Web,
+    attempt,
+    call,
+    delivery,
+    endpoint,
+    event,
+    problem,
+    recording,
+    segment,
+)
 from webhooks.app import desk
 from webhooks.app.web import create_app
 from workers.context import Context
+from workers.journal import tables as t
 
 LIVE = "0c1f4a52-6a0e-4a40-9a3e-0d5b6f0e7a11"
 
@@ -34,6 +48,9 @@ class TestWhatWas:
         [
             ("number=%2B79031234567", ["in", "missed"]),
             ("number=302", ["out"]),
+            ("number=1234567", ["in", "missed"]),
+            ("person=303", ["in"]),
+            ("queue=sales", ["missed"]),
             ("direction=outbound", ["out"]),
             ("missed=true", ["missed"]),
             ("missed=false&state=ended", ["in"]),
@@ -49,6 +66,8 @@ class TestWhatWas:
             call("missed", missed=True),
             call("out", began=NOON + 2, direction="outbound", caller="302", called="+390612345678", state="live"),
         )
+        web.add(t.Leg(id="leg", call="in", company="acme", person="303"))
+        web.add(t.QueueVisit(call="missed", company="acme", queue="sales", joined_at=NOON))
         assert sorted(one["id"] for one in web.get(f"/v1/calls?{query}")["items"]) == found
 
     @pytest.mark.parametrize(
@@ -61,6 +80,25 @@ class TestWhatWas:
     def test_one(self, web: Web) -> None:
         web.add(call("mine", talked_with="301", talk_seconds=12.5))
         assert web.get("/v1/calls/mine")["talked_with"] == "301"
+
+
+class TestJourney:
+    def test_it_tells_all_that_came_of_a_call(self, web: Web) -> None:
+        web.add(call("call-1", version="abc"), endpoint("ep_1"), event("evt_1"), delivery("dlv_1", "evt_1", "ep_1"))
+        web.add(attempt("dlv_1"), attempt("dlv_1", number=2, error="timed out"), recording("rec_1"), segment("rec_1"))
+        entered = {"call": "call-1", "company": "acme", "epoch": 1, "n": 2, "at": NOON}
+        web.add(t.Step(**entered, flow="reception", step="greet", data={"verb": "menu", "outcome": "1"}))
+        web.add(t.Leg(id="leg", call="call-1", company="acme", person="301", rung_at=NOON, result="answered"))
+        web.add(t.QueueVisit(call="call-1", company="acme", queue="sales", joined_at=NOON, outcome="answered"))
+        web.add(t.Fact(**entered, type="call.started", data={"called": "+7"}))
+        told = web.get("/v1/calls/call-1/journey")
+        assert (told["call"]["id"], told["version"]) == ("call-1", "abc")
+        assert told["steps"][0]["data"] == {"verb": "menu", "outcome": "1"}
+        assert (told["legs"][0]["result"], told["queues"][0]["outcome"]) == ("answered", "answered")
+        assert told["recordings"][0]["segments"][0]["state"] == "stored"
+        (delivered,) = told["events"][0]["deliveries"]
+        assert (delivered["attempts"], [one["error"] for one in delivered["tries"]]) == (2, [None, "timed out"])
+        assert [one["type"] for one in told["facts"]] == ["call.started"]
 
 
 class TestWhatLives:

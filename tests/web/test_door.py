@@ -199,7 +199,7 @@ class TestEverything:
         def broken(*_: object) -> None:
             raise RuntimeError("the secret of the house")
 
-        monkeypatch.setattr("webhooks.app.resources.calls.page", broken)
+        monkeypatch.setattr("webhooks.app.resources.calls.queries.calls", broken)
         response = web.ask("GET", "/v1/calls")
         problem(response, 500, "fault")
         assert b"secret" not in response.get_data()

@@ -57,7 +57,7 @@ def tokens() -> None:
 
 
 @tokens.command(short_help="Make a token, and print it this once.")
-@click.argument("role", type=click.Choice(["operator", "consumer", "agent"]))
+@click.argument("role", metavar="ROLE", type=click.Choice(["operator", "consumer", "agent"]))
 @click.argument("name")
 @click.option("--company", help="Whose. Only an operator's may be good for every company.")
 @click.option("--person", help="The extension of an agent's.")
@@ -67,7 +67,10 @@ def tokens() -> None:
 def create(
     role: str, name: str, company: str | None, person: str | None, days: float | None, state: Path, database: str
 ) -> None:
-    """Make a token for whoever NAME says, and print it: nobody can print it again."""
+    """Make a token for whoever NAME says, and print it: nobody can print it again.
+
+    ROLE is operator, consumer or agent.
+    """
     from webhooks.app.door import COMPANY
     from webhooks.app.tokens import TokenError
     from webhooks.app.tokens import create as make

@@ -10,8 +10,12 @@ from sqlalchemy import select
 from webhooks.app import desk, door, problems
 from webhooks.app.fields import Choice, Line, Moment, extension, word
 from webhooks.app.openapi import Blueprint
-from webhooks.app.pages import Between, page, page_of
+from webhooks.app.pages import Between, page_of
 from webhooks.app.problems import Problem
+from webhooks.app.resources.endpoints import AttemptSchema, DeliverySchema
+from webhooks.app.resources.recordings import RecordingSchema
+from workers.journal import queries
+from workers.journal.queries import CallFilter, CursorError
 from workers.journal.tables import Call
 
 blueprint = Blueprint("calls", __name__, description="Calls that were, calls that live, and click to call.")
@@ -53,8 +57,13 @@ class CallsQuery(Between):
     """Which calls."""
 
     number = word(
-        r"\+?[0-9]{1,20}", "a number or an extension", load_default=None, metadata={"description": "Of either side."}
+        r"\+?[0-9]{1,20}",
+        "a number or an extension",
+        load_default=None,
+        metadata={"description": "Of either side: whole, or its last four digits or more."},
     )
+    person = extension(load_default=None, metadata={"description": "An extension that called, was rung or talked."})
+    queue = word(r"[a-z][a-z0-9_-]{0,31}", "a queue's name", load_default=None)
     direction = Choice(*DIRECTIONS, load_default=None)
     state = Choice("live", "ended", load_default=None)
     missed = ma.fields.Boolean(load_default=None)
@@ -63,14 +72,12 @@ class CallsQuery(Between):
 @blueprint.operation("GET", "/calls", may=door.READERS, query=CallsQuery, answer=page_of(CallSchema))
 def list_calls(query: dict[str, Any]) -> Any:
     """Calls, the newest first."""
-    rows = select(Call).where(Call.company == door.company())
-    if query["number"] is not None:
-        rows = rows.where((Call.caller == query["number"]) | (Call.called == query["number"]))
-    for name in ("direction", "state", "missed"):
-        if query[name] is not None:
-            rows = rows.where(getattr(Call, name) == query[name])
-    with desk.context().database.reading() as session:
-        return page(session, rows, Call.began, Call.id, query)
+    limit, cursor = query.pop("limit"), query.pop("cursor")
+    try:
+        with desk.context().database.reading() as session:
+            return queries.calls(session, door.company(), CallFilter(**query), limit=limit, cursor=cursor)
+    except CursorError:
+        raise problems.invalid("cursor", "is not the `next` of a page") from None
 
 
 @blueprint.operation("GET", "/calls/<id:call>", may=door.READERS, answer=CallSchema)
@@ -79,23 +86,105 @@ def one_call(call: str) -> Any:
     return found(call)
 
 
-class JourneyStep(ma.Schema):
-    """Something on a call's way: what it was stands in ``data``, which has more members as versions go on."""
+class StepSchema(ma.Schema):
+    """A step that a call entered."""
 
     at = Moment(required=True)
-    type = ma.fields.String(required=True, metadata={"example": "step.entered"})
-    text = ma.fields.String(required=True, metadata={"description": "The same for people."})
+    flow = ma.fields.String(required=True)
+    step = ma.fields.String(required=True)
+    data = ma.fields.Dict(
+        required=True,
+        metadata={"description": "What decided it: `verb`, `outcome`, `why`, and more in time."},
+    )
+
+
+class LegSchema(ma.Schema):
+    """A telephone that was rung."""
+
+    id = ma.fields.String(required=True)
+    person = ma.fields.String(required=True, allow_none=True)
+    address = ma.fields.String(required=True, allow_none=True)
+    rung_at = Moment(required=True, allow_none=True)
+    ended_at = Moment(required=True, allow_none=True)
+    result = ma.fields.String(required=True, allow_none=True)
+    cause = ma.fields.String(required=True, allow_none=True)
+
+
+class VisitSchema(ma.Schema):
+    """A time in a queue."""
+
+    queue = ma.fields.String(required=True)
+    joined_at = Moment(required=True)
+    left_at = Moment(required=True, allow_none=True)
+    waited = ma.fields.Float(required=True, allow_none=True)
+    outcome = ma.fields.String(required=True, allow_none=True)
+    agent = ma.fields.String(required=True, allow_none=True)
+    offers = ma.fields.Integer(required=True)
+
+
+class DeliveryTold(DeliverySchema):
+    """A delivery and its tries."""
+
+    url = ma.fields.String(required=True)
+    tries = ma.fields.List(ma.fields.Nested(AttemptSchema), required=True)
+
+
+class EventTold(ma.Schema):
+    """An event that subscribers are told, and what became of that."""
+
+    id = ma.fields.String(required=True)
+    type = ma.fields.String(required=True)
+    sequence = ma.fields.Integer(required=True, allow_none=True)
+    occurred_at = Moment(required=True)
+    data = ma.fields.Dict(required=True)
+    deliveries = ma.fields.List(ma.fields.Nested(DeliveryTold), required=True)
+
+
+class MailTold(ma.Schema):
+    """A mail that is owed, or was sent."""
+
+    kind = ma.fields.String(required=True)
+    recipient = ma.fields.String(required=True)
+    state = ma.fields.String(required=True)
+    sent_at = Moment(required=True, allow_none=True)
+    why = ma.fields.String(required=True, allow_none=True)
+
+
+class FactTold(ma.Schema):
+    """A fact, as a controller told it."""
+
+    type = ma.fields.String(required=True)
+    at = Moment(required=True)
     data = ma.fields.Dict(required=True)
 
 
 class Journey(ma.Schema):
-    """A call's whole way, in order."""
+    """A call's whole way: what was entered and why, who was rung, what was recorded, who was told."""
 
     call = ma.fields.Nested(CallSchema, required=True)
     version = ma.fields.String(
         required=True, allow_none=True, metadata={"description": "The version of the routing that it walked."}
     )
-    steps = ma.fields.List(ma.fields.Nested(JourneyStep), required=True)
+    steps = ma.fields.List(ma.fields.Nested(StepSchema), required=True)
+    legs = ma.fields.List(ma.fields.Nested(LegSchema), required=True)
+    queues = ma.fields.List(ma.fields.Nested(VisitSchema), required=True)
+    recordings = ma.fields.List(ma.fields.Nested(RecordingSchema), required=True)
+    events = ma.fields.List(ma.fields.Nested(EventTold), required=True)
+    mails = ma.fields.List(ma.fields.Nested(MailTold), required=True)
+    facts = ma.fields.List(ma.fields.Nested(FactTold), required=True)
+
+
+@blueprint.operation("GET", "/calls/<id:call>/journey", may=door.READERS, answer=Journey)
+def journey(call: str) -> Any:
+    """Everything that is known of a call, as `cordboard why` tells it."""
+    with desk.context().database.reading() as session:
+        known = queries.journey(session, door.company(), call)
+    if known is None:
+        raise problems.not_found()
+    for event in known["events"]:
+        for delivery in event["deliveries"]:
+            delivery["tries"], delivery["attempts"] = delivery["attempts"], len(delivery["attempts"])
+    return {**known, "version": known["call"]["version"]}
 
 
 # ---------------------------------------------------------------------------------------------- live calls
