@@ -20,7 +20,12 @@ URL = "https://crm.example.com/hooks/pbx"
 def rung(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """For whom the bell was rung."""
     found: list[str] = []
-    monkeypatch.setattr(bell, "ring", lambda _, queue: found.append(queue) or True)
+
+    def ring(_: object, queue: str) -> bool:
+        found.append(queue)
+        return True
+
+    monkeypatch.setattr(bell, "ring", ring)
     return found
 
 
@@ -95,7 +100,9 @@ class TestChanging:
         assert second is not None
         assert first["secret"] != second["secret"]
         assert count(web, Secret) == 2
-        problem(web.ask("POST", "/v1/endpoints/ep_mine/rotate", json={"overlap": -1}), 422, "invalid")
+        for wrong in (-1, 10**9, 10**400, "1e999", True, None):
+            response = web.ask("POST", "/v1/endpoints/ep_mine/rotate", json={"overlap": wrong})
+            assert problem(response, 422, "invalid")["errors"][0]["field"] == "overlap"
 
     def test_a_deleted_one_is_unknown(self, web: Web) -> None:
         response = web.ask("DELETE", "/v1/endpoints/ep_mine")

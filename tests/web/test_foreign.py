@@ -54,7 +54,7 @@ def two(web: Web) -> Web:
         t.Fact(call="call-of-beta", epoch=1, n=1, type="call.started", company="beta", at=NOON, data={}),
     )
     words = dict.fromkeys(("name", "duty", "reason", "queue", "with", "state"), "beta")
-    times = {"since": NOON, "until": None, "queues": [], "calls": 0, "talk": 0, "misses": 0}
+    times: dict[str, Any] = {"since": NOON, "until": None, "queues": [], "calls": 0, "talk": 0, "misses": 0}
     web.controllers.answers["agent.list"] = {"agents": [{"company": "beta", "agent": "777", **words, **times}]}
     staff = dict.fromkeys(("available", "busy", "paused", "out"), 0)
     row = {"company": "beta", "queue": "queue_of_beta", "waiting": 0, "longest": None, "agents": staff}

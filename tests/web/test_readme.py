@@ -23,7 +23,9 @@ def test_what_is_asked_with_curl_is_answered(web: Web, line: str) -> None:
     web.controllers.answers |= {"call.place": {"call": "x"}, "agent.list": {"agents": [agent("301")]}}
     url, *more = shlex.split(line)
     options = list(zip(more[::2], more[1::2], strict=True))
-    headers = Headers([tuple(value.split(": ", 1)) for option, value in options if option == "-H"])
+    headers = Headers()
+    for name, _, value in (value.partition(": ") for option, value in options if option == "-H"):
+        headers[name] = value
     headers["Authorization"] = f"Bearer {web.token('consumer')}"
     bodies = [value for option, value in options if option == "-d"]
     path = url.removeprefix("http://127.0.0.1:8085")

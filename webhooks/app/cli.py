@@ -6,12 +6,13 @@ import datetime as dt
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
+import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from callcontrol import options as o
@@ -31,6 +32,7 @@ def web(web: str, servers: int, **given: Any) -> None:
 
     It speaks plain HTTP: a proxy in front of it brings TLS. SIGTERM finishes the requests that run, and stops.
     """
+    from callcontrol.serving import configure_logs
     from webhooks.app import web as server
     from workers.context import from_variables
     from workers.journal.migrating import migrate
@@ -44,7 +46,19 @@ def web(web: str, servers: int, **given: Any) -> None:
         context = from_variables(variables)
         migrate(context.database)
         context.database.close()
-        server.serve(lambda: from_variables(variables), address, servers)
+        configure_logs()
+        server.serve(lambda: _again(variables, context.config), address, servers)
+
+
+def _again(variables: Mapping[str, str], last: s.Config) -> Any:
+    """The context of a process of ours.  One that is started while somebody edits cordboard.yaml must start."""
+    from workers.context import from_variables
+
+    try:
+        return from_variables(variables)
+    except s.SettingsError as error:
+        structlog.get_logger("web").error("going by what it said at the start", error=str(error)[:300])
+        return from_variables(variables, last)
 
 
 @click.group(short_help="Make, list and revoke tokens of the API.")

@@ -287,9 +287,12 @@ def _constant(name: str) -> None:
 
 
 def _depth(raw: bytes) -> int:
-    """How deep JSON is nested, without reading it: brackets in texts do not count."""
+    """How deep JSON is nested, without reading it: brackets in texts do not count.
+
+    A text that never ends is one text to the end: nothing is looked at twice, whatever stands there.
+    """
     deepest = depth = 0
-    for mark in re.findall(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]', raw):
+    for mark in re.findall(rb'(?s)"(?:[^"\\]|\\.)*+"?|[\[{\]}]', raw):
         if mark in b"[{":
             depth += 1
             deepest = max(deepest, depth)
