@@ -22,6 +22,8 @@ _ELSEWHERE: dict[str, str] = {
     "events": "webhooks.events.cli:events",
     "journal": "workers.journal.cli:journal",
     "recordings": "workers.recordings.cli:recordings",
+    "tokens": "webhooks.app.cli:tokens",
+    "web": "webhooks.app.cli:web",
     "why": "workers.journal.cli:why",
     "work": "workers.cli:work",
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,13 +53,23 @@ class Context:
         self._published.load()
         return self._published.current(company)
 
+    def companies(self) -> Sequence[str]:
+        """Every company that is published."""
+        if self._published is None:
+            self._published = Published(VersionStore(self.state))
+        self._published.load()
+        return self._published.companies
 
-def from_variables(variables: Mapping[str, str] = os.environ) -> Context:
-    """A context by ``CORDBOARD_CONFIG``, ``_REDIS``, ``_DATABASE``, ``_STATE``, ``_SPOOL``.  Raises SettingsError."""
+
+def from_variables(variables: Mapping[str, str] = os.environ, read: s.Config | None = None) -> Context:
+    """A context by ``CORDBOARD_CONFIG``, ``_REDIS``, ``_DATABASE``, ``_STATE``, ``_SPOOL``.  Raises SettingsError.
+
+    ``read``: what cordboard.yaml said, if it is not to be read.
+    """
     config = Path(variables.get("CORDBOARD_CONFIG", "cordboard.yaml")).resolve()
     state = Path(variables.get("CORDBOARD_STATE", "state")).resolve()
     return Context(
-        config=s.read_config(config),
+        config=read or s.read_config(config),
         redis_url=variables.get("CORDBOARD_REDIS", s.REDIS),
         database=Database(variables.get("CORDBOARD_DATABASE") or default_url(state)),
         state=state,
