@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from scripts import aftermath, demo
 from scripts.rig import Rig
-
-for part in ("workers.recordings.local_store", "workers.delivery.jobs", "workers.mail.jobs", "webhooks.app.cli"):
-    pytest.importorskip(part)
-pytest.importorskip("workers.journal.cli")
 
 
 def test_a_recorded_talk_and_a_message_are_stored_told_mailed_and_journalled_though_workers_are_killed(

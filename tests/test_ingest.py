@@ -143,6 +143,22 @@ class TestACall:
         took(database, Told().tell("call.started", **started).tell("leg.rung", **then).facts)
         assert only_call(database).direction == direction
 
+    @pytest.mark.parametrize(("to", "direction"), [("+79031234567", "outbound"), ("302", "internal")])
+    def test_that_was_placed_and_never_began_says_whose_it_was(
+        self, database: Database, to: str, direction: str
+    ) -> None:
+        told = Told().tell("call.placed", n=1, person="301", to=to, by="a CRM")
+        told.facts[0]["epoch"] = 0
+        took(database, told.tell("call.ended", n=-1, cause="NO_ANSWER", by="unowned").facts)
+        call = only_call(database)
+        assert (call.extension, call.called, call.direction, call.missed) == ("301", to, direction, False)
+
+    def test_that_was_placed_began_as_the_persons_telephone_rang(self, database: Database) -> None:
+        told = Told().tell("call.placed", n=1, person="301", to="+79031234567", by="a CRM")
+        told.facts[0]["epoch"] = 0
+        took(database, told.tell("call.started", after=5.0, from_="301", to="+79031234567", extension="301").facts)
+        assert only_call(database).began == told.facts[0]["at"]
+
     def test_of_a_phone_that_was_not_let_out_wanted_out(self, database: Database) -> None:
         took(database, Told().tell("call.started", extension="301").tell("call.refused", reason="barred").facts)
         assert only_call(database).direction == "outbound"

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("workers.recordings.local_store")
-
 from callcontrol import settings as s
 from scripts import run
 

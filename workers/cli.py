@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib
 import os
@@ -91,8 +90,7 @@ def run(redis: str, config: Path, database: str, state: Path, spool: Path, recor
     switches = _switches(read, recordings)
     _prepare(context.database)
     for dotted in bell.JOBS.values():
-        with contextlib.suppress(ModuleNotFoundError):  # said by whoever wants to use it
-            importlib.import_module(dotted.rpartition(".")[0])
+        importlib.import_module(dotted.rpartition(".")[0])
     gc.collect()
     gc.freeze()  # what is loaded stays one copy for all that are forked
 

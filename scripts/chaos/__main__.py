@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-PARTS = ("uploads",)
+PARTS = ("uploads", "deliveries")
 
 
 def main(arguments: Sequence[str]) -> int:

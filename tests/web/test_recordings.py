@@ -16,6 +16,7 @@ from callcontrol.settings import Storage
 from tests.web.conftest import NOON, SOUND, Shelf, Web, problem, recording, segment
 from webhooks.app.web import create_app
 from workers.journal.tables import Segment
+from workers.recordings import local_store
 from workers.recordings.store import Store
 
 
@@ -185,7 +186,6 @@ def _files(recording_: str) -> Any:
 
 
 def test_a_sound_of_a_store_of_ones_own_is_the_same_byte_for_byte(fresh: Web, tmp_path: Path) -> None:
-    local_store = pytest.importorskip("workers.recordings.local_store")
     sound = tmp_path / "sound.wav"
     sound.write_bytes(SOUND * 500)
     digest = hashlib.sha256(sound.read_bytes()).hexdigest()

@@ -22,6 +22,9 @@ Fact = Mapping[str, Any]
 #: ``Call.n`` once something was told on behalf of the call: everything else comes before that.
 _AFTER_ALL = 2**62
 
+#: Digits of an extension at most; what is longer was to leave the house.
+_LONGEST_EXTENSION = 6
+
 #: How a visit to a queue ends, by fact; None: the fact says it.
 _LEAVING = {
     "queue.abandoned": "abandoned",
@@ -100,7 +103,7 @@ def fold(journey: Journey, fact: Fact) -> None:
 
 def _started(journey: Journey, fact: Fact, data: Fact) -> None:
     call = journey.call
-    call.began = fact["at"]
+    call.began = fact["at"] if call.began > fact["at"] or call.extension is None else call.began
     call.caller, call.called = text(data, "from"), text(data, "to")
     call.extension, call.version = text(data, "extension", 16), text(data, "version", 64)
     direction = data.get("direction")
@@ -108,6 +111,15 @@ def _started(journey: Journey, fact: Fact, data: Fact) -> None:
         call.direction = direction
     else:
         call.direction = "internal" if call.extension else "inbound"
+
+
+def _placed(journey: Journey, fact: Fact, data: Fact) -> None:
+    """Click to call: the person's own telephone rings first, and may be all that ever rings."""
+    call = journey.call
+    call.began = fact["at"]
+    call.caller = call.extension = text(data, "person", 16)
+    call.called = text(data, "to")
+    call.direction = "outbound" if len(call.called or "") > _LONGEST_EXTENSION else "internal"
 
 
 def _taken_over(journey: Journey, fact: Fact, data: Fact) -> None:
@@ -255,6 +267,7 @@ def _ended(journey: Journey, fact: Fact, data: Fact) -> None:
 
 #: What does something to rows.
 FOLDED: Mapping[str, Callable[[Journey, Fact, Fact], None]] = {
+    "call.placed": _placed,
     "call.started": _started,
     "call.taken_over": _taken_over,
     "call.answered": _answered,

@@ -30,6 +30,7 @@ _LOST = {"LOSE_RACE": "somebody else answered first", "ORIGINATOR_CANCEL": "it i
 _WHO_ENDED = {
     "caller": "the caller hung up",
     "cordboard": "the routing ended it",
+    "command": "it was ended by a command",
     "unowned": "it ended while no controller had it",
     "nobody": "nobody saw its end",
 }
@@ -216,6 +217,7 @@ def _message(data: Data) -> str:
 
 
 _SENTENCES: Mapping[str, Callable[[Data], str | None]] = {
+    "call.placed": lambda data: f"{_t(data, 'by')} has {_t(data, 'person')} called first, and then {_t(data, 'to')}",
     "call.started": _started,
     "call.answered": lambda data: "the call is answered",
     "call.taken_over": _taken_over,
@@ -270,7 +272,7 @@ _SENTENCES: Mapping[str, Callable[[Data], str | None]] = {
     "consent.played": lambda data: "the caller hears that the call is recorded",
 }
 #: What stands at the margin; the rest belongs to the step it happens in.
-_OUTER = frozenset({"call.started", "call.taken_over", "call.ended", "step.entered", "step.gone"})
+_OUTER = frozenset({"call.placed", "call.started", "call.taken_over", "call.ended", "step.entered", "step.gone"})
 
 
 def _plain(fact: Told) -> str:
