@@ -7,8 +7,10 @@ that the switch wrote, webhooks with what the reference library verified, mail w
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +28,9 @@ Say = Callable[[str], None]
 #: How long the workers have for what is left: a killed one's webhook waits until its lease is over.
 PATIENCE = 60.0
 #: Lines of a long answer that are shown.
-SHOWN = 60
+SHOWN = 80
+#: Columns.
+WIDTH = 110
 
 
 class Wrong(Exception):
@@ -63,44 +67,51 @@ def _recordings(rig: Rig, behind: Behind, say: Say) -> None:
     _until(lambda: behind.stored() == wrote and not any(rig.spool.iterdir()))
     stored, left = behind.stored(), [path.name for path in rig.spool.iterdir()]
     same = [name for name, sha256 in stored.items() if wrote.get(name) == sha256]
-    say(f"Recordings: the switch wrote {len(wrote)} files; {len(stored)} are in the store ({behind.store.endpoint}),")
-    say(f"  {len(same)} of them with the same SHA-256; {len(left)} are left in the spool.")
-    for name in sorted(same)[:3]:
-        say(f"  {stored[name][:16]}…  {name}")
+    say(f"   Recordings: the switch wrote {_count(len(wrote), 'file')}; {len(same)} of {len(stored)} in the store")
+    say(f"   have the same SHA-256, {len(left)} left in the spool.  Some of them:")
+    for name in sorted(same, key=lambda name: rig.switch.written[str(rig.spool / name)])[:3]:
+        say(f"     {stored[name][:16]}…  {name[:18]}…{name[-7:]}")
     if len(same) != len(wrote) or left:
         raise Wrong(f"not stored, or not the same: {sorted({*wrote} - {*same})}; left in the spool: {left}")
 
 
 def _webhooks(behind: Behind, company: str, say: Say) -> None:
-    """Every event of the company came to the subscriber, and was verified there."""
+    """Every event of the company came and was verified there; what a killed worker had in hand came again."""
 
     def came() -> set[str]:
         return {one["id"] for one in subscriber.read(behind.subscriber) if not one["refused"]}
 
-    _until(lambda: came() >= (told := behind.owed(company)) and bool(told))
+    def repeats() -> int:
+        return subscriber.account(subscriber.read(behind.subscriber)).repeats
+
+    _until(lambda: came() >= (told := behind.owed(company)) and bool(told) and bool(repeats()))
     told, account = behind.owed(company), subscriber.account(subscriber.read(behind.subscriber))
-    say(f"\nWebhooks: {account.events} events verified by the subscriber ({account.repeats} came again under the same")
-    say(f"  id, {account.refused} were refused), {len(told - came())} are missing, gaps in calls: {len(account.gaps)}.")
-    say("  " + ", ".join(f"{count} {type_}" for type_, count in sorted(account.types.items())))
+    say(f"\n   Webhooks: {_count(account.events, 'event')} verified by the subscriber, {account.refused} refused,")
+    say(
+        f"   {len(told - came())} missing, {_count(len(account.gaps), 'call')} with a gap in its numbers;",
+    )
+    say(f"   {account.repeats} came again under the same id: what the killed workers had in hand.")
+    types = ", ".join(f"{count} {type_}" for type_, count in sorted(account.types.items()))
+    for line in textwrap.wrap(types, WIDTH - 5, break_on_hyphens=False):
+        say(f"     {line}")
     if told - came() or account.refused or account.gaps:
         raise Wrong(f"webhooks: missing {sorted(told - came())[:5]}, gaps {dict(account.gaps)}")
+    if not account.repeats:
+        raise Wrong("nothing came again: the killed workers had nothing in hand, or it was lost")
 
 
 def _mail(behind: Behind, say: Say) -> None:
     mails = mailbox.read(behind.mailbox)
-    say(f"\nMail: {len(mails)} caught, among them:")
-    sounds = 0
-    for mail in mails:
-        files = [part.get_filename() for part in mail.iter_attachments()]
-        sounds += bool(files)
-        if files and sounds <= 2:
-            say(f"  to {mail['To']}: {mail['Subject']}, with {', '.join(str(file) for file in files)}")
-    if not sounds:
+    files = [[str(part.get_filename()) for part in mail.iter_attachments()] for mail in mails]
+    say(f"\n   Mail: {len(mails)} caught.")
+    for mail, names in zip(mails[:SHOWN], files, strict=False):
+        say(f"     to {mail['To']}: {mail['Subject']}{', with ' if names else ''}{', '.join(names)}")
+    if not any(files):
         raise Wrong("no message came by mail with its sound")
 
 
 def _journal(rig: Rig, behind: Behind, company: str, call: str, say: Say) -> None:
-    say("\nThe journal (calls have the clock of the story, and what became of them later that of this machine):")
+    say("\n   The journal; calls have the clock of their story, what became of the last one is told below it.")
     for arguments in (["calls", "--company", company, "--limit", "5"], ["why", call]):
         say(f"\n$ cordboard {' '.join(arguments)}")
         done = subprocess.run(
@@ -111,11 +122,20 @@ def _journal(rig: Rig, behind: Behind, company: str, call: str, say: Say) -> Non
             timeout=30,
         )
         for line in done.stdout.splitlines()[:SHOWN]:
-            say(f"  {line}")
+            say(line.rstrip())
         if done.returncode or not done.stdout:
             raise Wrong(f"cordboard {arguments[0]}: {done.stderr[-500:]}")
+    for type_, why in (("queue.joined", "503"), ("call.ended", "204")):
+        if not re.search(
+            rf"^  {type_} .*delivered.*\n(?:    try .*\n)*    try \d+ at .*: {why}", done.stdout, re.MULTILINE
+        ):
+            raise Wrong(f"the journal knows of no {why} for {type_}")
     path = f"/v1/calls/{call}?company={company}"
     say(f"\n$ curl -H 'Authorization: Bearer cbt_…' http://127.0.0.1:{behind.web_port}{path}")
     answer: Any = behind.ask(path)
     for line in json.dumps(answer, indent=2, ensure_ascii=False).splitlines()[:SHOWN]:
-        say(f"  {line}")
+        say(line)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -16,7 +16,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ class Behind:
         made = subprocess.run(
             [program, "tokens", "create", "operator", "the demo"],
             env=dict(environment),
-            stdout=subprocess.PIPE,
+            capture_output=True,
             text=True,
             check=True,
         )
@@ -121,6 +122,28 @@ class Behind:
             for path in self.store.data.rglob("*")
             if path.is_file()
         }
+
+    @contextmanager
+    def store_hangs(self) -> Iterator[None]:
+        """While this lasts the store takes connections and answers nothing."""
+        os.kill(self.store.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.store.pid, signal.SIGCONT)
+
+    @contextmanager
+    def subscriber_holds(self, type_: str) -> Iterator[None]:
+        """While this lasts the subscriber keeps events of a type, and does not answer."""
+        (self.subscriber / "holds").write_text(type_)
+        try:
+            yield
+        finally:
+            (self.subscriber / "holds").unlink()
+
+    def subscriber_fails(self, type_: str) -> None:
+        """The next event of this type gets a 503 from the subscriber."""
+        (self.subscriber / "fails").write_text(type_)
 
     def kill(self, role: str) -> int:
         """kill -9 one of the workers; which it was."""

@@ -35,9 +35,9 @@ ROOT = Path(__file__).parent.parent
 ROUTING = ROOT / "routing"
 #: How long a first start may take: it renders all that the company says, on a busy machine perhaps.
 STARTING = 120
-#: The way out of the example company, as the stand-in switch knows it.
 #: Where what was spoken for one rig is kept for those that follow, if anywhere: it is the same for each, and immutable.
 SPOKEN: Path | None = None
+#: The way out of the example company, as the stand-in switch knows it.
 TRUNKS = "trunks:\n  - {name: carrier-a, gateway: carrier-a}\n"
 
 
@@ -178,6 +178,12 @@ class Rig:
         self.until(lambda: self._server is None or self._server.poll() is not None, 15, "the server to stop")
         code, self._server = self._server.returncode, None
         return int(code)
+
+    def restart_server(self, clock: str | None) -> None:
+        """Stop the server and start it at another time; None: the real one."""
+        self.stop_server()
+        self.set_clock(clock)
+        self.start_server()
 
     def stop_redis(self) -> None:
         """Take Redis away."""

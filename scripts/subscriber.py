@@ -4,6 +4,10 @@
 secret is read from ``DIRECTORY/secret``.  What comes is kept in ``DIRECTORY/received.jsonl``, a line for each, written
 before it is answered: so what was confirmed is there, whatever happens to this process.
 
+Two troubles can be ordered by a file with the type of an event in it.  ``DIRECTORY/fails``: the next of that type is
+answered with 503, as by one who is just being deployed, and the file goes.  ``DIRECTORY/holds``: those of that type are
+written down, and answered when the file is gone.
+
 It knows nothing of Cordboard but what Standard Webhooks and the catalogue say.
 """
 
@@ -16,6 +20,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,6 +32,8 @@ from callcontrol.supervisor import die_with_parent
 
 #: No event is longer, bytes.
 LONGEST = 256 * 1024
+#: Nothing is held for longer, seconds.
+HELD = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,23 @@ class _Server(ThreadingHTTPServer):
         self.directory = directory
         self.lock = threading.Lock()
 
+    def answer(self, headers: Mapping[str, str], body: bytes) -> int:
+        """Take one, or be in the trouble that was ordered; the status."""
+        if self._ordered("fails", body):
+            with suppress(FileNotFoundError):
+                (self.directory / "fails").unlink()
+                return 503
+        good = self.keep(headers, body)
+        end = time.monotonic() + HELD
+        while self._ordered("holds", body) and time.monotonic() < end:
+            time.sleep(0.02)
+        return 204 if good else 401
+
+    def _ordered(self, trouble: str, body: bytes) -> bool:
+        with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+            return bool((self.directory / trouble).read_text() == json.loads(body)["type"])
+        return False
+
     def keep(self, headers: Mapping[str, str], body: bytes) -> bool:
         """Judge and write down; whether it was good."""
         try:
@@ -119,14 +143,15 @@ class _Taker(BaseHTTPRequestHandler):
             return
         body = self.rfile.read(int(length))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self._answer(204 if self.server.keep(headers, body) else 401)
+        self._answer(self.server.answer(headers, body))
 
     def _answer(self, code: int) -> None:
-        self.send_response(code)
-        if code == 413:
-            self.close_connection = True
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+        with suppress(OSError):  # whoever asked may be gone meanwhile
+            self.send_response(code)
+            if code == 413:
+                self.close_connection = True
+            self.send_header("Content-Length", "0")
+            self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Its account says it better."""

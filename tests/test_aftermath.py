@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from scripts import aftermath, demo
@@ -20,8 +21,11 @@ def test_a_recorded_talk_and_a_message_are_stored_told_mailed_and_journalled_tho
             stage = demo.Stage(rig)
             story.callers = stage.callers
             story.play(stage)
+            rig.restart_server(None)
         assert aftermath.tell(rig, "acme", demo.told_of(stories), said.append) == ""
     text = "\n".join(said)
-    assert "the switch wrote 2 files; 2 are in the store" in text
+    assert "the switch wrote 2 files; 2 of 2 in the store\n" in text
+    assert re.search(r"\b[1-9]\d* came again under the same id", text)
+    assert re.search(r"queue\.joined .*\n    try 1 at .*: 503 in .*\n    try 2 at .*: 204 in", text)
     assert "voicemail.received" in text
     assert "recording.available" in text

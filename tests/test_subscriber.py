@@ -99,6 +99,24 @@ def test_over_http_the_good_are_confirmed_and_kept_and_the_bad_refused(tmp_path:
     assert [bool(one["refused"]) for one in subscriber.read(tmp_path)] == [False, True]
 
 
+def test_trouble_that_is_ordered_comes_once_and_a_held_event_is_kept_before_it_is_answered(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(SECRET)
+    (tmp_path / "fails").write_text("call.started")
+    with serving("scripts.subscriber", tmp_path, "url") as url:
+        headers, body = signed(event())
+        asked = urllib.request.Request(url, body, headers)
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            urllib.request.urlopen(asked, timeout=5)
+        (tmp_path / "holds").write_text("call.started")
+        with pytest.raises(TimeoutError):
+            urllib.request.urlopen(asked, timeout=0.3)
+        (tmp_path / "holds").unlink()
+        with urllib.request.urlopen(asked, timeout=5) as answer:
+            assert answer.status == 204
+    account = subscriber.account(subscriber.read(tmp_path))
+    assert (account.events, account.repeats, account.refused) == (1, 1, 0)
+
+
 def test_mail_is_kept_as_it_came(tmp_path: Path) -> None:
     mail = EmailMessage()
     mail["Subject"], mail["From"], mail["To"] = "A message", "pbx@cordboard.test", "anna@acme.test"

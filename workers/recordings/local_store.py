@@ -57,6 +57,13 @@ class LocalStore:
         return self._directory / "data" / self.bucket
 
     @property
+    def pid(self) -> int:
+        """The running server's process.  Raises LocalStoreError if it does not run."""
+        if self._process is None:
+            raise LocalStoreError("this store does not run")
+        return self._process.pid
+
+    @property
     def storage(self) -> Storage:
         """What cordboard.yaml would say of it."""
         return Storage(self.bucket, endpoint=self.endpoint, credentials=self.credentials)
