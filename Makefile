@@ -40,16 +40,14 @@ reload: $(READY) ## Publish what was changed in routing/ and say what came of it
 	@$(BIN)/cordboard reload
 
 # The server that make run started, unless variables name another.
-RUNNING = CORDBOARD_CONFIG="$${CORDBOARD_CONFIG:-etc/cordboard.yaml}" \
-	CORDBOARD_REDIS="$${CORDBOARD_REDIS:-$$(cat etc/redis.url 2>/dev/null)}"
-SERVED = { test -n "$$CORDBOARD_CONFIG" || test -e etc/cordboard.yaml || { \
+SERVED = { test -n "$$CORDBOARD_CONFIG" || { test -e etc/env && . ./etc/env; } || { \
 	echo "Nothing is served from here: make run does it, or name the server with CORDBOARD_CONFIG and CORDBOARD_REDIS."; exit 3; }; }
 
 agents: $(READY) ## Say what the agents do just now (while make run serves)
-	@$(SERVED) && $(RUNNING) $(BIN)/cordboard agents
+	@$(SERVED) && $(BIN)/cordboard agents
 
 queues: $(READY) ## List the queues; NAME=sales: who waits in that one, WHY=1: and why (while make run serves)
-	@$(SERVED) && $(RUNNING) $(BIN)/cordboard queue $(if $(NAME),"$(NAME)") $(if $(WHY),--why)
+	@$(SERVED) && $(BIN)/cordboard queue $(if $(NAME),"$(NAME)") $(if $(WHY),--why)
 
 check: $(READY) ## Check routing/
 	@$(BIN)/cordboard check routing

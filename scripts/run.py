@@ -2,8 +2,8 @@
 
 The first run writes ``etc/`` (mode 0700): the switch's password, ``cordboard.yaml``, and ``switch-vars.xml``
 for the configuration in ``freeswitch/conf``.  Each run makes a password for every phone that has none.  Without
-``CORDBOARD_REDIS`` a Valkey of its own is started; ``etc/redis.url`` tells ``make agents`` and ``make queues`` where.
-The store that the first run writes into cordboard.yaml is started as long as it stands there.
+``CORDBOARD_REDIS`` a Valkey of its own is started.  The store that the first run writes into cordboard.yaml is started
+as long as it stands there.  ``etc/env`` has the settings of this server: a shell that has read it asks this server.
 
 ``cordboard serve``, ``work`` and ``web`` run side by side.  SIGTERM or Ctrl-C ends all: first who takes calls, then who
 does what they leave behind, then what both stand on.  If ``serve`` ends by itself, so does everything; ``work`` and
@@ -13,7 +13,9 @@ does what they leave behind, then what both stand on.  If ``serve`` ends by itse
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import shlex
 import signal
 import subprocess
 import sys
@@ -59,6 +61,20 @@ def prepare(directory: Path) -> bool:
     return True
 
 
+def settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """What this server is told, as a process in any other directory must be told it."""
+    given = {name: value for name, value in environment.items() if re.fullmatch(r"CORDBOARD_[A-Z]+", name)}
+    default = {"CONFIG": ETC / "cordboard.yaml", "ROUTING": ROOT / "routing", "STATE": "state", "SPOOL": "spool"}
+    paths = {name: given.get(name, str(path)) for name, path in ((f"CORDBOARD_{n}", p) for n, p in default.items())}
+    return given | {name: str(ROOT / path) for name, path in paths.items()}
+
+
+def write_env(path: Path, told: Mapping[str, str]) -> None:
+    """Write a file that a shell reads with ``. etc/env``; with it ``cordboard`` is found, and asks this server."""
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in sorted(told.items())]
+    _secret(path, "\n".join([*lines, f'export PATH={shlex.quote(str(BIN))}:"$PATH"', ""]))
+
+
 def _secret(path: Path, text: str) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
@@ -79,19 +95,10 @@ def main() -> int:
     if made.returncode not in (0, 1):
         return made.returncode
     config = _short(environment["CORDBOARD_CONFIG"])
-    print(
-        "What to put into a telephone, 301 for one:\n"
-        f"  CORDBOARD_CONFIG={config} {_short(BIN)}/cordboard passwords --show acme 301\n"
-        "Start the switch with:\n"
-        f"  CORDBOARD_SWITCH_VARS={ETC}/switch-vars.xml freeswitch -nf -nonat -conf {ROOT}/freeswitch/conf\n",
-        flush=True,
-    )
     with ExitStack() as held:
         if "CORDBOARD_REDIS" not in os.environ:
             redis = held.enter_context(EmbeddedRedis(ROOT / "state" / "redis"))
             environment["CORDBOARD_REDIS"] = redis.url
-            held.callback((ETC / "redis.url").unlink, missing_ok=True)
-            _secret(ETC / "redis.url", redis.url)
             print(f"Started a Valkey of our own at {redis.url} (set CORDBOARD_REDIS to use another).", flush=True)
         store = LocalStore(STORE, STORE_PORT)
         configured = _endpoint(Path(environment["CORDBOARD_CONFIG"]))
@@ -100,10 +107,17 @@ def main() -> int:
             print(f"Started a store of our own at {store.endpoint}; recordings are in {_short(STORE)}.", flush=True)
         elif configured is None:
             print(f"Recordings stay in spool/.  For a store of our own, say in {config}:\n  {store.yaml()}", flush=True)
-        web = environment.get("CORDBOARD_WEB", s.WEB)
+        ETC.mkdir(mode=0o700, exist_ok=True)
+        write_env(ETC / "env", settings(environment))
         print(
-            f"The API answers at http://{web}/v1/ (its description, too).  A token for it:\n"
-            f"  CORDBOARD_STATE={_short(ROOT / 'state')} {_short(BIN)}/cordboard tokens create operator NAME\n",
+            f"The API answers at http://{environment.get('CORDBOARD_WEB', s.WEB)}/v1/ (its description, too).\n"
+            "Start the switch with:\n"
+            f"  CORDBOARD_SWITCH_VARS={ETC}/switch-vars.xml freeswitch -nf -nonat -conf {ROOT}/freeswitch/conf\n"
+            "In another terminal, so that it asks this server:\n"
+            f"  . {_short(ETC / 'env')}\n"
+            "  cordboard passwords --show acme 301     # what to put into a telephone\n"
+            "  cordboard tokens create operator NAME   # a token of the API\n"
+            "  cordboard live, calls, why, recordings, endpoints, agents, queue: cordboard --help lists all\n",
             flush=True,
         )
         return _serve(environment)

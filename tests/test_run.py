@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,25 @@ def test_the_first_run_writes_settings_that_can_be_used_and_no_other_run_does(tm
     assert run._endpoint(tmp_path / "etc/cordboard.yaml") == f"http://127.0.0.1:{run.STORE_PORT}"
     assert {path.name: path.stat().st_mode & 0o077 for path in (tmp_path / "etc").iterdir()}["esl.password"] == 0
     assert not run.prepare(tmp_path / "etc")
+
+
+def test_a_shell_that_has_read_the_file_asks_this_server_from_any_directory(tmp_path: Path) -> None:
+    given = {"CORDBOARD_REDIS": "redis://:it's secret@127.0.0.1:1/0", "CORDBOARD_STATE": "elsewhere", "HOME": "/"}
+    run.write_env(tmp_path / "env", run.settings(given))
+    assert (tmp_path / "env").stat().st_mode & 0o077 == 0
+    script = f". {tmp_path / 'env'} && command -v cordboard && env"
+    done = subprocess.run(
+        ["sh", "-c", script], env={"PATH": os.environ["PATH"]}, cwd="/", capture_output=True, text=True
+    )
+    first, *lines = done.stdout.splitlines()
+    assert first == str(run.BIN / "cordboard")
+    assert {line for line in lines if line.startswith("CORDBOARD_")} == {
+        f"CORDBOARD_REDIS={given['CORDBOARD_REDIS']}",
+        f"CORDBOARD_STATE={run.ROOT / 'elsewhere'}",
+        f"CORDBOARD_SPOOL={run.ROOT / 'spool'}",
+        f"CORDBOARD_ROUTING={run.ROOT / 'routing'}",
+        f"CORDBOARD_CONFIG={run.ETC / 'cordboard.yaml'}",
+    }
 
 
 @pytest.mark.parametrize(
