@@ -57,6 +57,8 @@ def prepare(directory: Path) -> bool:
         f"switches:\n  - {switch}\n"
         f"# Recordings go to a store on this machine, which make run starts; name another S3 store here instead.\n"
         f"{LocalStore(STORE, STORE_PORT).yaml()}"
+        f"# Webhooks go to public addresses by https only; this admits a subscriber on this machine as well:\n"
+        f"# webhooks: {{private: [127.0.0.0/8]}}\n"
     )
     return True
 

@@ -80,6 +80,7 @@ class TestQueues:
     """The chapter about queues."""
 
     CHAPTER = README.partition("\n## Queues\n")[2].partition("\n## ")[0]
+    FACTS = README.partition("\n## Facts\n")[2].partition("\n## ")[0]
 
     @pytest.fixture
     def company(self, tmp_path: Path) -> Routing:
@@ -136,11 +137,11 @@ class TestQueues:
         for name in ("steps/queue.py", "caretaker.py", "queues.lua"):
             text = (ROOT / "callcontrol" / name).read_text(encoding="utf-8")
             told |= set(re.findall(r"""["']((?:queue|agent)\.[a-z]+)["']""", text))
-        assert set(re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", self.CHAPTER, re.MULTILINE)) == told
+        assert set(re.findall(r"^\| `((?:queue|agent)\.[a-z]+)` \|", self.FACTS, re.MULTILINE)) == told
 
     def test_the_words_of_agents_are_all_there(self) -> None:
         doing = {one.value for one in queueing.Doing} - {"idle"}
-        states = re.search(r"`state` is `([a-z_ ]+)`, `duty` is `([a-z ]+)`", self.CHAPTER)
+        states = re.search(r"`state` is `([a-z_ ]+)`, `duty` is `([a-z ]+)`", self.FACTS)
         assert states
         assert set(states[1].split()) == doing | {"available", "paused", "logged_out"}
         assert set(states[2].split()) == {one.value for one in queueing.Duty}
