@@ -65,7 +65,7 @@ def check(directory: Path) -> None:
     sys.exit(1 if errors else 0)
 
 
-@main.command(short_help="Print the manual of routing and settings.")
+@main.command(short_help="Print the manual of routing, settings and commands.")
 def manual() -> None:
     """Print the manual: every step, section, value, problem, command and setting, as Markdown."""
     from callcontrol.manual import manual as whole

@@ -32,7 +32,7 @@ PATH = click.Path(path_type=Path)
 CONFIG = setting("config", "cordboard.yaml", "The operator's own file: switches, trunks, limits.", type=PATH)
 REDIS = setting("redis", s.REDIS, "Redis or Valkey, 7 or newer.")
 DOMAIN = setting("domain", s.DOMAIN, "Companies' SIP domains are <company>.<domain>.")
-STATE = setting("state", "state", "Directory for versions and facts.", type=PATH)
+STATE = setting("state", "state", "Directory for versions, facts and the journal.", type=PATH)
 SPOOL = setting("spool", "spool", "Directory, on the switch's disk, for recordings.", type=PATH)
 DATABASE = setting("database", "", "The journal: sqlite:////path/to/file or postgresql://…; else a file in STATE.")
 

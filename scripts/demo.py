@@ -24,6 +24,7 @@ from callcontrol.wire import Tone
 from freeswitch.simulator import Answers, Behaviour, Busy, Caller, NeverAnswers, Rejects, Ring, Unregistered
 from scripts import aftermath, queue_hour, subscriber
 from scripts.rig import Rig, RigError
+from scripts.run import write_env
 
 NUMBER = "+74951234567"
 HOTLINE = "+78005550101"
@@ -501,10 +502,11 @@ def told_of(stories: list[Story]) -> str:
 
 def kept(rig: Rig) -> str:
     """What stays up, and how it is asked."""
-    config, program = rig.directory / "cordboard.yaml", Path(sys.executable).parent / "cordboard"
+    env = rig.directory / "env"
+    write_env(env, {name: value for name, value in rig.environment().items() if name.startswith("CORDBOARD_")})
     return (
         f"\nKept up: server at 127.0.0.1:{rig.port}, files in {rig.directory}. Ctrl-C ends it; the files stay.\n"
-        f"Ask it: CORDBOARD_CONFIG={config} CORDBOARD_REDIS={rig.redis_url} {program} queue"
+        f"Ask it: . {env} && cordboard calls"
     )
 
 

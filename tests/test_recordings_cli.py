@@ -111,3 +111,11 @@ def test_keys_that_others_can_read_are_refused_and_not_quoted(house: House, loca
         local_store.credentials.chmod(0o600)
     assert "chmod 600" in result.stderr
     assert local_store.secret_key not in result.output
+
+
+def test_help_needs_no_settings_and_without_them_it_says_in_lines_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "Fetch RECORDING" in run("get", "--help").output
+    assert "It names your switches:\n" in run("get", "rec_1", "file.wav", code=3).stderr

@@ -31,7 +31,7 @@ from workers.journal.tables import Delivery, Endpoint, Event
 
 #: Deliveries that are listed.
 LISTED = 20
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print the same as data.")
 
 
 def _with_settings(command: Callable[..., None]) -> Any:
@@ -81,7 +81,7 @@ class _House:
             yield session
 
 
-@click.group(invoke_without_command=True)
+@click.group(short_help="Say where webhooks go; add, test, replay.", invoke_without_command=True)
 @click.option("--company", help="Only this company's.")
 @_with_settings
 @click.pass_context
@@ -107,7 +107,7 @@ def endpoints(context: click.Context, house: _House, company: str | None, as_jso
 @click.argument("company")
 @click.argument("url")
 @click.option("--events", default="", help="Types, or families such as queue.*, separated by commas; else everything.")
-@click.option("--description", default="", help="A word for people.")
+@click.option("--description", default="", help="What it is, for people.")
 @_with_settings
 def add(house: _House, company: str, url: str, events: str, description: str, as_json: bool) -> None:
     """Send COMPANY's events to URL. Prints the secret that they are signed with."""
@@ -122,7 +122,7 @@ def add(house: _House, company: str, url: str, events: str, description: str, as
 @click.argument("endpoint")
 @click.option("--url", help="The new address.")
 @click.option("--events", help="The new filters; empty: everything.")
-@click.option("--description", help="The new word for people.")
+@click.option("--description", help="What it is now, for people.")
 @_with_settings
 def change(
     house: _House,
@@ -147,7 +147,7 @@ def change(
     _tell(_shown(changed), "changed", as_json)
 
 
-@endpoints.command()
+@endpoints.command(short_help="Send an endpoint nothing until it is resumed.")
 @click.argument("company")
 @click.argument("endpoint")
 @_with_settings
@@ -238,13 +238,13 @@ def redeliver(house: _House, company: str, delivery: str, as_json: bool) -> None
     _tell({"delivery": again.id, "event": again.event}, "it is sent again", as_json)
 
 
-@endpoints.command()
+@endpoints.command(short_help="Send what happened in a range of time.")
 @click.argument("company")
 @click.argument("endpoint")
 @click.option("--since", required=True, help="From then on, such as 2026-11-26T09:00Z.")
 @click.option("--until", help="Until before then; else until now.")
 @click.option("--types", default="", help="Only these types, separated by commas.")
-@click.option("--again", is_flag=True, help="Those too that it has got.")
+@click.option("--again", is_flag=True, help="Also what it has got already.")
 @_with_settings
 def replay(
     house: _House,

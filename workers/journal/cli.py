@@ -57,7 +57,7 @@ class Moment(click.ParamType[float]):
 @click.option("--queue", help="That waited in this queue.")
 @click.option("--missed", is_flag=True, help="That came from outside and ended without a talk.")
 @click.option("--limit", type=click.IntRange(1, queries.MOST), default=50, show_default=True, help="So many at most.")
-@click.option("--json", "as_json", is_flag=True, help="As data.")
+@click.option("--json", "as_json", is_flag=True, help="Print the same as data.")
 @o.DATABASE
 @o.STATE
 def calls(
@@ -92,7 +92,7 @@ def calls(
 @click.command(short_help="Tell why a call went as it did.")
 @click.argument("call")
 @click.option("--company", help="Whose call it must be.")
-@click.option("--json", "as_json", is_flag=True, help="As data.")
+@click.option("--json", "as_json", is_flag=True, help="Print the same as data.")
 @o.DATABASE
 @o.STATE
 def why(call: str, company: str | None, as_json: bool, database: str, state: Path) -> None:
@@ -111,8 +111,8 @@ def why(call: str, company: str | None, as_json: bool, database: str, state: Pat
     click.echo(json.dumps(journey, indent=2) if as_json else "\n".join(story(journey)))
 
 
-@click.command(short_help="Say how the journal is.")
-@click.option("--json", "as_json", is_flag=True, help="As data.")
+@click.command(short_help="Say how far the journal is behind, and what is in it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the same as data.")
 @o.DATABASE
 @o.STATE
 @o.REDIS

@@ -55,17 +55,15 @@ def recordings(
     as_json: bool,
 ) -> None:
     """List recordings with their states, or fetch, delete or retry some."""
-    variables = {
+    context.obj = {
         "CORDBOARD_CONFIG": str(config),
         "CORDBOARD_DATABASE": database,
         "CORDBOARD_STATE": str(state),
         "CORDBOARD_SPOOL": str(spool),
     }
-    with _told():
-        context.obj = from_variables(variables)
     if context.invoked_subcommand is None:
         with _told():
-            found = _listed(context.obj, company, wanted, last)
+            found = _listed(from_variables(context.obj), company, wanted, last)
         click.echo(json.dumps(found, indent=2) if as_json else "\n".join(map(_line, found)) or "no recordings")
 
 
@@ -73,9 +71,10 @@ def recordings(
 @click.argument("recording")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.pass_obj
-def get(context: Context, recording: str, file: Path) -> None:
+def get(variables: dict[str, str], recording: str, file: Path) -> None:
     """Fetch RECORDING from the store into FILE; its other segments into FILE-2, FILE-3 … An existing file stays."""
     with _told():
+        context = from_variables(variables)
         store = _store(context)
         with context.database.reading() as session:
             row = session.get(Recording, recording)
@@ -96,9 +95,10 @@ def get(context: Context, recording: str, file: Path) -> None:
 @recordings.command(short_help="Delete a recording for good.")
 @click.argument("recording")
 @click.pass_obj
-def delete(context: Context, recording: str) -> None:
+def delete(variables: dict[str, str], recording: str) -> None:
     """Delete RECORDING from the store, and tell subscribers of it."""
     with _told():
+        context = from_variables(variables)
         with context.database.reading() as session:
             row = session.get(Recording, recording)
         gone = row is not None and delete_recording(
@@ -111,8 +111,10 @@ def delete(context: Context, recording: str) -> None:
 
 @recordings.command(short_help="Try again at once what could not be stored.")
 @click.pass_obj
-def retry(context: Context) -> None:
-    """Have the worker of this host try all files in SPOOL at once that wait after a failure."""
+def retry(variables: dict[str, str]) -> None:
+    """Have the worker of this machine try all files in SPOOL at once that wait after a failure."""
+    with _told():
+        context = from_variables(variables)
     count = 0
     for path in sorted(context.spool.glob("*" + MANIFEST)):
         sound = path.with_name(path.name.removesuffix(MANIFEST))
@@ -151,7 +153,7 @@ def _listed(context: Context, company: str, state: str, last: int) -> list[dict[
 
 
 def _line(row: dict[str, Any]) -> str:
-    began = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["began"]))
+    began = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(row["began"]))
     seconds = "-" if row["seconds"] is None else f"{row['seconds']:.0f} s"
     trouble = next((one["why"] for one in row["segments"] if one["state"] != "stored" and one["why"]), row["why"])
     words = [row["id"], began, row["company"], row["kind"], row["state"], seconds, row["call"]]
@@ -176,7 +178,8 @@ def _told() -> Iterator[None]:
         click.echo(f"cordboard: the journal cannot be read: {shown(str(error.__cause__ or error)[:300])}", err=True)
         sys.exit(3)
     except (SettingsError, StoreError) as error:
-        click.echo(f"cordboard: {shown(str(error))}", err=True)
+        lines = str(error).splitlines() if isinstance(error, SettingsError) else [str(error)]
+        click.echo("cordboard: " + "\n".join(map(shown, lines)), err=True)
         sys.exit(3)
 
 
