@@ -10,6 +10,7 @@ import pytest
 
 from callcontrol import settings as s
 from scripts import run
+from scripts.rig import ROOT
 
 
 def test_the_first_run_writes_settings_that_can_be_used_and_no_other_run_does(tmp_path: Path) -> None:
@@ -33,9 +34,9 @@ def test_a_shell_that_has_read_the_file_asks_this_server_from_any_directory(tmp_
     assert first == str(run.BIN / "cordboard")
     assert {line for line in lines if line.startswith("CORDBOARD_")} == {
         f"CORDBOARD_REDIS={given['CORDBOARD_REDIS']}",
-        f"CORDBOARD_STATE={run.ROOT / 'elsewhere'}",
-        f"CORDBOARD_SPOOL={run.ROOT / 'spool'}",
-        f"CORDBOARD_ROUTING={run.ROOT / 'routing'}",
+        f"CORDBOARD_STATE={ROOT / 'elsewhere'}",
+        f"CORDBOARD_SPOOL={ROOT / 'spool'}",
+        f"CORDBOARD_ROUTING={ROOT / 'routing'}",
         f"CORDBOARD_CONFIG={run.ETC / 'cordboard.yaml'}",
     }
 
