@@ -33,7 +33,7 @@ lint: $(READY) ## Check the style and the types only
 demo: $(READY) ## Place calls through routing/ on a stand-in switch, tell what happened and what is left (KEEP=1 keeps it up)
 	@KEEP="$(KEEP)" $(BIN)/python -m scripts.demo
 
-run: $(READY) ## Serve routing/ to a real switch, with workers and API (the first run writes etc/ and says how to go on)
+run: $(READY) ## Serve routing/ to a real switch, with workers, API and a store; `. etc/env` has every command ask it
 	@$(BIN)/python -m scripts.run
 
 reload: $(READY) ## Publish what was changed in routing/ and say what came of it (while make run serves it)

@@ -374,7 +374,7 @@ def workers_killed(stage: Stage) -> None:
 
     with behind.store_hangs(), behind.subscriber_holds("call.ended"):
         stage.ended(caller)
-        stage.rig.until(in_hand, 15, "the recording and the end of the call to be under way")
+        stage.rig.until(in_hand, 18, "the recording and the end of the call to be under way")
         roles = [role for role in behind.workers() if role.startswith(("delivery-", "recordings-"))]
         killed = {behind.kill(role) for role in roles}
         caller.note("(kill -9 of those that upload and deliver: the store hangs, a webhook is not answered yet)")

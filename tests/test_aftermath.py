@@ -13,15 +13,16 @@ def test_a_recorded_talk_and_a_message_are_stored_told_mailed_and_journalled_tho
     tmp_path: Path,
 ) -> None:
     said: list[str] = []
-    stories = [demo.Story("", demo.mailbox), demo.Story("", demo.workers_killed)]
-    with Rig(tmp_path, behind=True) as rig:
+    stories = [demo.Story("", demo.workers_killed), demo.Story("", demo.mailbox)]
+    with Rig(tmp_path, behind=True, clock=None) as rig:
         assert rig.behind is not None
         rig.behind.subscribe("acme")
-        for story in stories:
+        for story, clock in zip(stories, (None, "2026-11-23 10:00"), strict=True):
+            if clock is not None:
+                rig.restart_server(clock)
             stage = demo.Stage(rig)
             story.callers = stage.callers
             story.play(stage)
-            rig.restart_server(None)
         assert aftermath.tell(rig, "acme", demo.told_of(stories), said.append) == ""
     text = "\n".join(said)
     assert "the switch wrote 2 files; 2 of 2 in the store\n" in text
