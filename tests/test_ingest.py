@@ -23,8 +23,8 @@ from workers.delivery import owing as delivery
 from workers.journal import ingest
 from workers.journal.database import Database
 from workers.journal.folding import FOLDED
-from workers.journal.ingest import Taken, take
-from workers.journal.reading import KEPT
+from workers.journal.ingest import Taken, _as_row, take
+from workers.journal.reading import KEPT, fact_of
 from workers.journal.tables import Base, Call, Delivery, Endpoint, Event, Fact, Leg, QueueVisit, Step
 from workers.journal.telling import tell
 
@@ -288,6 +288,15 @@ def _files(facts: Sequence[dict[str, Any]]) -> dict[tuple[Any, ...], list[dict[s
         files.setdefault((fact["call"], fact["epoch"], fact["n"] < 0), []).append(fact)
     return files
 
+    def test_a_fact_that_is_known_begins_no_call(self, sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It was kept without consequences, and is told again."""
+        with sqlite.writing() as session:
+            session.add(Fact(**_as_row(fact_of(answered_call()[0], BEGAN))))
+        taken = took(sqlite, answered_call()[:1])
+        assert (taken.known, count(sqlite, Call, Fact)) == (1, [0, 1])
+        took(sqlite, answered_call())
+        assert only_call(sqlite).state == "ended"
+
 
 class TestTwoAtOnce:
     """Only where two can write at once: SQLite has them one after the other."""
@@ -302,17 +311,17 @@ class TestTwoAtOnce:
         self, database: Database, first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]
     ) -> Taken:
         """Take the ``second`` while the ``first`` are written and not committed; what came of the second."""
-        with ThreadPoolExecutor(1) as pool:
-            with database.writing() as session:
-                take(session, first, lambda _: None, BEGAN)
-                other = pool.submit(took, database, second)
-                waits = text(
-                    "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-                )
-                while not session.execute(waits).first():
-                    assert not other.done()
-                    session.execute(text("SELECT pg_stat_clear_snapshot()"))
-            return other.result(10)
+        pool = ThreadPoolExecutor(1)
+        with database.writing() as session:
+            take(session, first, lambda _: None, BEGAN)
+            other = pool.submit(took, database, second)
+            waits = text(
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
+            while not session.execute(waits).first():
+                assert not other.done()
+                session.execute(text("SELECT pg_stat_clear_snapshot()"))
+        return other.result(30)
 
     def test_who_begin_the_same_call_both_write_into_it(self, database: Database) -> None:
         facts = Told().tell("call.started", from_="+7").tell("call.answered").facts

@@ -124,6 +124,7 @@ class TestTheStream:
     def test_two_readers_at_once_take_each_fact_once(self, context: Context, board: Switchboard) -> None:
         add(board, list(many_calls(20)))
         taken: list[int] = []
+        repeats: list[int] = []
 
         def read() -> None:
             own = Context(
@@ -137,6 +138,7 @@ class TestTheStream:
             while more:
                 some, more = stream.take_some(own.database, own.redis, lambda _: None, BEGAN, 15)
                 taken.append(some.new)
+                repeats.append(some.known)
             own.database.close()
 
         readers = [threading.Thread(target=read) for _ in range(3)]
@@ -145,6 +147,7 @@ class TestTheStream:
         for reader in readers:
             reader.join(60)
         assert sum(taken) == known(context.database) == board._redis.xlen(STREAM)
+        assert sum(repeats) == 0
 
     def test_an_entry_that_is_no_fact_is_passed_over(self, context: Context, board: Switchboard) -> None:
         board._redis.xadd(STREAM, {"other": b"\xff"})
