@@ -209,6 +209,15 @@ class TestOnceEach:
         with database.reading() as session:
             assert session.scalar(select(func.count()).select_from(Fact)) == 2
 
+    def test_a_fact_that_is_known_begins_no_call(self, sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It was kept without consequences, and is told again."""
+        with sqlite.writing() as session:
+            session.add(Fact(**_as_row(fact_of(answered_call()[0], BEGAN))))
+        taken = took(sqlite, answered_call()[:1])
+        assert (taken.known, count(sqlite, Call, Fact)) == (1, [0, 1])
+        took(sqlite, answered_call())
+        assert only_call(sqlite).state == "ended"
+
     def test_two_processes_have_a_first_fact_each(self, database: Database) -> None:
         assert took(database, [*of_an_agent(1, "one"), *of_an_agent(1, "two")]).new == 2
 
@@ -287,15 +296,6 @@ def _files(facts: Sequence[dict[str, Any]]) -> dict[tuple[Any, ...], list[dict[s
     for fact in facts:
         files.setdefault((fact["call"], fact["epoch"], fact["n"] < 0), []).append(fact)
     return files
-
-    def test_a_fact_that_is_known_begins_no_call(self, sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-        """It was kept without consequences, and is told again."""
-        with sqlite.writing() as session:
-            session.add(Fact(**_as_row(fact_of(answered_call()[0], BEGAN))))
-        taken = took(sqlite, answered_call()[:1])
-        assert (taken.known, count(sqlite, Call, Fact)) == (1, [0, 1])
-        took(sqlite, answered_call())
-        assert only_call(sqlite).state == "ended"
 
 
 class TestTwoAtOnce:

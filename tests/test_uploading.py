@@ -679,6 +679,24 @@ def test_a_manifest_that_somebody_holds_keeps_everybody_else_away(house: House) 
     assert house.left() == []
 
 
+def test_a_manifest_that_was_replaced_as_it_was_being_locked_is_not_held(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = house.talk()
+    path, real = house.spool / f"{file.name}.json", fcntl.flock
+    path.write_text("{}")
+
+    def slow(fd: int, how: int) -> None:
+        (house.spool / "new").write_text("{}")
+        (house.spool / "new").rename(path)
+        real(fd, how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fcntl, "flock", slow)
+        assert Manifest.hold(house.spool / file.name) is None
+    assert Manifest.hold(house.spool / file.name) is not None
+
+
 # ------------------------------------------------------------------------------------------------- large files
 
 
