@@ -231,6 +231,26 @@ def test_a_file_that_grew_after_its_manifest_is_stored_again_whole(
     assert house.left() == []
 
 
+def test_a_file_that_somebody_opens_as_it_is_stored_stays_until_they_are_done(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = house.talk()
+    path, send = house.spool / file.name, uploading.Uploader._send
+    opened = []
+
+    def opens(worker: uploading.Uploader, held: Manifest, fd: int, until: float) -> None:
+        send(worker, held, fd, until)
+        opened.append(path.open("ab"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(uploading.Uploader, "_send", opens)
+        assert house.worker.drain()
+    assert path.exists()
+    opened[0].close()
+    house.another().drain()
+    assert house.left() == []
+
+
 def test_what_is_not_ours_is_left_alone_and_reported_once(house: House, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(wav())
@@ -444,6 +464,17 @@ def test_failing_for_long_is_an_alarm_and_told_once_and_goes_on_being_tried(shak
     faulty.choose = lambda method, key: ""
     shaky.worker.drain()
     assert (shaky.recording(file).state, shaky.alarms(), shaky.left()) == ("available", [], [])
+
+
+def test_a_clock_that_was_set_back_does_not_put_the_next_try_off(shaky: House, faulty: Faulty) -> None:
+    shaky.worker.pace = dataclasses.replace(HURRY, pause=10.0, longest_pause=25.0)
+    shaky.talk()
+    faulty.choose = Once("PUT", "500")
+    shaky.worker.drain()
+    assert shaky.told() == []
+    shaky.now -= 86_400.0
+    shaky.worker.drain()
+    assert (len(shaky.told("recording.available")), shaky.left()) == (1, [])
 
 
 def test_a_clock_that_was_set_back_does_not_put_the_alarm_off(shaky: House, faulty: Faulty) -> None:
