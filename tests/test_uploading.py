@@ -23,7 +23,7 @@ from tests.recordings import HURRY, SHORT, House, key, put, wav
 from workers.context import Context
 from workers.journal.tables import Recording
 from workers.recordings import jobs, spool, uploading
-from workers.recordings.forgetting import StillRecorded, delete, forget_old
+from workers.recordings.forgetting import MOST, StillRecorded, delete, forget_old
 from workers.recordings.local_store import LocalStore
 from workers.recordings.manifest import Manifest, Note
 from workers.recordings.store import Store, StoreError
@@ -834,7 +834,7 @@ def test_retention_goes_on_at_once_while_there_is_more(
     house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A hundred in ten minutes are fewer than a large company records."""
-    left = iter((jobs.MOST, jobs.MOST, 3))
+    left = iter((MOST, MOST, 3))
     monkeypatch.setattr(jobs, "forget_old", lambda *_: next(left))
     switches = (SwitchAddress("switch1", "127.0.0.1", 1, "x"),)
     context = Context(Config(switches), "redis://127.0.0.1:1/0", house.database, tmp_path, house.spool)
