@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -71,7 +72,7 @@ class PostgreSQL:
     def stop(self) -> None:
         """End it, and forget its data."""
         if self._server is not None:
-            self._server.terminate()
+            self._server.send_signal(signal.SIGQUIT)  # at once: asked politely, it waits for whoever is connected
             try:
                 self._server.wait(20)
             except subprocess.TimeoutExpired:

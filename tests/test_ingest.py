@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,17 +13,18 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
 
-from tests.databases import migrated_sqlite
+from tests.databases import PostgreSQL, migrated_sqlite
 from tests.facts import BEGAN, CALL, Told, answered_call, of_an_agent, queued_call
-from webhooks.events.deriving import CallSoFar, PublicEvent
+from webhooks.events.deriving import CallSoFar, Derived, PublicEvent
+from workers.delivery import owing as delivery
 from workers.journal import ingest
 from workers.journal.database import Database
 from workers.journal.folding import FOLDED
-from workers.journal.ingest import Taken, take
-from workers.journal.reading import KEPT
+from workers.journal.ingest import Taken, _as_row, take
+from workers.journal.reading import KEPT, fact_of
 from workers.journal.tables import Base, Call, Delivery, Endpoint, Event, Fact, Leg, QueueVisit, Step
 from workers.journal.telling import tell
 
@@ -59,8 +61,15 @@ def count(database: Database, *tables: type[Base]) -> list[int]:
         return [session.scalar(select(func.count()).select_from(table)) or 0 for table in tables]
 
 
+def empty(database: Database) -> None:
+    with database.writing() as session:
+        for table in (Event, Leg, Step, QueueVisit, Call, Fact):
+            session.execute(delete(table))
+
+
 def derives(monkeypatch: pytest.MonkeyPatch, how: Callable[[Mapping[str, Any], CallSoFar | None], Any]) -> None:
-    monkeypatch.setattr(ingest, "derive", how)
+    """Have events come of facts in another way than the catalogue's."""
+    monkeypatch.setattr(ingest, "explain", lambda fact, call, _names: Derived(how(fact, call)))
 
 
 def every(fact: Mapping[str, Any], _call: CallSoFar | None) -> tuple[PublicEvent, ...]:
@@ -68,6 +77,11 @@ def every(fact: Mapping[str, Any], _call: CallSoFar | None) -> tuple[PublicEvent
 
 
 class TestACall:
+    @pytest.fixture
+    def database(self, sqlite: Database) -> Database:
+        """What rows say of a call does not depend on the database."""
+        return sqlite
+
     def test_that_is_answered_stands_in_one_row(self, database: Database) -> None:
         took(database, answered_call())
         call = only_call(database)
@@ -195,6 +209,15 @@ class TestOnceEach:
         with database.reading() as session:
             assert session.scalar(select(func.count()).select_from(Fact)) == 2
 
+    def test_a_fact_that_is_known_begins_no_call(self, sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It was kept without consequences, and is told again."""
+        with sqlite.writing() as session:
+            session.add(Fact(**_as_row(fact_of(answered_call()[0], BEGAN))))
+        taken = took(sqlite, answered_call()[:1])
+        assert (taken.known, count(sqlite, Call, Fact)) == (1, [0, 1])
+        took(sqlite, answered_call())
+        assert only_call(sqlite).state == "ended"
+
     def test_two_processes_have_a_first_fact_each(self, database: Database) -> None:
         assert took(database, [*of_an_agent(1, "one"), *of_an_agent(1, "two")]).new == 2
 
@@ -203,9 +226,7 @@ class TestOnceEach:
         took(database, facts)
         with database.reading() as session:
             wanted = rows(session)
-        with database.writing() as session:
-            for table in (Leg, Step, QueueVisit, Call, Fact):
-                session.execute(delete(table))
+        empty(database)
         took(database, facts[9:])  # the second controller's first
         took(database, facts[:9])
         with database.reading() as session:
@@ -223,7 +244,7 @@ class Killed(Exception):
     """The process dies here."""
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(chance=st.randoms(use_true_random=True))
 def test_whatever_is_repeated_mixed_or_killed_the_rows_are_the_same(tmp_path_factory: Any, chance: Random) -> None:
     """One file's facts keep their order; the files' order, repeats, batches and deaths are anything."""
@@ -232,9 +253,7 @@ def test_whatever_is_repeated_mixed_or_killed_the_rows_are_the_same(tmp_path_fac
         took(database, STORY)
         with database.reading() as session:
             wanted = rows(session)
-        with database.writing() as session:
-            for table in (Leg, Step, QueueVisit, Call, Fact):
-                session.execute(delete(table))
+        empty(database)
         arrivals = _mixed(STORY, chance)
         done = 0
         while done < len(arrivals):
@@ -277,6 +296,59 @@ def _files(facts: Sequence[dict[str, Any]]) -> dict[tuple[Any, ...], list[dict[s
     for fact in facts:
         files.setdefault((fact["call"], fact["epoch"], fact["n"] < 0), []).append(fact)
     return files
+
+
+class TestTwoAtOnce:
+    """Only where two can write at once: SQLite has them one after the other."""
+
+    @pytest.fixture
+    def database(self, postgresql: PostgreSQL) -> Iterator[Database]:
+        database = Database(postgresql.new(migrated=True))
+        yield database
+        database.close()
+
+    def take_while_another_does(
+        self, database: Database, first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]
+    ) -> Taken:
+        """Take the ``second`` while the ``first`` are written and not committed; what came of the second."""
+        pool = ThreadPoolExecutor(1)
+        with database.writing() as session:
+            take(session, first, lambda _: None, BEGAN)
+            other = pool.submit(took, database, second)
+            waits = text(
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
+            while not session.execute(waits).first():
+                assert not other.done()
+                session.execute(text("SELECT pg_stat_clear_snapshot()"))
+        return other.result(30)
+
+    def test_who_begin_the_same_call_both_write_into_it(self, database: Database) -> None:
+        facts = Told().tell("call.started", from_="+7").tell("call.answered").facts
+        assert self.take_while_another_does(database, facts[:1], facts[1:]).failed == 0
+        call = only_call(database)
+        assert (call.caller, call.answered_at) == ("+7", BEGAN + 1)
+
+    def test_who_tell_the_end_of_a_call_that_neither_knew_end_it_once(self, database: Database) -> None:
+        ends = Told().tell("call.ended", n=-1, cause="UNKNOWN").tell("call.ended", n=7, cause="NORMAL_CLEARING").facts
+        assert self.take_while_another_does(database, ends[:1], ends[1:]).left_out == 1
+        assert count(database, Fact) == [1]
+        assert only_call(database).cause == "UNKNOWN"
+
+
+class TestNumbersThatNoSessionGives:
+    """Facts about recordings are numbered from a million on: they are in nobody's way."""
+
+    def test_they_do_not_make_the_rest_of_the_call_late(
+        self, sqlite: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        anew: list[str] = []
+        monkeypatch.setattr(ingest._Batch, "_fold_anew", lambda batch, journey: anew.append(journey.call.id))
+        told = Told().tell("call.started").tell("recording.started", n=1_000_011, file="x")
+        told.tell("recording.paused", n=1_000_000_123, file="x").tell("call.answered")
+        for fact in told.facts:
+            took(sqlite, [fact])
+        assert (only_call(sqlite).n, only_call(sqlite).answered_at, anew) == (2, BEGAN + 3, [])
 
 
 class TestBadFacts:
@@ -448,6 +520,29 @@ class TestWhatFollows:
         assert count(database, Fact, Event, Delivery) == [0, 0, 0]
         assert took(database, answered_call()).deliveries == 13
         assert count(database, Fact, Event, Delivery) == [13, 13, 13]
+
+    def test_a_companys_endpoints_are_asked_for_once_for_all_its_events(
+        self, sqlite: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        derives(monkeypatch, every)
+        asked: list[str] = []
+        real = delivery.endpoints_of
+
+        def ask(session: Session, company: str) -> Sequence[Endpoint]:
+            asked.append(company)
+            return real(session, company)
+
+        monkeypatch.setattr(delivery, "endpoints_of", ask)
+        took(sqlite, [*answered_call(), *answered_call("55555555-0000-4000-8000-000000000002", company="other")])
+        assert asked == ["acme", "other"]
+
+    def test_what_is_missing_is_known_without_writing(self, database: Database) -> None:
+        facts, other = answered_call(), answered_call("55555555-0000-4000-8000-000000000002")
+        took(database, [*facts[:5], b"nonsense"])
+        with database.reading() as session:
+            there = ingest.missing(session, [*facts, b"nonsense", b"other nonsense", *other[:1]], BEGAN)
+        assert [(fact["call"], fact["n"]) for fact in there[:-2]] == [(CALL, fact["n"]) for fact in facts[5:]]
+        assert [fact["type"] for fact in there[-2:]] == ["fact.unreadable", "call.started"]
 
     def test_the_spool_is_looked_at_where_a_recording_stopped(self, database: Database) -> None:
         told = Told().tell("call.started").tell("recording.stopped", file="acme_x_m1.wav", seconds=3)

@@ -69,8 +69,12 @@ class TestTheStream:
         drained(context)
         assert known(context.database) == 16
 
-    def test_is_read_in_batches_until_the_time_is_up(self, context: Context, board: Switchboard) -> None:
-        add(board, list(many_calls(60)))
+    def test_is_read_in_batches_until_the_time_is_up(
+        self, context: Context, board: Switchboard, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(stream, "MOST", 20)
+        monkeypatch.setattr(stream, "MOST_OF_SQLITE", 20)
+        add(board, list(many_calls(3)))
         assert jobs.drain(context, 0.0) is True
         assert board._redis.llen("rq:queue:journal") == 1
         drained(context)
@@ -118,8 +122,9 @@ class TestTheStream:
         assert jobs.drain(context, 1.0) is False
 
     def test_two_readers_at_once_take_each_fact_once(self, context: Context, board: Switchboard) -> None:
-        add(board, list(many_calls(150)))
+        add(board, list(many_calls(20)))
         taken: list[int] = []
+        repeats: list[int] = []
 
         def read() -> None:
             own = Context(
@@ -131,8 +136,9 @@ class TestTheStream:
             )
             more = True
             while more:
-                some, more = stream.take_some(own.database, own.redis, lambda _: None, BEGAN, 100)
+                some, more = stream.take_some(own.database, own.redis, lambda _: None, BEGAN, 15)
                 taken.append(some.new)
+                repeats.append(some.known)
             own.database.close()
 
         readers = [threading.Thread(target=read) for _ in range(3)]
@@ -141,6 +147,7 @@ class TestTheStream:
         for reader in readers:
             reader.join(60)
         assert sum(taken) == known(context.database) == board._redis.xlen(STREAM)
+        assert sum(repeats) == 0
 
     def test_an_entry_that_is_no_fact_is_passed_over(self, context: Context, board: Switchboard) -> None:
         board._redis.xadd(STREAM, {"other": b"\xff"})
@@ -159,6 +166,11 @@ class TestTheStream:
 
 
 class TestFiles:
+    @pytest.fixture
+    def database(self, sqlite: Database) -> Database:
+        """Files do not depend on the database."""
+        return sqlite
+
     def file(self, context: Context, name: str, facts: Sequence[dict[str, Any]], age: float = LEAST_AGE + 1) -> Path:
         path = context.state / "facts" / name
         path.write_bytes(b"".join(line + b"\n" for line in lines(facts)))
@@ -214,6 +226,27 @@ class TestFiles:
         rest, done = files.take_missed(context.database, context.state / "facts", lambda _: None, lambda: False)
         assert (taken.new + rest.new, rest.known, done) == (13, 0, True)
 
+    def test_a_large_one_is_gone_through_in_several_goes(
+        self, context: Context, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(files, "_PIECE", 1000)
+        path = self.file(context, "one.facts.shipped", answered_call())
+        directory, goes = context.state / "facts", 0
+        while path.exists():
+            until = iter((False, False, True)).__next__  # one piece, and no more
+            files.remove_taken(context.database, context.redis, directory, lambda _: None, time.time(), until)
+            goes += 1
+            assert goes < 9
+        assert (goes > 1, known(context.database)) == (True, 13)
+
+    def test_what_the_journal_has_is_not_written_again(self, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+        with context.database.writing() as session:
+            take(session, answered_call(), lambda _: None, BEGAN)
+        path = self.file(context, "one.facts.shipped", answered_call())
+        monkeypatch.setattr(files, "take", None)
+        self.house(context)
+        assert not path.exists()
+
 
 class TestEnds:
     def started(self, database: Database, call: str = CALL) -> None:
@@ -228,6 +261,18 @@ class TestEnds:
         with database.reading() as session:
             call = session.scalars(select(Call)).one()
         assert (call.state, call.cause, call.ended_by) == ("ended", LOST, "nobody")
+
+    def test_many_that_were_lost_end_a_few_in_one_transaction(
+        self, context: Context, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ends, "MOST", 2)
+        for number in range(5):
+            self.started(context.database, f"66666666-0000-4000-8000-00000000000{number}")
+        with context.database.writing() as session:
+            assert see_to_ends(session, set(), BEGAN + SILENCE + 60) == 2
+        jobs.see_to_the_house(context, time.monotonic() + 20, now=BEGAN + SILENCE + 60)
+        with context.database.reading() as session:
+            assert set(session.scalars(select(Call.state))) == {"ended"}
 
     def test_a_call_that_redis_knows_is_left_to_the_controllers(self, database: Database, board: Switchboard) -> None:
         self.started(database)

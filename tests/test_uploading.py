@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import fcntl
 import itertools
 import json
@@ -15,15 +16,17 @@ from pathlib import Path
 
 import pytest
 
+from callcontrol.settings import Config, SwitchAddress
 from callcontrol.spool import message_file, segment_file
 from scripts.chaos.faulty import Faulty
 from tests.recordings import HURRY, SHORT, House, key, put, wav
+from workers.context import Context
 from workers.journal.tables import Recording
-from workers.recordings import spool, uploading
-from workers.recordings.forgetting import StillRecorded, delete, forget_old
+from workers.recordings import jobs, spool, uploading
+from workers.recordings.forgetting import MOST, StillRecorded, delete, forget_old
 from workers.recordings.local_store import LocalStore
-from workers.recordings.manifest import Manifest
-from workers.recordings.store import Store
+from workers.recordings.manifest import Manifest, Note
+from workers.recordings.store import Store, StoreError
 
 
 @pytest.fixture(scope="session")
@@ -143,6 +146,22 @@ def test_retention_begins_with_the_recording(tmp_path: Path, house: House) -> No
     assert recording.keep_until == recording.began + 86_400.0
 
 
+def test_a_talk_whose_second_segment_vanished_is_told_of_without_it(shaky: House, faulty: Faulty) -> None:
+    first = shaky.talk()
+    shaky.call(first.call, ended=False)
+    shaky.worker.drain()
+    second = shaky.talk(call=first.call, number=2)
+    faulty.choose = Once("PUT", "500")
+    shaky.worker.drain()
+    (shaky.spool / second.name).unlink()
+    shaky.worker.keep = lambda company: 60.0
+    shaky.worker.drain()
+    assert [told["recording"] for told in shaky.told("recording.lost")] == [first.recording]
+    assert [told["segments"] for told in shaky.told("recording.available")] == [1]
+    recording = shaky.recording(first)
+    assert (recording.state, recording.keep_until) == ("available", recording.began + 60.0)
+
+
 # ---------------------------------------------------------------------------------------------- what is whole
 
 
@@ -165,6 +184,16 @@ def test_a_file_is_whole_when_it_has_not_changed_for_a_while_or_the_switch_says_
     house.now += 31
     house.worker.drain()
     assert house.left() == []
+
+
+def test_a_file_that_changed_in_times_to_come_is_whole(house: House) -> None:
+    """The clock was wrong, and was set back."""
+    house.worker.pace = dataclasses.replace(HURRY, quiet=30.0)
+    file = house.talk(ended=False)
+    house.now -= 86_400.0
+    house.worker.drain()
+    assert house.left() == []
+    assert house.segment(file).state == "stored"
 
 
 def test_where_the_kernel_may_not_tell_a_silent_file_waits_for_the_end_of_its_call(
@@ -199,6 +228,26 @@ def test_a_file_that_grew_after_its_manifest_is_stored_again_whole(
     whole = path.read_bytes()
     house.another().drain()
     assert (local_store.data / key(file)).read_bytes() == whole
+    assert house.left() == []
+
+
+def test_a_file_that_somebody_opens_as_it_is_stored_stays_until_they_are_done(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = house.talk()
+    path, send = house.spool / file.name, uploading.Uploader._send
+    opened = []
+
+    def opens(worker: uploading.Uploader, held: Manifest, fd: int, until: float) -> None:
+        send(worker, held, fd, until)
+        opened.append(path.open("ab"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(uploading.Uploader, "_send", opens)
+        assert house.worker.drain()
+    assert path.exists()
+    opened[0].close()
+    house.another().drain()
     assert house.left() == []
 
 
@@ -243,6 +292,12 @@ def test_a_length_that_the_switch_told_otherwise_is_noted_and_no_loss(house: Hou
     segment = house.segment(file)
     assert (segment.state, segment.seconds) == ("stored", 0.5)
     assert segment.why == "the switch told of 60.0 s, the file has 0.5 s"
+
+
+def test_a_switch_that_could_not_tell_the_length_has_not_told_it(house: House) -> None:
+    house.fact("recording.stopped", file := house.talk(wav(3.0)), seconds=0.0)
+    house.worker.drain()
+    assert (house.segment(file).seconds, house.segment(file).why) == (3.0, None)
 
 
 def test_what_is_no_wav_is_stored_all_the_same(house: House, local_store: LocalStore) -> None:
@@ -319,6 +374,35 @@ def test_nothing_is_absent_on_a_switch_of_another_host(house: House) -> None:
     assert house.segment(file).state == "started"
 
 
+def test_what_a_switch_that_has_another_name_now_never_wrote_is_absent_after_a_while(house: House) -> None:
+    file = segment_file("acme", "c0ffee00-0000-4000-8000-000000000001", "1e9", 1)
+    house.fact("recording.started", file)
+    house.call(file.call, ended=True)
+    house.worker.switch, house.worker.switches = "west", ["west", "east"]
+    house.worker.pace = dataclasses.replace(HURRY, unheard=3600.0)
+    house.worker.drain()
+    assert house.segment(file).state == "started"
+    house.now += 3600
+    house.worker.first = False
+    house.worker.drain()
+    assert house.segment(file).state == "started"
+    house.worker.first = True
+    house.worker.drain()
+    assert (house.segment(file).state, len(house.told("recording.absent"))) == ("absent", 1)
+
+
+def test_a_recording_that_the_switch_refused_is_absent_when_its_call_is_over(house: House) -> None:
+    file = segment_file("acme", "c0ffee00-0000-4000-8000-000000000001", "1e9", 1)
+    house.fact("recording.failed", file, why="-ERR no room")
+    house.call(file.call, ended=False)
+    house.worker.drain()
+    assert house.told() == []
+    house.call(file.call, ended=True)
+    house.worker.drain()
+    house.worker.drain()
+    assert [told["why"] for told in house.told("recording.absent")] == [f"{file.name}: -ERR no room"]
+
+
 # ---------------------------------------------------------------------------------------------------- failures
 
 
@@ -380,6 +464,50 @@ def test_failing_for_long_is_an_alarm_and_told_once_and_goes_on_being_tried(shak
     faulty.choose = lambda method, key: ""
     shaky.worker.drain()
     assert (shaky.recording(file).state, shaky.alarms(), shaky.left()) == ("available", [], [])
+
+
+def test_a_clock_that_was_set_back_does_not_put_the_next_try_off(shaky: House, faulty: Faulty) -> None:
+    shaky.worker.pace = dataclasses.replace(HURRY, pause=10.0, longest_pause=25.0)
+    shaky.talk()
+    faulty.choose = Once("PUT", "500")
+    shaky.worker.drain()
+    assert shaky.told() == []
+    shaky.now -= 86_400.0
+    shaky.worker.drain()
+    assert (len(shaky.told("recording.available")), shaky.left()) == (1, [])
+
+
+def test_a_clock_that_was_set_back_does_not_put_the_alarm_off(shaky: House, faulty: Faulty) -> None:
+    shaky.worker.pace = dataclasses.replace(HURRY, failed=3600.0)
+    file = shaky.talk()
+    faulty.choose = lambda method, key: "500"
+    shaky.now += 86_400.0
+    shaky.worker.drain()
+    shaky.now -= 86_400.0
+    shaky.worker.drain()
+    shaky.now += 3601
+    shaky.worker.drain()
+    assert shaky.alarms() == [f"recording/{file.name}"]
+
+
+def test_a_fault_of_ours_in_one_file_keeps_nobody_else_back(
+    house: House, monkeypatch: pytest.MonkeyPatch, logs: list[dict[str, object]]
+) -> None:
+    bad, good, real = house.talk(), house.talk(), spool.measure
+
+    def fails(fd: int, said: float | None) -> spool.Sound:
+        if os.path.sameopenfile(fd, opened.fileno()):
+            raise ZeroDivisionError
+        return real(fd, said)
+
+    monkeypatch.setattr(spool, "measure", fails)
+    house.fact("recording.failed", gone := segment_file("acme", bad.call, "1e9", 7))
+    with (house.spool / bad.name).open("rb") as opened:
+        house.worker.drain()
+    assert (house.segment(good).state, house.segment(gone).state) == ("stored", "failed")
+    assert house.left() == [bad.name]
+    assert len(house.told("recording.available")) == 1
+    assert [line["error"] for line in logs if line["event"] == "alarm"] == ["ZeroDivisionError: "]
 
 
 def test_what_somebody_else_has_under_the_key_is_never_replaced(house: House, local_store: LocalStore) -> None:
@@ -445,6 +573,78 @@ def test_the_spools_disk_nearly_full_is_an_alarm(house: House, monkeypatch: pyte
     assert house.alarms() == []
 
 
+@pytest.mark.parametrize("kind", ["other", "fifo"])
+def test_a_manifest_that_we_did_not_write_is_not_believed(
+    house: House, local_store: LocalStore, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    file, other = house.talk(data := wav(seed=5)), message_file("other", "c0ffee00-0000-4000-8000-000000000001", 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(uploading.Uploader, "_send", lambda *_: (_ for _ in ()).throw(StoreError("no")))
+        house.worker.drain()
+    manifest = house.spool / f"{file.name}.json"
+    if kind == "fifo":
+        manifest.unlink()
+        os.mkfifo(manifest)
+        house.worker.drain()
+        assert (house.left(), house.alarms()) == ([file.name, manifest.name], ["recordings/switch1/strangers"])
+        manifest.unlink()
+    else:
+        said = json.loads(manifest.read_text())
+        manifest.write_text(json.dumps({**said, "key": key(other)}))
+    house.worker.drain()
+    assert (local_store.data / key(file)).read_bytes() == data
+    assert not (local_store.data / key(other)).exists()
+    assert house.left() == []
+
+
+class TestADiskThatIsFull:
+    """Only what is stored makes room on it: so it must be stored although no manifest can be written."""
+
+    @pytest.fixture(autouse=True, params=["refused", "cut"])
+    def _full(self, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+        real = os.pwrite
+
+        def refuses(fd: int, data: bytes, at: int) -> int:
+            if request.param == "cut":
+                return real(fd, data[:10], at)
+            raise OSError(errno.ENOSPC, "no space left")
+
+        monkeypatch.setattr(os, "pwrite", refuses)
+
+    def test_takes_no_manifest_and_is_emptied_all_the_same(self, shaky: House, local_store: LocalStore) -> None:
+        file = shaky.talk(data := wav(seed=6))
+        shaky.worker.drain()
+        assert (local_store.data / key(file)).read_bytes() == data
+        assert (shaky.left(), len(shaky.told("recording.available"))) == ([], 1)
+
+    def test_a_worker_killed_on_it_is_followed_by_another(
+        self, shaky: House, local_store: LocalStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = shaky.talk(data := wav(seed=8))
+
+        def dies(*_: object) -> None:
+            raise Killed
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Store, "verify", dies)
+            with pytest.raises(Killed):
+                shaky.worker.see_to(file.name, time.monotonic() + 10)
+        shaky.another().drain()
+        assert (local_store.data / key(file)).read_bytes() == data
+        assert (shaky.left(), len(shaky.told("recording.available"))) == ([], 1)
+
+    def test_two_workers_on_it_do_not_meet(self, house: House) -> None:
+        file = house.talk()
+        one = Manifest.hold(house.spool / file.name)
+        assert one is not None
+        note = Note(file.recording, file.company, file.call, 1, "0" * 64, key(file), 1)
+        with one:
+            assert one.write(note)
+            one.change(sent=True, durable=False)
+            assert one.said.sent
+            assert Manifest.hold(house.spool / file.name) is None
+
+
 # ------------------------------------------------------------------------------------------ kills, two at once
 
 
@@ -508,6 +708,24 @@ def test_a_manifest_that_somebody_holds_keeps_everybody_else_away(house: House) 
         assert house.left() == [file.name, manifest.name]
     house.worker.drain()
     assert house.left() == []
+
+
+def test_a_manifest_that_was_replaced_as_it_was_being_locked_is_not_held(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = house.talk()
+    path, real = house.spool / f"{file.name}.json", fcntl.flock
+    path.write_text("{}")
+
+    def slow(fd: int, how: int) -> None:
+        (house.spool / "new").write_text("{}")
+        (house.spool / "new").rename(path)
+        real(fd, how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fcntl, "flock", slow)
+        assert Manifest.hold(house.spool / file.name) is None
+    assert Manifest.hold(house.spool / file.name) is not None
 
 
 # ------------------------------------------------------------------------------------------------- large files
@@ -591,6 +809,37 @@ def test_retention_deletes_what_is_past_its_time_and_nothing_else(house: House, 
     there = [(local_store.data / key(file)).exists() for file in (old, young, forever)]
     assert there == [False, True, True]
     assert [told["why"] for told in house.told("recording.deleted")] == ["retention"]
+
+
+def test_what_is_stored_while_it_is_being_deleted_is_deleted_too(
+    shaky: House, faulty: Faulty, local_store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = shaky.talk()
+    faulty.choose = Once("PUT", "500")
+    shaky.worker.drain()  # its key is written down, and nothing is there yet
+    real = Store.delete
+
+    def slow(store: Store, key: str) -> None:
+        real(store, key)
+        monkeypatch.setattr(Store, "delete", real)
+        shaky.another().drain()  # another worker is faster than the row
+        assert shaky.segment(file).state == "stored"
+
+    monkeypatch.setattr(Store, "delete", slow)
+    assert delete(shaky.database, shaky.store, "acme", file.recording, "operator", shaky.now)
+    assert not (local_store.data / key(file)).exists()
+
+
+def test_retention_goes_on_at_once_while_there_is_more(
+    house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A hundred in ten minutes are fewer than a large company records."""
+    left = iter((MOST, MOST, 3))
+    monkeypatch.setattr(jobs, "forget_old", lambda *_: next(left))
+    switches = (SwitchAddress("switch1", "127.0.0.1", 1, "x"),)
+    context = Context(Config(switches), "redis://127.0.0.1:1/0", house.database, tmp_path, house.spool)
+    assert [jobs._forget(context, store_of(house)) for _ in range(4)] == [True, True, False, False]
+    assert next(left, None) is None
 
 
 def test_what_the_store_keeps_from_us_is_not_said_to_be_deleted(shaky: House, faulty: Faulty) -> None:

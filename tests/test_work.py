@@ -159,15 +159,18 @@ def house(tmp_path: Path, own_redis: EmbeddedRedis) -> Iterator[House]:
     house.database.close()
 
 
-def test_what_is_due_is_done_although_nobody_rang(house: House) -> None:
+def test_what_is_due_is_done_although_nobody_rang_and_what_is_in_hand_before_it_ends(house: House) -> None:
     supervisor = house.start()
     owed = house.owe(house.endpoint())
     until(lambda: owed in house.sent(), "the delivery")
+    begun = house.owe(house.endpoint("slow"))
+    until(lambda: len(house.seen("began")) == 2, "another to begin")
     assert set(house.roles(supervisor)) == {
         *("journal", "delivery-1", "delivery-2", "mail", "recordings-switch1"),
         *("watcher", "sweeper", "housekeeper"),
     }
     assert house.stop(supervisor) == 0
+    assert house.sent() == {owed, begun}
     assert not house.processes()
 
 
@@ -200,14 +203,20 @@ def test_processes_killed_at_random_lose_nothing(house: House) -> None:
     assert not house.processes()
 
 
-def test_a_worker_killed_at_work_is_followed_by_another_who_does_it(house: House) -> None:
-    house.start(CORDBOARD_DELIVERIES="1")
+def test_a_worker_killed_at_work_is_followed_by_another_and_the_parent_by_nobody(house: House) -> None:
+    supervisor = house.start(CORDBOARD_DELIVERIES="1")
     owed = house.owe(house.endpoint("slow"))
     first = until(lambda: house.seen("began"), "the delivery to begin")[0]
     os.kill(first["pid"], signal.SIGKILL)
     until(lambda: owed in house.sent(), "the delivery")
     assert house.seen("began")[-1]["pid"] != first["pid"]
     assert "process died" in house.log()
+    house.owe(house.endpoint("slow"))
+    until(lambda: len(house.seen("began")) == 3, "another delivery to begin")
+    until(lambda: len(house.processes()) == 8, "all to be there")
+    supervisor.kill()
+    supervisor.wait()
+    until(lambda: not house.processes(), "its processes to end", 5)
 
 
 def test_a_job_that_hangs_is_killed_after_its_time_and_others_go_on(house: House) -> None:
@@ -215,24 +224,6 @@ def test_a_job_that_hangs_is_killed_after_its_time_and_others_go_on(house: House
     owed = [house.owe(house.endpoint("hangs")), house.owe(house.endpoint())]
     until(lambda: house.sent() == {*owed}, "both deliveries")
     assert "what it did hung" in house.log()
-
-
-def test_nothing_is_left_when_the_parent_is_killed(house: House) -> None:
-    supervisor = house.start()
-    house.owe(house.endpoint("slow"))
-    until(lambda: house.seen("began"), "the delivery to begin")
-    assert len(house.processes()) == 9
-    supervisor.kill()
-    supervisor.wait()
-    until(lambda: not house.processes(), "its processes to end", 5)
-
-
-def test_told_to_stop_it_finishes_what_it_has_in_hand(house: House) -> None:
-    supervisor = house.start(CORDBOARD_DELIVERIES="1")
-    owed = house.owe(house.endpoint("slow"))
-    until(lambda: house.seen("began"), "the delivery to begin")
-    assert house.stop(supervisor) == 0
-    assert house.sent() == {owed}
 
 
 def test_redis_killed_and_back_is_said_once_and_nothing_is_lost(house: House) -> None:

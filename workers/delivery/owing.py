@@ -16,15 +16,23 @@ def wants(filters: Sequence[str], type_: str) -> bool:
     return not filters or type_ in filters or any(one.endswith(".*") and type_.startswith(one[:-1]) for one in filters)
 
 
-def owe(session: Session, event: Event, now: float) -> int:
-    """Owe an event that was just written to every endpoint that wants it; how many.
+def endpoints_of(session: Session, company: str) -> Sequence[Endpoint]:
+    """A company's endpoints to which anything is owed.
 
     Those that are paused get theirs when they go on; nothing is owed to the disabled and the deleted.
     """
-    endpoints = session.scalars(
-        select(Endpoint).where(Endpoint.company == event.company, Endpoint.state.in_(("active", "paused")))
-    )
-    wanted = [endpoint for endpoint in endpoints if wants(endpoint.events, event.type)]
+    owed = Endpoint.state.in_(("active", "paused"))
+    return session.scalars(select(Endpoint).where(Endpoint.company == company, owed)).all()
+
+
+def owe(session: Session, event: Event, now: float, endpoints: Sequence[Endpoint] | None = None) -> int:
+    """Owe an event that was just written to every endpoint that wants it; how many.
+
+    ``endpoints``: the company's, if they are known already: asked for anew with each event, they cost more than all
+    else that a fact does.
+    """
+    found = endpoints_of(session, event.company) if endpoints is None else endpoints
+    wanted = [endpoint for endpoint in found if wants(endpoint.events, event.type)]
     for endpoint in wanted:
         session.add(
             Delivery(

@@ -1,8 +1,8 @@
 """The files of facts: read where the stream has lost something, removed when the journal has all that is in them.
 
 Files of living processes are read, never touched: whoever holds a file's ``flock`` owns it (``callcontrol/facts.py``).
-A file goes only when it was shipped, has lain for a while, and each of its facts is in the journal, which is not
-looked up but done: all of them are taken, and those that are there change nothing.
+A file goes only when it was shipped, has lain for a while, and each of its facts is in the journal: those that are not
+found there are taken.  What was found stays found, so a large file is gone through in several goes.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ from sqlalchemy import delete
 
 from callcontrol.switchboard import OFFSETS
 from workers.journal.database import Database
-from workers.journal.ingest import Taken, take
-from workers.journal.stream import GAP, MOST, position_of, put
+from workers.journal.ingest import Taken, missing, take
+from workers.journal.stream import GAP, position_of, put
 from workers.journal.tables import Position
 from workers.mail.owing import RoutingOf
 
 #: A shipped file lies so long at least, seconds: who looks for a fact in a hurry finds it there too.
 LEAST_AGE = 3600.0
-_PIECE = 256 * 1024
+#: Bytes that are read, and lines that are taken, at once: what the journal writes in one go (``stream.at_once``).
+_PIECE = 32 * 1024
+#: How far each shipped file was found to be in the journal, bytes; for this process only.
+_found: dict[Path, int] = {}
 
 
 def take_missed(
@@ -54,8 +57,7 @@ def take_missed(
             with database.writing() as session:
                 if position_of(session, GAP, lock=True) is None:
                     return taken, True
-                for some in _some(lines):
-                    taken.add(take(session, some, routing_of, time.time()))
+                taken.add(take(session, lines, routing_of, time.time()))
                 put(session, GAP, json.dumps(done))
     with database.writing() as session:
         session.execute(delete(Position).where(Position.name == GAP))
@@ -85,15 +87,19 @@ def remove_taken(
             if not ours:
                 continue
             whole = True
-            for lines, _ in _pieces(path, 0):
+            for lines, end in _pieces(path, _found.get(path, 0)):
                 if until():
                     whole = False
                     break
-                for some in _some(lines):
+                with database.reading() as session:
+                    facts = missing(session, lines, now)
+                if facts:
                     with database.writing() as session:
-                        taken.add(take(session, some, routing_of, now))
+                        taken.add(take(session, facts, routing_of, now))
+                _found[path] = end
             if whole:
                 path.unlink()
+                _found.pop(path, None)
                 removed += 1
                 with contextlib.suppress(Exception):  # a name is used once: what stays is a few bytes
                     redis.hdel(OFFSETS, path.name.removesuffix(".shipped"))
@@ -143,10 +149,6 @@ def _pieces(path: Path, start: int) -> Iterator[tuple[list[bytes], int]]:
             with contextlib.suppress(ValueError):  # it lacks its end of line only; a piece of one is no fact
                 json.loads(rest)
                 yield [rest], at + len(rest)
-
-
-def _some(lines: list[bytes]) -> Iterator[list[bytes]]:
-    return (lines[i : i + MOST] for i in range(0, len(lines), MOST))
 
 
 def _paths(directory: Path) -> list[Path]:

@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import hashlib
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -34,12 +34,13 @@ from workers.delivery import owing as delivery
 from workers.journal import folding
 from workers.journal.folding import FOLDED, Journey
 from workers.journal.reading import UNREADABLE, fact_of
-from workers.journal.tables import Call, Event, Fact, Leg, QueueVisit, Recording, Step
+from workers.journal.tables import Base, Call, Endpoint, Event, Fact, Leg, QueueVisit, Recording, Step
 from workers.mail import owing as mail
 from workers.mail.owing import RoutingOf
 from workers.recordings import ledger
 
 Item = Mapping[str, Any] | bytes
+_T = TypeVar("_T")
 
 #: After these there is something to do in the spool of the fact's switch.
 _FOR_RECORDINGS = frozenset(
@@ -117,16 +118,18 @@ class _Batch:
         self._taken = Taken()
         self._journeys: dict[str, Journey] = {}
         self._names: dict[str, Mapping[str, str]] = {}
+        self._endpoints: dict[str, Sequence[Endpoint]] = {}
         self._anew: set[str] = set()  # calls whose rows were made of all their facts, these included
 
     def take(self, facts: Sequence[Mapping[str, Any]]) -> Taken:
         with self._session.no_autoflush:
             self._load({fact["call"] for fact in facts if fact["call"]})
+            begun = self._begin_calls(facts)
             wanted = self._without_late_ends(facts)
             new = _insert(self._session, wanted)
             self._taken.new = len(new)
             self._taken.known = len(wanted) - len(new)
-            self._begin_calls(new)
+            self._forget_calls(begun - {fact["call"] for fact in new})
             owed = [(fact, self._follow(fact)) for fact in new]
         self._session.add_all(row for journey in self._journeys.values() for row in journey.new)
         self._session.add_all(event for _, events in owed for event in events)
@@ -137,12 +140,18 @@ class _Batch:
 
     # ------------------------------------------------------------------------------------------------ before
 
-    def _load(self, calls: set[str]) -> None:
-        """The rows of these calls that are there.  Where rows can be locked they are, in an order that all keep."""
+    def _load(self, calls: set[str], begun: Collection[str] = ()) -> None:
+        """The rows of these calls that are there.  Where rows can be locked they are, in an order that all keep.
+
+        Those that we have ``begun`` have nothing else yet.
+        """
+        there: set[str] = set()
         for some in _pieces(sorted(calls)):
             found = select(Call).where(Call.id.in_(some)).order_by(Call.id).with_for_update()
-            self._journeys |= {call.id: Journey(call) for call in self._session.scalars(found)}
-        for some in _pieces(sorted(self._journeys)):
+            for call in self._session.scalars(found):
+                self._journeys[call.id] = Journey(call)
+                there.add(call.id)
+        for some in _pieces(sorted(there.difference(begun))):
             for leg in self._session.scalars(select(Leg).where(Leg.call.in_(some))):
                 self._journeys[leg.call].legs[leg.id] = leg
             for visit in self._session.scalars(
@@ -169,12 +178,28 @@ class _Batch:
                     ended.add(fact["call"])
         return kept
 
-    def _begin_calls(self, facts: Sequence[Mapping[str, Any]]) -> None:
+    def _begin_calls(self, facts: Sequence[Mapping[str, Any]]) -> set[str]:
+        """Make the rows of calls that are not there, in an order that all keep; which.
+
+        Where two write at once, the other may have begun one meanwhile: then that one's rows are taken up.
+        """
+        first: dict[str, Mapping[str, Any]] = {}
         for fact in facts:
             if fact["call"] and fact["call"] not in self._journeys and _folds(fact):
-                self._journeys[fact["call"]] = Journey(folding.begin(fact))
-                self._session.add(self._journeys[fact["call"]].call)
-        self._session.flush()  # what belongs to them comes later
+                first.setdefault(fact["call"], fact)
+        if not first:
+            return set()
+        values = [_values(folding.begin(first[call])) for call in sorted(first)]
+        maker: Any = postgresql.insert if _on_postgresql(self._session) else sqlite.insert
+        statement = maker(Call).on_conflict_do_nothing().returning(Call.id)
+        begun = set(self._session.scalars(statement, values))
+        self._load({*first}, begun)
+        return begun
+
+    def _forget_calls(self, calls: set[str]) -> None:
+        """Take back what was begun of calls of which nothing was new after all."""
+        for call in calls:
+            self._session.delete(self._journeys.pop(call).call)
 
     # --------------------------------------------------------------------------------------------- each fact
 
@@ -270,7 +295,9 @@ class _Batch:
         session = self._session
         ledger.note(session, fact)
         for event in events:
-            self._taken.deliveries += delivery.owe(session, event, self._now)
+            if event.company not in self._endpoints:
+                self._endpoints[event.company] = delivery.endpoints_of(session, event.company)
+            self._taken.deliveries += delivery.owe(session, event, self._now, self._endpoints[event.company])
         if fact["company"] and fact["type"] != UNREADABLE:
             journey = self._journeys.get(fact["call"])
             call = journey.call if journey is not None else None
@@ -313,15 +340,36 @@ def _insert(session: Session, facts: Sequence[Mapping[str, Any]]) -> list[Mappin
     """Write those that are not there yet; they, in order."""
     if not facts:
         return []
-    on_postgresql = session.get_bind().dialect.name == "postgresql"
-    maker: Any = postgresql.insert if on_postgresql else sqlite.insert
+    maker: Any = postgresql.insert if _on_postgresql(session) else sqlite.insert
     statement = maker(Fact).on_conflict_do_nothing(index_elements=["call", "epoch", "n", "process"])
     statement = statement.returning(Fact.call, Fact.epoch, Fact.n, Fact.process)
     by_identity: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for fact in facts:
-        by_identity.setdefault((fact["call"], fact["epoch"], fact["n"], fact["p"]), fact)
+        by_identity.setdefault(_identity(fact), fact)
     written = {tuple(row) for row in session.execute(statement, [_as_row(fact) for fact in by_identity.values()])}
     return [fact for identity, fact in by_identity.items() if identity in written]
+
+
+def missing(session: Session, facts: Iterable[Item], now: float) -> list[Mapping[str, Any]]:
+    """Those of the facts that are not in the journal, in order.  Writes nothing, and keeps nobody waiting."""
+    read = {_identity(fact): fact for fact in (fact_of(item, now) for item in facts)}
+    there: set[tuple[Any, ...]] = set()
+    key = Fact.call, Fact.epoch, Fact.n, Fact.process
+    for some in _pieces([*read]):
+        there.update(map(tuple, session.execute(select(*key).where(tuple_(*key).in_(some)))))
+    return [fact for identity, fact in read.items() if identity not in there]
+
+
+def _identity(fact: Mapping[str, Any]) -> tuple[Any, ...]:
+    return fact["call"], fact["epoch"], fact["n"], fact["p"]
+
+
+def _values(row: Base) -> dict[str, Any]:
+    return {column.key: getattr(row, column.key) for column in row.__table__.columns}
+
+
+def _on_postgresql(session: Session) -> bool:
+    return session.get_bind().dialect.name == "postgresql"
 
 
 def _as_row(fact: Mapping[str, Any]) -> dict[str, Any]:
@@ -338,7 +386,7 @@ def _as_fact(row: Fact) -> dict[str, Any]:
     }
 
 
-def _pieces(names: Sequence[str]) -> Iterable[Sequence[str]]:
+def _pieces(names: Sequence[_T]) -> Iterable[Sequence[_T]]:
     return (names[i : i + _MOST_NAMES] for i in range(0, len(names), _MOST_NAMES))
 
 

@@ -77,8 +77,11 @@ def see_to_the_house(context: Context, end: float, *, now: float | None = None) 
     )
     _tell_others(context, taken)
     live = ends.live_calls(context.redis)
-    with context.database.writing() as session:
-        ended = ends.see_to_ends(session, live, now, routing_of=context.routing)
+    ended, more = 0, True
+    while more:
+        with context.database.writing() as session:
+            some = ends.see_to_ends(session, live, now, routing_of=context.routing)
+        ended, more = ended + some, some == ends.MOST and time.monotonic() < end
     if ended:
         ring(context.redis_url, "delivery")
         ring(context.redis_url, "mail")

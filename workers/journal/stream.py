@@ -30,8 +30,10 @@ from workers.mail.owing import RoutingOf
 
 #: The name of the stream's position, and of the note that files must be read (its ``at``: how far they have been).
 FACTS, GAP = "facts", "gap"
-#: Facts in one transaction.
+#: Facts in one transaction: as many as are quickest, where writers do not wait for each other.
 MOST = 500
+#: SQLite has one writer at a time, and whoever owes a first attempt waits for us: some 50 ms of it, and no more.
+MOST_OF_SQLITE = 100
 BEGINNING = "0-0"
 #: So many unread entries are counted, and no more.
 MOST_COUNTED = 10_000
@@ -49,12 +51,14 @@ class Lag:
 
 
 def take_some(
-    database: Database, redis: Any, routing_of: RoutingOf, now: float, most: int = MOST
+    database: Database, redis: Any, routing_of: RoutingOf, now: float, most: int | None = None
 ) -> tuple[Taken, bool]:
-    """Take the next facts of the stream; what came of them, and whether there may be more.
+    """Take the next facts of the stream, ``most`` or as many as are good for the database; what came of them, and
+    whether there may be more.
 
     Raises redis.RedisError, SQLAlchemyError: then nothing of it was done, or it was and the answer got lost.
     """
+    most = most or at_once(database)
     with database.reading() as session:
         position = position_of(session, FACTS) or BEGINNING
     lost = position != BEGINNING and not redis.xrange(STREAM, position, position)
@@ -78,6 +82,11 @@ def take_some(
             position=position,
         )
     return taken, len(entries) == most or lost
+
+
+def at_once(database: Database) -> int:
+    """Facts that one transaction takes."""
+    return MOST_OF_SQLITE if database.is_sqlite else MOST
 
 
 def lag(session: Session, redis: Any) -> Lag:

@@ -22,13 +22,15 @@ from workers.recordings.store import Store, StoreError
 from workers.recordings.uploading import lock_call
 
 _log = structlog.get_logger("recordings")
+#: So many are deleted in one go.
+MOST = 100
 
 
 class StillRecorded(Exception):
     """The switch records just now, or is about to: delete it when that has ended."""
 
 
-def forget_old(database: Database, store: Store, now: float, *, most: int = 100, seconds: float = 20.0) -> int:
+def forget_old(database: Database, store: Store, now: float, *, most: int = MOST, seconds: float = 20.0) -> int:
     """Delete the oldest of what is past its ``keep_until``; how many.  Those that the store keeps from us are left for
     the next time.
     """
@@ -61,13 +63,13 @@ def delete(database: Database, store: Store | None, company: str, recording: str
         if found is None or found.state == "deleted":
             return False
         keys = _keys(session, found)
-    _remove(store, keys)
+    _remove(store, {key for key, _ in keys})
     with database.writing() as session:
         lock_call(session, found.call)
         found = _of(session, company, recording, lock=True)
         if found is None or found.state == "deleted":
             return False
-        late = set(_keys(session, found)) - {*keys}
+        late = {key for key, _ in _keys(session, found) - keys}
         found.state, found.deleted_at, found.keep_until = "deleted", now, None
         for segment in ledger.segments(session, found):
             segment.state = "deleted"
@@ -97,9 +99,9 @@ def _of(session: Session, company: str, recording: str, *, lock: bool = False) -
     return session.scalar(wanted.with_for_update() if lock else wanted)
 
 
-def _keys(session: Session, recording: Recording) -> list[str]:
-    """Where its segments are stored, or on their way to.  Raises StillRecorded."""
+def _keys(session: Session, recording: Recording) -> set[tuple[str, float | None]]:
+    """Where its segments are stored, and since when; or on their way to.  Raises StillRecorded."""
     segments = ledger.segments(session, recording)
     if any(segment.state in ("expected", "started") for segment in segments):
         raise StillRecorded(f"{recording.id} is being recorded")
-    return [segment.key for segment in segments if segment.key is not None]
+    return {(segment.key, segment.stored_at) for segment in segments if segment.key is not None}

@@ -14,7 +14,7 @@ from callcontrol.settings import Storage
 from workers import bell
 from workers.context import Context, current
 from workers.journal.tables import Position
-from workers.recordings.forgetting import forget_old
+from workers.recordings.forgetting import MOST, forget_old
 from workers.recordings.store import Store, StoreError
 from workers.recordings.uploading import Uploader
 
@@ -62,6 +62,7 @@ def uploader(context: Context, switch: str, store: Store | None) -> Uploader:
         switch,
         keep=lambda company: keep_of(context.routing(company)),
         first=switch == context.config.switches[0].name,
+        switches=[one.name for one in context.config.switches],
     )
 
 
@@ -82,4 +83,8 @@ def _forget(context: Context, store: Store) -> bool:
         session.merge(Position(name=_FORGOTTEN, at=str(now)))
     with contextlib.suppress(StoreError):  # a store that cannot list them, or is away: they are looked for again
         store.abort_old(now - _ABANDONED)
-    return forget_old(context.database, store, now) >= 100
+    if forget_old(context.database, store, now) < MOST:
+        return False
+    with context.database.writing() as session:  # there is more: the next ring goes on at once
+        session.merge(Position(name=_FORGOTTEN, at="0"))
+    return True

@@ -3,22 +3,31 @@
 ``<file>.json`` says what the file is (bytes, SHA-256, when it last changed), where it goes, and how far that got.  Who
 holds its lock has the file; everybody else passes by.  It is there whole or not at all, synced with its directory.
 
-The surprise: a lock belongs to a file's inode, and a manifest is written by putting a new one into its place.  So the
-new one is locked before it gets the name, and whoever gets a lock looks whether what they have still has the name.
+Where the surprise lies:
+
+* A lock belongs to a file's inode, and a manifest is written by putting a new one into its place.  So the new one is
+  locked before it gets the name, and whoever gets a lock looks whether what they have still has the name.
+* A full disk takes no manifest, and only what is stored makes room on it.  So there an empty one stands for the lock,
+  and what it would say is held in memory: who is killed then begins that file anew, as with one that is damaged.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import stat
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import structlog
+
 from workers.recordings.spool import MANIFEST, UNBORN
 
+_log = structlog.get_logger("recordings")
 _LONGEST = 65536
 
 
@@ -58,13 +67,13 @@ class Manifest:
 
     @classmethod
     def hold(cls, sound: Path) -> Manifest | None:
-        """Take the manifest of a file of sound; None: somebody else has it.  Raises OSError."""
+        """Take the manifest of a file of sound; None: somebody else has it, or it is none of ours.  Raises OSError."""
         path = sound.with_name(sound.name + MANIFEST)
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             return cls(path, None, None)
-        if not _locked(fd, path):
+        if not _ours(fd) or not _locked(fd, path):
             os.close(fd)
             return None
         return cls(path, fd, _read(os.pread(fd, _LONGEST, 0)))
@@ -90,10 +99,14 @@ class Manifest:
             if self._fd is None and self.path.exists():
                 os.close(fd)
                 return False
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, json.dumps(asdict(note)).encode(), 0)
-            if durable:
-                os.fsync(fd)
+            if not _fill(fd, json.dumps(asdict(note)).encode(), durable=durable):
+                os.ftruncate(fd, 0)
+                _log.error("alarm", what="the spool's disk is full: a manifest is held in memory", file=self.path.name)
+                if self._fd is not None:
+                    os.close(fd)  # the one that is there says less, and does no harm
+                    self._unborn.unlink(missing_ok=True)
+                    self.note = note
+                    return True
             self._unborn.rename(self.path)
         except OSError as error:
             os.close(fd)
@@ -138,6 +151,27 @@ def _locked(fd: int, path: Path, *, wait: bool = False) -> bool:
     except (BlockingIOError, FileNotFoundError):
         return False
     return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _ours(fd: int) -> bool:
+    """Whether it is a file that we have made: what somebody else says there is not believed."""
+    seen = os.fstat(fd)
+    return stat.S_ISREG(seen.st_mode) and seen.st_uid == os.geteuid()
+
+
+def _fill(fd: int, text: bytes, *, durable: bool) -> bool:
+    """Write a text into an open file; False: the disk is full.  Raises OSError."""
+    try:
+        os.ftruncate(fd, 0)
+        if os.pwrite(fd, text, 0) < len(text):
+            return False
+        if durable:
+            os.fsync(fd)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return False
+        raise
+    return True
 
 
 def _read(raw: bytes) -> Note | None:

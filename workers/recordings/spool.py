@@ -128,7 +128,7 @@ def written_by_somebody(fd: int) -> bool | None:
 
 
 def measure(fd: int, said: float | None) -> Sound:
-    """Read a whole file.  ``said``: how many seconds the switch told.  Raises Growing, OSError."""
+    """Read a whole file.  ``said``: how many seconds the switch told, if it did.  Raises Growing, OSError."""
     before = os.fstat(fd)
     digest, size, head = hashlib.sha256(), 0, b""
     while piece := os.pread(fd, _PIECE, size):
@@ -141,7 +141,7 @@ def measure(fd: int, said: float | None) -> Sound:
         raise Growing
     seconds, sound, why = _header(head, size)
     notes = [why] if why else []
-    if said is not None and seconds is not None and abs(said - seconds) > max(_ALIKE, 0.05 * said):
+    if said and seconds is not None and abs(said - seconds) > max(_ALIKE, 0.05 * said):
         notes.append(f"the switch told of {said:.1f} s, the file has {seconds:.1f} s")
     return Sound(digest.hexdigest(), size, seconds, sound == 0, "; ".join(notes) or None)
 

@@ -97,7 +97,8 @@ class _Drain:
 class Uploader:
     """The worker of one switch's spool.  ``store`` None: recordings stay there.  ``hands``: files at a time.
 
-    ``first``: this switch is also that of segments which no fact has told a switch of.
+    ``first``: this switch is also that of segments which no fact has told a switch of, and of those whose switch is not
+    among ``switches`` any more.
     """
 
     database: Database
@@ -108,6 +109,7 @@ class Uploader:
     pace: Pace = Pace()
     hands: int = 4
     first: bool = True
+    switches: Sequence[str] = ()
     clock: Callable[[], float] = time.time
     #: How often something was told of a recording.
     told: int = field(default=0, init=False)
@@ -153,7 +155,8 @@ class Uploader:
         """Whether nothing more will come into a file."""
         state, over = known or ("expected", False)
         said = state not in ("expected", "started", "absent")
-        quiet = self.clock() - found.changed_at
+        # What changed in times to come did so before the clock was set back.
+        quiet = abs(self.clock() - found.changed_at)
         if not said and not over and quiet <= self.pace.quiet:
             return False
         try:
@@ -189,8 +192,9 @@ class Uploader:
         except SQLAlchemyError as error:
             run.failures = _SICK
             _log.error("the database cannot be written", error=str(error)[:300])
-        except OSError as error:
-            _log.error("alarm", what="a recording cannot be seen to", file=name, error=str(error)[:300])
+        except Exception as error:  # whatever it is, the other files are seen to
+            what = f"{type(error).__name__}: {error}"[:300]
+            _log.error("alarm", what="a recording cannot be seen to", file=name, error=what)
 
     # ----------------------------------------------------------------------------------------------- one file
 
@@ -204,6 +208,8 @@ class Uploader:
         if file is None or held is None:
             return False
         with held:
+            if held.note is not None and not _is_of(held.note, file):
+                held.note = None  # damaged, or another file's
             try:
                 fd = spool.open_sound(path)
             except FileNotFoundError:
@@ -406,7 +412,8 @@ class Uploader:
         """Leave a file alone for a while, longer each time."""
         note, now = held.said, self.clock()
         pause = min(self.pace.longest_pause, self.pace.pause * 2.0 ** min(note.tries, 20)) * random.uniform(0.5, 1.0)
-        return held.change(tries=note.tries + 1, since=note.since or now, next_at=now + pause, durable=False)
+        since = note.since if 0 < note.since <= now else now  # the clock may have been set back
+        return held.change(tries=note.tries + 1, since=since, next_at=now + pause, durable=False)
 
     def _later(self, note: Note) -> bool:
         """Whether it is not yet time to try again.  A clock that was set back must not keep us for long."""
@@ -416,9 +423,12 @@ class Uploader:
     def _lost(self, file: SpoolFile, note: Note) -> None:
         """Its file went, by nobody of ours, before it was stored."""
         with self._rows(file, note) as (session, recording, segment):
-            segment.state = recording.state = "failed"
+            segment.state = "failed"
             segment.why = recording.why = "its file is gone from the spool, and it is not in the store"
             segment.sha256, segment.bytes = None, note.bytes
+            # What there is of it besides is told of as usual, when all of it is known.
+            whole = [one.state for one in ledger.segments(session, recording)]
+            recording.state = "finished" if {*whole} & {*ledger.KEPT, *ledger.OPEN} else "failed"
             raise_alarm(
                 session,
                 f"recording/{file.name}",
@@ -429,18 +439,26 @@ class Uploader:
             )
             data = {"recording": recording.id, "kind": recording.kind, "why": segment.why}
             self._tell(session, recording, "recording.lost", data, f"segment/{file.name}/lost")
+            if recording.state == "finished":
+                ledger.stand(session, recording)
+                self._settle(session, recording)
 
     # ------------------------------------------------------------------------------------- what becomes of them
 
     def _look_for_absent(self) -> None:
         """What was expected and never came, now that its call is over for a while."""
         ours = Segment.switch == self.switch
+        if self.first:
+            ours = or_(ours, Segment.switch.is_(None))
+        if self.first and self.switches:  # a switch that was renamed: its files are found where they are, in time
+            gone = Segment.switch.not_in(self.switches) & (Call.ended_at < self.clock() - self.pace.unheard)
+            ours = or_(ours, gone)
         with self.database.reading() as session:
             names = session.scalars(
                 select(Segment.file)
                 .join(Call, Call.id == Segment.call)
                 .where(Segment.state.in_(ledger.OPEN), Call.ended_at < self.clock() - self.pace.absent)
-                .where(or_(ours, Segment.switch.is_(None)) if self.first else ours)
+                .where(ours)
                 .order_by(Segment.expected_at.desc())
                 .limit(_MANY)
             ).all()
@@ -567,6 +585,12 @@ class Uploader:
     def _alarm(self, key: str, kind: str, text: str) -> None:
         with self.database.writing() as session:
             raise_alarm(session, key, None, kind, text, self.clock())
+
+
+def _is_of(note: Note, file: SpoolFile) -> bool:
+    """Whether a manifest speaks of this file."""
+    key = note.key.endswith(f"{file.company}/{file.call}/{file.name}")
+    return key and (note.recording, note.company, note.call) == (file.recording, file.company, file.call)
 
 
 def lock_call(session: Session, call: str) -> None:
