@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from flask import Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -138,6 +141,50 @@ class TestLimit:
         assert [lonely.ask("GET", "/v1/calls").status_code for _ in range(3)] == [200, 200, 429]
 
 
+class TestAtATime:
+    """A token has half of a process's threads at most, so that no client can have them all."""
+
+    def test_so_many_requests_of_a_token_may_be_under_way(self, web: Web) -> None:
+        go_on = threading.Event()
+        begun = threading.Semaphore(0)
+
+        def slow() -> str:
+            begun.release()
+            assert go_on.wait(30)
+            return "done"
+
+        app = create_app(web.context)
+        app.add_url_rule("/v1/slow", view_func=door.may("operator")(slow))
+        other = Web(app, web.context, web.controllers)
+        tokens_ = web.token(), web.token("consumer")
+        with ThreadPoolExecutor(door.AT_A_TIME) as pool:
+            try:
+                running = [pool.submit(other.ask, "GET", "/v1/slow", tokens_[0]) for _ in range(door.AT_A_TIME)]
+                assert all(begun.acquire(timeout=30) for _ in running)
+                refused = other.ask("GET", "/v1/calls", tokens_[0])
+                problem(refused, 429, "too-many")
+                assert refused.headers["Retry-After"] == "1"
+                assert other.ask("GET", "/v1/calls", tokens_[1]).status_code == 200
+            finally:
+                go_on.set()
+            assert [one.result().status_code for one in running] == [200] * door.AT_A_TIME
+        assert other.ask("GET", "/v1/calls", tokens_[0]).status_code == 200
+
+    def test_what_fails_is_over_too(self, web: Web) -> None:
+        for path in ("calls/x", "calls?limit=0", "nosuch", "calls?company=beta") * door.AT_A_TIME:
+            assert web.ask("GET", f"/v1/{path}").status_code in (404, 422)
+
+    def test_one_is_under_way_until_the_last_piece_is_sent(self, web: Web) -> None:
+        app = create_app(web.context)
+        view = door.may("operator")(lambda: Response(iter([b"a", b"b"])))
+        app.add_url_rule("/v1/slow", view_func=view)
+        other = Web(app, web.context, web.controllers)
+        sent = [other.ask("GET", "/v1/slow", buffered=False) for _ in range(door.AT_A_TIME)]
+        problem(other.ask("GET", "/v1/calls"), 429, "too-many")
+        sent[0].close()
+        assert other.ask("GET", "/v1/calls").status_code == 200
+
+
 class TestBodies:
     def test_a_long_body_is_refused(self, web: Web) -> None:
         long = json.dumps({"from": "301", "to": "1" * door.LONGEST_BODY})
@@ -167,6 +214,10 @@ class TestBodies:
             b'{"from": ' + b"9" * 5000 + b"}",
             b'"' + b'\\"' * 32_000,  # a text without an end, which must not be looked at from each of its quotes
             b'"' + b'\\"' * 32_000 + b"\\",
+            ('["\u2200",' + "[" * 500 + "]" * 501).encode("utf-16-le"),  # its first text hides the brackets
+            '{"from": "301", "to": "302"}'.encode("utf-16"),
+            '{"from": "301", "to": "302"}'.encode("utf-32"),
+            b"\xef\xbb\xbf{}",
         ],
     )
     def test_a_body_that_cannot_be_read_or_kept_is_refused(self, web: Web, body: bytes) -> None:
