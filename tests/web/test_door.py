@@ -118,6 +118,27 @@ class TestCompanies:
         problem(web.ask("GET", "/v1/calls?company=beta"), 404, "not-found")
 
 
+class TestQueries:
+    @pytest.mark.parametrize(
+        ("query", "field"),
+        [
+            ("persn=301", "persn"),
+            ("number=1&number=2", "number"),
+            ("company=acme&company=beta", "company"),
+            ("a%0d%0a=1", "a??"),
+        ],
+    )
+    def test_what_would_be_left_out_is_refused(self, web: Web, query: str, field: str) -> None:
+        """A filter that is misspelt must not find everything."""
+        said = problem(web.ask("GET", f"/v1/calls?{query}"), 422, "invalid")
+        assert [one["field"] for one in said["errors"]] == [field]
+
+    def test_also_where_nothing_can_be_asked(self, web: Web) -> None:
+        problem(web.ask("GET", "/v1/calls/some-call?with=everything"), 422, "invalid")
+        problem(web.ask("POST", "/v1/calls?dry_run=true", json={"from": "301", "to": "302"}), 422, "invalid")
+        assert web.controllers.asked == []
+
+
 class TestLimit:
     @pytest.fixture
     def hasty(self, web: Web) -> Web:

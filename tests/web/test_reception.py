@@ -39,7 +39,10 @@ def clients(server: Server, *said: bytes) -> Iterator[list[socket.socket]]:
     with contextlib.ExitStack() as stack:
         lines = []
         for text in said:
-            line = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=LONG))
+            line = stack.enter_context(socket.socket())
+            line.settimeout(LONG)
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            line.connect(("127.0.0.1", server.port))
             line.sendall(text)
             lines.append(line)
         yield lines
@@ -51,6 +54,11 @@ def answer(line: socket.socket, most: int = 1_000_000) -> bytes:
     while len(come) < most and (more := line.recv(65536)):
         come += more
     return come
+
+
+def answer_to(server: Server, path: bytes) -> bytes:
+    with clients(server, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") as (line,):
+        return answer(line)
 
 
 def promptly(server: Server) -> None:
@@ -72,13 +80,19 @@ def promptly(server: Server) -> None:
         GOOD + b"G",
         b"nonsense\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-        b"GET /v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 3,
+        b"GET /v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 10,
     ],
     ids=["silent", "begun", "header", "body", "chunk", "pipelined", "nonsense", "does not hang up", "does not read"],
 )
 def test_clients_that_stop_half_way_hold_up_nobody(server: Server, said: bytes) -> None:
     with clients(server, *[said] * MANY):
         promptly(server)
+
+
+def test_the_longest_answer_to_a_stranger_is_left_behind(server: Server) -> None:
+    """So that nobody without a token has a thread that waits until it is taken."""
+    length = len(answer_to(server, b"/v1/openapi.json"))
+    assert 100_000 < length < reception.BUFFER * 0.75
 
 
 def test_a_request_that_only_seems_to_be_whole_is_soon_over(server: Server) -> None:

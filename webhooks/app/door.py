@@ -27,7 +27,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, TypeVar
 
 import structlog
@@ -80,14 +80,15 @@ class Name(BaseConverter):
     regex = r"[a-z][a-z0-9_-]{0,31}"
 
 
-def may(*roles: str, company: str = "one") -> Callable[[View], View]:
+def may(*roles: str, company: str = "one", query: Sequence[str] = ()) -> Callable[[View], View]:
     """Who may use an operation.  ``company``: ``one`` (it is about one company), ``any`` (an operator without one may
-    leave it out, and is told of all), ``none``.
+    leave it out, and is told of all), ``none``.  ``query``: what may stand in its query besides.
     """
 
     def decorate(view: View) -> View:
         view._may = roles  # type: ignore[attr-defined]
         view._company = company  # type: ignore[attr-defined]
+        view._query = frozenset({*query, "company"} if company != "none" else query)  # type: ignore[attr-defined]
         return view
 
     return decorate
@@ -161,6 +162,7 @@ def install(app: Flask, context: Context, limit: str = LIMIT) -> None:
     def enter() -> None:
         if "holder" in g:
             view = app.view_functions[request.endpoint or ""]
+            _look_at_query(getattr(view, "_query", frozenset()))
             g.company = _company(getattr(view, "_company", "one"))
             _look_at_body()
 
@@ -214,6 +216,15 @@ def holder_or_none(context: Context) -> Holder | None:
     with contextlib.suppress(Problem):
         return _holder(context)
     return None
+
+
+def _look_at_query(known: Set[str]) -> None:
+    """Refuse what would be left out: a filter that is misspelt must not find everything."""
+    for name, values in request.args.lists():
+        if name not in known:
+            raise problems.invalid(problems.shown(name), "is nothing that can be asked here")
+        if len(values) > 1:
+            raise problems.invalid(name, "stands there more than once")
 
 
 def _company(wanted: str) -> str | None:

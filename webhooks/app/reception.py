@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import re
 import socket
+import struct
+import termios
 import time
 from collections import deque
 from concurrent.futures import Future
@@ -34,8 +37,10 @@ PARTING = 2.0
 MOST_WAITING, MOST_PARTING = 300, 100
 #: Bytes that are kept of a request that is not whole: more than the door takes.
 LONGEST = 192 * 1024
-#: What a thread can leave behind of an answer that nobody takes, bytes: all that needs no token.
+#: What a thread can leave behind of an answer that nobody takes, bytes: more than all that needs no token.  Who has so
+#: much of it to take yet, and asks already for more, is hung up.
 BUFFER = 256 * 1024
+UNTAKEN = 64 * 1024
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,10})[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
@@ -53,6 +58,13 @@ def whole(come: bytes | bytearray) -> bool:
         return come.find(b"0\r\n\r\n", end + 4) >= 0
     length = _LENGTH.search(head)
     return length is None or len(come) - len(head) >= int(length[1])
+
+
+def _untaken(sock: socket.socket) -> int:
+    """How much of what was sent the other side has not taken, bytes (SIOCOUTQ, tcp(7))."""
+    with contextlib.suppress(OSError):
+        return int(struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0])
+    return 0
 
 
 class _Line(socket.socket):
@@ -152,7 +164,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         elif whole(conn.come):
             self.poller.unregister(client)
             self.pending_conns.remove(conn)
-            self.enqueue_req(conn)
+            self._hand_over(conn)
 
     def murder_pending(self) -> None:
         """Close what has waited long enough."""
@@ -169,10 +181,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _await(self, conn: _Connection) -> None:
         if conn.come and whole(conn.come):
-            self.enqueue_req(conn)
+            self._hand_over(conn)
             return
         self._put(self.pending_conns, conn, PATIENCE if self.alive else STOP_KEEPALIVE_LINGER, MOST_WAITING)
         self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
+
+    def _hand_over(self, conn: _Connection) -> None:
+        if _untaken(conn.sock) < UNTAKEN:
+            self.enqueue_req(conn)
+        else:
+            self._part(conn)
 
     def _part(self, conn: _Connection) -> None:
         """Hang up, so that the last words arrive: the other side hears of it, and has time to hang up as well."""
