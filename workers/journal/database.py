@@ -77,7 +77,7 @@ class Database:
         ``wait``: without it, one that would have to wait for SQLite's lock fails at once.
         """
         with self._session() as session:
-            session.connection(execution_options={"cordboard_writes": "waits" if wait else "at once"})
+            session.connection(execution_options={"cordboard_writes": True if wait else "at once"})
             with contextlib.closing(session):
                 yield session
                 session.commit()
@@ -115,7 +115,7 @@ def _begin(patience: float, connection: Any) -> None:
         return
     # SQLite's own waiting sleeps longer and longer, up to 100 ms, and whoever came last is served first: with a few
     # writers on a slow disk that is seconds.  So it is asked again at once, and again.
-    until = time.monotonic() + (patience if writes == "waits" else 0.0)
+    until = time.monotonic() + (0.0 if writes == "at once" else patience)
     raw = connection.connection.dbapi_connection
     raw.execute("PRAGMA busy_timeout=0")
     try:
