@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from callcontrol.cli import main
 from tests.deliveries import NOW, House
@@ -19,7 +19,7 @@ from workers.delivery import endpoints as e
 from workers.delivery import replaying
 from workers.delivery.reaching import Reach
 from workers.journal.database import Database
-from workers.journal.tables import Delivery, Secret
+from workers.journal.tables import Delivery, Endpoint, Secret
 
 DAY = 86400.0
 LAB = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("10.1.2.0/24"))
@@ -69,6 +69,7 @@ def test_an_address_that_may_be_reached_is_taken_as_it_is(url: str) -> None:
         ("https://0x7f.1/", "neither a name"),
         ("https://0177.0.0.1/", "neither a name"),
         ("https://1.2.3/", "neither a name"),
+        ("https://[v1.abc]/", "neither a name"),
         ("https://-a.test/", "neither a name"),
         ("https://user:secret@crm.test/", "no user"),
         ("https://user@crm.test/", "no user"),
@@ -322,6 +323,19 @@ def cordboard(house: House, tmp_path: Path) -> Any:
         return result.output
 
     return run
+
+
+def test_nothing_that_is_listed_moves_the_cursor(house: House, cordboard: Any) -> None:
+    """What stands in the rows came from subscribers and operators, perhaps of another version."""
+    endpoint = json.loads(cordboard("add", "acme", "http://127.0.0.1:9/x", "--json"))["id"]
+    house.event()
+    with house.database.writing() as session:
+        hostile = "\x1b[2J\r\nforged\u202e\x9b"
+        session.execute(update(Endpoint).values(why=hostile, description=hostile, state="paused"))
+        session.execute(update(Delivery).values(why=hostile))
+    for said in (cordboard(), cordboard("deliveries", "acme", endpoint)):
+        assert "\\x1b[2J\\r\\nforged\\u202e\\x9b" in said
+        assert all(line.isprintable() for line in said.split("\n"))
 
 
 def test_the_command_does_everything_from_making_an_endpoint_to_deleting_it(house: House, cordboard: Any) -> None:

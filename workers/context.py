@@ -61,17 +61,19 @@ class Context:
         return self._published.companies
 
 
-def from_variables(variables: Mapping[str, str] = os.environ, read: s.Config | None = None) -> Context:
+def from_variables(
+    variables: Mapping[str, str] = os.environ, read: s.Config | None = None, *, hurry: float | None = None
+) -> Context:
     """A context by ``CORDBOARD_CONFIG``, ``_REDIS``, ``_DATABASE``, ``_STATE``, ``_SPOOL``.  Raises SettingsError.
 
-    ``read``: what cordboard.yaml said, if it is not to be read.
+    ``read``: what cordboard.yaml said, if it is not to be read; ``hurry``: as ``Database`` has it.
     """
     config = Path(variables.get("CORDBOARD_CONFIG", "cordboard.yaml")).resolve()
     state = Path(variables.get("CORDBOARD_STATE", "state")).resolve()
     return Context(
         config=read or s.read_config(config),
         redis_url=variables.get("CORDBOARD_REDIS", s.REDIS),
-        database=Database(variables.get("CORDBOARD_DATABASE") or default_url(state)),
+        database=Database(variables.get("CORDBOARD_DATABASE") or default_url(state), hurry=hurry),
         state=state,
         spool=Path(variables.get("CORDBOARD_SPOOL", "spool")).resolve(),
     )

@@ -110,6 +110,7 @@ class Web:
     def ask(self, method: str, path: str, token: str | None = None, **more: Any) -> TestResponse:
         """Ask, as an operator of acme if nothing else is said."""
         headers = {"Authorization": f"Bearer {self.token() if token is None else token}", **more.pop("headers", {})}
+        more.setdefault("buffered", True)  # to the end, as a server sends it
         return self.app.test_client().open(path, method=method, headers=headers, **more)
 
     def get(self, path: str, token: str | None = None, **more: Any) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, ClassVar
 
 import pytest
 
+from callcontrol import settings as s
 from callcontrol.commands import Refused
 from tests.web.conftest import (
     NOON,
@@ -125,6 +127,24 @@ class TestWhatLives:
         found = fresh.get("/v1/live-calls")
         assert found["silent"] == ["dead"]
         assert {one["id"] for one in found["items"]} == {"alive"}
+
+
+def test_many_switches_that_are_silent_cost_the_time_of_one_or_two(fresh: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is asked: nobody waits for each of them in turn."""
+    monkeypatch.setattr(desk, "PATIENCE", 0.5)
+    monkeypatch.setattr(desk, "PATIENCE_TO_PLACE", 0.5)
+    monkeypatch.setattr(desk, "LEAST", 0.1)
+    fresh.context.config = s.Config(switches=tuple(s.SwitchAddress(f"dead{n}", "127.0.0.1", 1, "x") for n in range(16)))
+    for method, path, more in (
+        ("GET", "/v1/live-calls", {}),
+        ("POST", f"/v1/calls/{LIVE}/hangup", {}),
+        ("GET", "/v1/queues", {}),
+        ("POST", "/v1/calls", {"json": {"from": "301", "to": "302"}}),
+    ):
+        began = time.monotonic()
+        said = problem(fresh.ask(method, path, **more), 504, "no-answer")
+        assert time.monotonic() - began < 4  # 8 in turn
+        assert said["performed"] == "no"
 
 
 class TestHangup:

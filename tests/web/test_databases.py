@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from tests.web.conftest import NOON, Controllers, Web, call, delivery, endpoint, event, recording, segment
+import time
+
+from sqlalchemy import update
+
+from tests.web.conftest import NOON, Controllers, Web, call, delivery, endpoint, event, problem, recording, segment
 from webhooks.app.web import create_app
 from workers.context import Context
-from workers.journal.database import Database
+from workers.journal import tables as t
+from workers.journal.database import PATIENCE, Database
 
 
 def test_every_list_and_filter_is_understood(context: Context, database: Database, controllers: Controllers) -> None:
@@ -30,3 +35,23 @@ def test_every_list_and_filter_is_understood(context: Context, database: Databas
     assert web.ask("POST", "/v1/messages/msg_1/heard").status_code == 200
     assert web.get("/v1/messages", web.token("agent", person="301"))["items"][0]["heard_at"] is not None
     assert b"cordboard_recordings" in web.app.test_client().get("/metrics").get_data()
+
+
+def test_while_somebody_else_writes_for_long_reading_goes_on_and_writing_is_given_up(
+    context: Context, database: Database, controllers: Controllers
+) -> None:
+    """Also the first request of a token, whose use is to be noted."""
+    context.database.close()
+    context.database = Database(database.url.render_as_string(hide_password=False), hurry=0.3)
+    web = Web(create_app(context), context, controllers)
+    web.add(recording("msg_1", kind="message"), segment("msg_1"))
+    token = web.token()
+    with database.writing() as session:
+        session.execute(update(t.Recording).values(why="it is written for long"))
+        began = time.monotonic()
+        assert web.get("/v1/messages", token)["items"][0]["why"] is None
+        said = problem(web.ask("POST", "/v1/messages/msg_1/heard", token), 503, "unavailable")
+        assert time.monotonic() - began < PATIENCE / 3
+    assert "database" in said["detail"]
+    assert web.ask("POST", "/v1/messages/msg_1/heard", token).status_code == 200
+    context.database.close()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from flask import Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -115,6 +118,27 @@ class TestCompanies:
         problem(web.ask("GET", "/v1/calls?company=beta"), 404, "not-found")
 
 
+class TestQueries:
+    @pytest.mark.parametrize(
+        ("query", "field"),
+        [
+            ("persn=301", "persn"),
+            ("number=1&number=2", "number"),
+            ("company=acme&company=beta", "company"),
+            ("a%0d%0a=1", "a??"),
+        ],
+    )
+    def test_what_would_be_left_out_is_refused(self, web: Web, query: str, field: str) -> None:
+        """A filter that is misspelt must not find everything."""
+        said = problem(web.ask("GET", f"/v1/calls?{query}"), 422, "invalid")
+        assert [one["field"] for one in said["errors"]] == [field]
+
+    def test_also_where_nothing_can_be_asked(self, web: Web) -> None:
+        problem(web.ask("GET", "/v1/calls/some-call?with=everything"), 422, "invalid")
+        problem(web.ask("POST", "/v1/calls?dry_run=true", json={"from": "301", "to": "302"}), 422, "invalid")
+        assert web.controllers.asked == []
+
+
 class TestLimit:
     @pytest.fixture
     def hasty(self, web: Web) -> Web:
@@ -136,6 +160,50 @@ class TestLimit:
         context.redis_url = "redis://127.0.0.1:1/0"
         lonely = Web(create_app(context, limit="2 per minute"), context, controllers)
         assert [lonely.ask("GET", "/v1/calls").status_code for _ in range(3)] == [200, 200, 429]
+
+
+class TestAtATime:
+    """A token has half of a process's threads at most, so that no client can have them all."""
+
+    def test_so_many_requests_of_a_token_may_be_under_way(self, web: Web) -> None:
+        go_on = threading.Event()
+        begun = threading.Semaphore(0)
+
+        def slow() -> str:
+            begun.release()
+            assert go_on.wait(30)
+            return "done"
+
+        app = create_app(web.context)
+        app.add_url_rule("/v1/slow", view_func=door.may("operator")(slow))
+        other = Web(app, web.context, web.controllers)
+        tokens_ = web.token(), web.token("consumer")
+        with ThreadPoolExecutor(door.AT_A_TIME) as pool:
+            try:
+                running = [pool.submit(other.ask, "GET", "/v1/slow", tokens_[0]) for _ in range(door.AT_A_TIME)]
+                assert all(begun.acquire(timeout=30) for _ in running)
+                refused = other.ask("GET", "/v1/calls", tokens_[0])
+                problem(refused, 429, "too-many")
+                assert refused.headers["Retry-After"] == "1"
+                assert other.ask("GET", "/v1/calls", tokens_[1]).status_code == 200
+            finally:
+                go_on.set()
+            assert [one.result().status_code for one in running] == [200] * door.AT_A_TIME
+        assert other.ask("GET", "/v1/calls", tokens_[0]).status_code == 200
+
+    def test_what_fails_is_over_too(self, web: Web) -> None:
+        for path in ("calls/x", "calls?limit=0", "nosuch", "calls?company=beta") * door.AT_A_TIME:
+            assert web.ask("GET", f"/v1/{path}").status_code in (404, 422)
+
+    def test_one_is_under_way_until_the_last_piece_is_sent(self, web: Web) -> None:
+        app = create_app(web.context)
+        view = door.may("operator")(lambda: Response(iter([b"a", b"b"])))
+        app.add_url_rule("/v1/slow", view_func=view)
+        other = Web(app, web.context, web.controllers)
+        sent = [other.ask("GET", "/v1/slow", buffered=False) for _ in range(door.AT_A_TIME)]
+        problem(other.ask("GET", "/v1/calls"), 429, "too-many")
+        sent[0].close()
+        assert other.ask("GET", "/v1/calls").status_code == 200
 
 
 class TestBodies:
@@ -167,6 +235,10 @@ class TestBodies:
             b'{"from": ' + b"9" * 5000 + b"}",
             b'"' + b'\\"' * 32_000,  # a text without an end, which must not be looked at from each of its quotes
             b'"' + b'\\"' * 32_000 + b"\\",
+            ('["\u2200",' + "[" * 500 + "]" * 501).encode("utf-16-le"),  # its first text hides the brackets
+            '{"from": "301", "to": "302"}'.encode("utf-16"),
+            '{"from": "301", "to": "302"}'.encode("utf-32"),
+            b"\xef\xbb\xbf{}",
         ],
     )
     def test_a_body_that_cannot_be_read_or_kept_is_refused(self, web: Web, body: bytes) -> None:

@@ -71,6 +71,12 @@ class TestMaking:
         assert {one["field"].partition(".")[0] for one in said["errors"]} == {field}
         assert count(web, Endpoint) == 0
 
+    def test_there_is_none_of_a_company_that_is_not_published(self, web: Web) -> None:
+        every = web.token("operator", None)
+        problem(web.ask("POST", "/v1/endpoints?company=acmee", every, json={"url": URL}), 404, "not-found")
+        assert web.ask("POST", "/v1/endpoints?company=acme", every, json={"url": URL}).status_code == 201
+        assert count(web, Endpoint) == 1
+
 
 class TestChanging:
     @pytest.fixture(autouse=True)

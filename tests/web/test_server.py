@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from callcontrol.cli import main
 from callcontrol.commands import Commands
 from callcontrol.embedded import EmbeddedRedis
-from webhooks.app import tokens
+from webhooks.app import reception, tokens
 from workers.journal.database import Database
 
 #: Longer than anything here takes, seconds: a limit, not a time that is waited.
@@ -113,11 +113,15 @@ def test_a_request_that_runs_when_the_server_is_told_to_stop_is_finished(
     try:
         asking.start()
         assert running.wait(LONG)
-        server.process.send_signal(signal.SIGTERM)
-        go_on.set()
-        asking.join(LONG)
-        assert answers == [(200, {"items": []})]
-        assert server.process.wait(LONG) == 0
+        with socket.create_connection(("127.0.0.1", server.port)) as idle:  # one that holds nothing up
+            idle.sendall(b"GET /healthz")
+            server.process.send_signal(signal.SIGTERM)
+            go_on.set()
+            asking.join(LONG)
+            assert answers == [(200, {"items": []})]
+            began = time.monotonic()
+            assert server.process.wait(LONG) == 0
+            assert time.monotonic() - began < reception.PATIENCE
     finally:
         go_on.set()
         controller.stop()

@@ -5,6 +5,7 @@ Knows no switch and no spool: it reads the journal's tables, and what it wants d
 
 ==============  ========================================================================================
 ``web``         the application (``create_app``) and the server that runs it
+``reception``   the server's worker: who has not said everything yet has no thread
 ``door``        who asks, what they may, for which company, how often, and what a body may look like
 ``problems``    everything that goes wrong, as problem documents (RFC 9457)
 ``resources/``  the operations, a module for each subject

@@ -18,6 +18,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from callcontrol import options as o
 from callcontrol import settings as s
 
+#: How long a request waits for the database, seconds.
+HURRY = 5.0
+
 
 @click.command(short_help="Serve the HTTP API.")
 @o.setting("web", s.WEB, "Where the API answers: host:port.")
@@ -55,10 +58,10 @@ def _again(variables: Mapping[str, str], last: s.Config) -> Any:
     from workers.context import from_variables
 
     try:
-        return from_variables(variables)
+        return from_variables(variables, hurry=HURRY)
     except s.SettingsError as error:
         structlog.get_logger("web").error("going by what it said at the start", error=str(error)[:300])
-        return from_variables(variables, last)
+        return from_variables(variables, last, hurry=HURRY)
 
 
 @click.group(short_help="Make, list and revoke tokens of the API.")

@@ -7,7 +7,9 @@ that says whether the command may have been performed.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from flask import current_app
@@ -26,6 +28,9 @@ from workers.context import Context
 #: How long a controller is waited for, seconds; longer for one that has to ask a telephone first.
 PATIENCE = 2.0
 PATIENCE_TO_PLACE = 5.0
+#: The least that one of several is waited for, seconds; switches that are asked at a time.
+LEAST = 0.5
+MOST_ASKED = 16
 
 _reading = threading.Lock()
 
@@ -66,34 +71,30 @@ def companies() -> Sequence[str]:
 # ------------------------------------------------------------------------------------------------- commands
 
 
-def ask(verb: str, arguments: Mapping[str, Any], *, switch: str = "", patience: float = PATIENCE) -> dict[str, Any]:
+def ask(verb: str, arguments: Mapping[str, Any], *, switch: str = "", patience: float | None = None) -> dict[str, Any]:
     """Have a command performed by a controller of ``switch``, by default the first that has one who answers.
 
     Raises Problem, of a command that was refused, ``conflict``.
     """
     try:
-        return _asked(verb, arguments, [switch] if switch else _switches(), patience)
+        return _asked(verb, arguments, [switch] if switch else _switches(), patience or PATIENCE)
     except Refused as refused:
         raise Problem("conflict", said(str(refused))) from None
 
 
 def ask_each(verb: str, arguments: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
     """The answers of every switch, and the switches that gave none.  Raises Problem if none did."""
-    answers, silent = [], []
-    trouble: Problem | None = None
-    for switch in _switches():
-        try:
-            answers.append(_asked(verb, arguments, [switch], PATIENCE))
-        except Refused as refused:
-            raise Problem("conflict", said(str(refused))) from None
-        except Problem as problem:
-            if problem.kind == "unavailable":
-                raise
-            trouble = trouble or problem
-            silent.append(switch)
-    if trouble is not None and not answers:
-        raise trouble
-    return answers, silent
+    given = _of_each(verb, arguments)
+    for answer in given.values():
+        if isinstance(answer, Refused):
+            raise Problem("conflict", said(str(answer)))
+        if isinstance(answer, Problem) and answer.kind == "unavailable":
+            raise answer
+    answers = [answer for answer in given.values() if isinstance(answer, dict)]
+    trouble = {switch: answer for switch, answer in given.items() if isinstance(answer, Problem)}
+    if trouble and not answers:
+        raise next(iter(trouble.values()))
+    return answers, [*trouble]
 
 
 def ask_where_it_is(verb: str, arguments: Mapping[str, Any], switch: str | None) -> dict[str, Any]:
@@ -103,23 +104,39 @@ def ask_where_it_is(verb: str, arguments: Mapping[str, Any], switch: str | None)
     """
     if switch is not None:
         return ask(verb, arguments, switch=switch)
-    trouble: Problem | None = None
-    for one in _switches():
+    given = _of_each(verb, arguments).values()  # where it is not, it is refused
+    for answer in given:
+        if isinstance(answer, dict):
+            return answer
+    raise next((answer for answer in given if isinstance(answer, Problem)), None) or problems.not_found()
+
+
+def _of_each(verb: str, arguments: Mapping[str, Any]) -> dict[str, dict[str, Any] | Refused | Problem]:
+    """What every switch says; they are asked at the same time, so that those that are silent cost the time of one."""
+    url, by = context().redis_url, door.who()
+
+    def one(switch: str) -> dict[str, Any] | Refused | Problem:
         try:
-            return _asked(verb, arguments, [one], PATIENCE)
-        except Refused:
-            continue  # it is not there
-        except Problem as problem:
-            trouble = problem
-    raise trouble or problems.not_found()
+            return commands.ask(url, switch, verb, arguments, PATIENCE, by=by)
+        except Refused as refused:
+            return refused
+        except CommandError as error:
+            return _silence(error)
+
+    switches = _switches()
+    with ThreadPoolExecutor(min(MOST_ASKED, len(switches))) as pool:
+        return dict(zip(switches, pool.map(one, switches), strict=True))
 
 
 def _asked(verb: str, arguments: Mapping[str, Any], switches: Sequence[str], patience: float) -> dict[str, Any]:
+    """The answer of the first switch that gives one: all the others have as long as one more, together."""
+    until = time.monotonic() + 2 * patience
     for last, switch in zip([*[False] * (len(switches) - 1), True], switches, strict=True):
+        left = max(LEAST, min(patience, until - time.monotonic()))
         try:
-            return commands.ask(context().redis_url, switch, verb, arguments, patience, by=door.who())
+            return commands.ask(context().redis_url, switch, verb, arguments, left, by=door.who())
         except NobodyAnswered as nobody:
-            if nobody.taken or last:
+            if nobody.taken or last or time.monotonic() >= until:
                 raise _silence(nobody) from None
         except Refused:
             raise

@@ -1,8 +1,9 @@
 """The door: who asks, what they may, for which company, how often, and what a body may look like.
 
 Everything here happens before an operation runs, in this order: the request gets an id, the operation is found, the
-token is read (401), its role is asked (403), its requests are counted (429), the company is settled (422, 404), the
-body is looked at (413, 415, 400).  An operation that does not say who may use it can be used by nobody.
+token is read (401), its role is asked (403), its requests are counted, and how many of them are under way (429), the
+company is settled (422, 404), the body is looked at (413, 415, 400).  An operation that does not say who may use it can
+be used by nobody.
 
 =========  ===================================================================================================
 operator   everything; without a company of its own it acts for any, and names it in each request
@@ -19,11 +20,14 @@ Where the surprise lies:
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
+import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, TypeVar
 
 import structlog
@@ -45,8 +49,9 @@ READERS = ("operator", "consumer")
 OPERATORS = ("operator",)
 EVERYBODY = tokens.ROLES
 
-#: Requests of a token.
+#: Requests of a token, and those of one token that a process answers at a time: half of what it can.
 LIMIT = "600 per minute"
+AT_A_TIME = 8
 #: A body's length, bytes; how deep it may be nested.
 LONGEST_BODY = 64 * 1024
 DEEPEST = 20
@@ -75,14 +80,15 @@ class Name(BaseConverter):
     regex = r"[a-z][a-z0-9_-]{0,31}"
 
 
-def may(*roles: str, company: str = "one") -> Callable[[View], View]:
+def may(*roles: str, company: str = "one", query: Sequence[str] = ()) -> Callable[[View], View]:
     """Who may use an operation.  ``company``: ``one`` (it is about one company), ``any`` (an operator without one may
-    leave it out, and is told of all), ``none``.
+    leave it out, and is told of all), ``none``.  ``query``: what may stand in its query besides.
     """
 
     def decorate(view: View) -> View:
         view._may = roles  # type: ignore[attr-defined]
         view._company = company  # type: ignore[attr-defined]
+        view._query = frozenset({*query, "company"} if company != "none" else query)  # type: ignore[attr-defined]
         return view
 
     return decorate
@@ -127,6 +133,7 @@ def install(app: Flask, context: Context, limit: str = LIMIT) -> None:
     """Put the door before every operation of an application."""
     app.url_map.converters.update(id=Id, name=Name)
     app.config["MAX_CONTENT_LENGTH"] = LONGEST_BODY
+    under_way = _UnderWay()
 
     @app.before_request
     def identify() -> None:
@@ -139,6 +146,15 @@ def install(app: Flask, context: Context, limit: str = LIMIT) -> None:
         g.holder = _holder(context)
         if g.holder.role not in getattr(view, "_may", ()):
             raise Problem("forbidden", f"A token of the role {g.holder.role} is not good for this.")
+        if not under_way.begin(g.holder.token):
+            said = f"Your token has {AT_A_TIME} requests under way: wait for one."
+            raise Problem("too-many", said, headers={"Retry-After": "1"})
+        g.under_way = True
+
+    @app.teardown_request
+    def end(_: BaseException | None) -> None:
+        if g.pop("under_way", False):
+            under_way.end(g.holder.token)
 
     limiter = _limiter(app, context, limit)  # counts the request between the two
 
@@ -146,6 +162,7 @@ def install(app: Flask, context: Context, limit: str = LIMIT) -> None:
     def enter() -> None:
         if "holder" in g:
             view = app.view_functions[request.endpoint or ""]
+            _look_at_query(getattr(view, "_query", frozenset()))
             g.company = _company(getattr(view, "_company", "one"))
             _look_at_body()
 
@@ -162,6 +179,8 @@ def install(app: Flask, context: Context, limit: str = LIMIT) -> None:
             response.headers.setdefault(name, value)
         response.headers["X-Request-Id"] = g.get("request_id", "")
         _tell_limit(limiter, response)
+        if response.is_streamed and g.pop("under_way", False):  # it is over when the last piece is sent
+            response.call_on_close(functools.partial(under_way.end, g.holder.token))
         if "began" in g:
             _log().info(
                 "request",
@@ -197,6 +216,15 @@ def holder_or_none(context: Context) -> Holder | None:
     with contextlib.suppress(Problem):
         return _holder(context)
     return None
+
+
+def _look_at_query(known: Set[str]) -> None:
+    """Refuse what would be left out: a filter that is misspelt must not find everything."""
+    for name, values in request.args.lists():
+        if name not in known:
+            raise problems.invalid(problems.shown(name), "is nothing that can be asked here")
+        if len(values) > 1:
+            raise problems.invalid(name, "stands there more than once")
 
 
 def _company(wanted: str) -> str | None:
@@ -240,6 +268,29 @@ def _limiter(app: Flask, context: Context, limit: str) -> Limiter:
     )
 
 
+class _UnderWay:
+    """The requests that a process answers just now, by token: no one token has all of its threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count: Counter[str] = Counter()
+
+    def begin(self, token: str) -> bool:
+        """Whether one more may begin; what has begun is to be ended."""
+        with self._lock:
+            if self._count[token] >= AT_A_TIME:
+                return False
+            self._count[token] += 1
+            return True
+
+    def end(self, token: str) -> None:
+        """One is over."""
+        with self._lock:
+            self._count[token] -= 1
+            if not self._count[token]:
+                del self._count[token]
+
+
 def _reset(limiter: Limiter) -> int:
     """Seconds until a token may ask again."""
     with contextlib.suppress(Exception):  # Redis may have gone since the request was counted
@@ -272,10 +323,12 @@ def _look_at_body() -> None:
         return
     if request.mimetype != "application/json" or request.headers.get("Content-Encoding", "identity") != "identity":
         raise Problem("unsupported", "Send application/json, not compressed.")
+    if b"\0" in raw:  # no JSON has one; UTF-16 has, and its brackets cannot be counted
+        raise Problem("malformed", "The body is no JSON in UTF-8.")
     if _depth(raw) > DEEPEST:
         raise Problem("malformed", f"The body is nested deeper than {DEEPEST}.")
     try:
-        found = json.loads(raw, parse_constant=_constant)
+        found = json.loads(raw.decode(), parse_constant=_constant)
     except (ValueError, RecursionError):
         raise Problem("malformed", "The body is no JSON.") from None
     if not _storable(found):

@@ -137,7 +137,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
             for code in sorted(errors):
                 made = self.alt_response(code, http.HTTPStatus(code).name)(made)
             made = self.doc(operationId=view.__name__, **{"x-company": company, "x-roles": list(may)})(made)
-            made = door.may(*may, company=company)(made)
+            made = door.may(*may, company=company, query=[*query().fields] if query is not None else ())(made)
             self.route(rule, methods=[method])(functools.wraps(view)(made))
             return view
 

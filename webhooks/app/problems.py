@@ -110,8 +110,6 @@ def register(app: Flask) -> None:
 
 def _of_http(error: HTTPException) -> Response:
     status = error.code or 500
-    if status < 400:  # a redirect is an answer
-        return Response(error.get_response(request.environ))  # type: ignore[arg-type]
     name = _BY_STATUS.get(status, "malformed" if status < 500 else "fault")
     kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Content-Range")}
     messages = getattr(error, "data", {}).get("messages")
@@ -143,15 +141,15 @@ def _fields(messages: Any, where: str = "") -> Iterator[tuple[str, str]]:
     """What is wrong by field, the place (``json``, ``query``) left out.  Names may be anybody's words."""
     if isinstance(messages, Mapping):
         for name, inner in messages.items():
-            part = "" if name in ("_schema", "json", "query", "headers") and not where else _shown(name)
+            part = "" if name in ("_schema", "json", "query", "headers") and not where else shown(name)
             yield from _fields(inner, f"{where}.{part}" if where and part else part or where)
     elif isinstance(messages, (list, tuple)):
-        yield where or "body", " ".join(_shown(one) for one in messages)
+        yield where or "body", " ".join(shown(one) for one in messages)
     else:
-        yield where or "body", _shown(messages)
+        yield where or "body", shown(messages)
 
 
-def _shown(text: Any) -> str:
+def shown(text: Any) -> str:
     """Words that a stranger may have chosen, so that they can stand in a document."""
     return "".join(c if c.isprintable() else "?" for c in str(text))[:200]
 

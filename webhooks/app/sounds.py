@@ -22,10 +22,12 @@ from webhooks.app.problems import Problem
 from workers.journal.tables import Segment
 from workers.recordings import forgetting
 from workers.recordings.forgetting import StillRecorded
-from workers.recordings.store import Store, StoreError
+from workers.recordings.store import Patience, Store, StoreError
 
 TYPE = "audio/wav"
 _PIECE = 2**16
+#: Somebody waits for the store's answer.
+_PATIENCE = Patience(connect=3.0, read=10.0)
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
@@ -134,7 +136,7 @@ def _store() -> Store:
     """The process's way to the store."""
     storage = desk.context().config.storage
     if "cordboard-store" not in current_app.extensions and storage is not None:
-        current_app.extensions["cordboard-store"] = Store(storage)
+        current_app.extensions["cordboard-store"] = Store(storage, _PATIENCE)
     return cast(Store, current_app.extensions["cordboard-store"])
 
 

@@ -84,15 +84,11 @@ def create(
 def find(database: Database, secret: str, now: float | None = None) -> Holder | None:
     """Whose token this is; None: nobody's, or it has expired or was revoked."""
     now = time.time() if now is None else now
+    if _FORM.fullmatch(secret) is None:
+        return None
     with database.reading() as session:
         row = session.scalar(select(Token).where(Token.hash == _hash(secret)))
-    good = (
-        row is not None
-        and _FORM.fullmatch(secret) is not None
-        and row.revoked_at is None
-        and (row.expires_at is None or row.expires_at > now)
-    )
-    if row is None or not good:
+    if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now):
         return None
     if row.used_at is None or row.used_at <= now - NOTED:
         _note(database, row.id, now)
@@ -100,10 +96,10 @@ def find(database: Database, secret: str, now: float | None = None) -> Holder | 
 
 
 def _note(database: Database, token: str, now: float) -> None:
-    """Note that a token was used.  Nobody's request fails for it."""
+    """Note that a token was used.  Nobody's request fails for it, or waits for who writes just now."""
     due = or_(Token.used_at.is_(None), Token.used_at <= now - NOTED)
     try:
-        with database.writing() as session:
+        with database.writing(wait=False) as session:
             session.execute(update(Token).where(Token.id == token, due).values(used_at=now))
     except SQLAlchemyError:
         pass
@@ -128,4 +124,4 @@ def every(database: Database) -> Sequence[Token]:
 
 
 def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+    return hashlib.sha256(secret.encode("ascii")).hexdigest()

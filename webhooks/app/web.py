@@ -1,8 +1,8 @@
 """The application, and the server that runs it.
 
-gunicorn with threads: a request that waits for a controller or for the store holds up no other.  Each worker process
-makes the application for itself, after the fork, so that no connection is inherited.  SIGTERM: no new requests, those
-that run are finished, for :data:`GRACE` seconds at most.
+gunicorn with threads: a request that waits for a controller or for the store holds up no other, and a client that is
+slow has no thread (``reception``).  Each worker process makes the application for itself, after the fork, so that no
+connection is inherited.  SIGTERM: no new requests, those that run are finished, for :data:`GRACE` seconds at most.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from gunicorn.app.base import BaseApplication
 
 from callcontrol.switchboard import Switchboard
 from webhooks.app import door, openapi, problems, watching
+from webhooks.app.reception import Worker
 from webhooks.app.resources import agents, calls, companies, endpoints, events, recordings
 from workers.context import Context
 
@@ -22,8 +23,9 @@ from workers.context import Context
 GRACE = 30
 #: How long a worker may say nothing before it is killed, seconds.  The store's waits are shorter.
 SILENCE = 60
-#: Requests at a time of a process.
-THREADS = 8
+#: Requests at a time of a process, and connections: fewer than a process may have files.
+THREADS = 16
+CONNECTIONS = 500
 
 BLUEPRINTS: Sequence[openapi.Blueprint] = (
     calls.blueprint,
@@ -86,8 +88,9 @@ def serve(make: Callable[[], Context], address: tuple[str, int], processes: int)
     options = {
         "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
         "workers": processes,
-        "worker_class": "gthread",
+        "worker_class": Worker,
         "threads": THREADS,
+        "worker_connections": CONNECTIONS,
         "timeout": SILENCE,
         "graceful_timeout": GRACE,
         "keepalive": 5,

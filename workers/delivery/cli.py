@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 
 from callcontrol import options as o
 from callcontrol import settings as s
+from callcontrol.queue_views import shown
 from webhooks.events.envelope import moment
 from workers.delivery import endpoints as e
 from workers.delivery import replaying
@@ -97,9 +98,9 @@ def endpoints(context: click.Context, house: _House, company: str | None, as_jso
         click.echo("There are no endpoints: cordboard endpoints add COMPANY URL makes one.")
     for one in found:
         wants = ", ".join(one["events"]) or "everything"
-        click.echo(f"{one['id']}  {one['company']}  {_state(one)}  {one['url']}  ({wants})")
+        click.echo(shown(f"{one['id']}  {one['company']}  {_state(one)}  {one['url']}  ({wants})"))
         if one["description"]:
-            click.echo(f"    {one['description']}")
+            click.echo(f"    {shown(one['description'])}")
     return None
 
 
@@ -223,7 +224,7 @@ def deliveries(house: _House, company: str, endpoint: str, only: str | None, mos
     for one in found:
         why = f"  {one['why']}" if one["why"] else ""
         times = f"{one['attempts']} attempt{'' if one['attempts'] == 1 else 's'}"
-        click.echo(f"{one['id']}  {one['created_at']}  {one['type']}  {one['state']} ({times}){why}")
+        click.echo(shown(f"{one['id']}  {one['created_at']}  {one['type']}  {one['state']} ({times}){why}"))
     return None
 
 

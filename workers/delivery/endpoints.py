@@ -70,6 +70,8 @@ def checked_url(url: str, reach: Reach) -> str:
         raise RefusedEndpoint("url", "write an address such as https://crm.example.com/hooks")
     if "@" in parts.netloc:
         raise RefusedEndpoint("url", "an address has no user and no password: check the signature instead")
+    if "[" in parts.netloc and ":" not in host:  # an address of a version that there is not yet (RFC 3986)
+        raise RefusedEndpoint("url", "its host is neither a name nor an IP address in its usual form")
     if "#" in url:
         raise RefusedEndpoint("url", "an address has no fragment (#)")
     address = _literal(host)

@@ -178,6 +178,7 @@ def list_endpoints() -> Any:
 @blueprint.operation("POST", "/endpoints", may=door.READERS, body=EndpointMaking, answer=NewEndpoint, status=201)
 def create_endpoint(body: dict[str, Any]) -> Any:
     """Make an endpoint: from now on it gets the events that it wants."""
+    desk.routing(door.company())  # an operator may have misspelt it
     with _told():
         url = ends.checked_url(body["url"], _reach())
     with _changing() as session:
