@@ -221,7 +221,7 @@ class Session:
             taken=taken,
             # What cannot be read had an epoch of its own; ours must not be one that it had.
             epoch=int(time.time()) if text and taken is None else 1,
-            segments=noted.segments,
+            segments=noted.segments if data.get(f"variable_{NOTED}") else None,
             talked_to=data.get("variable_last_bridge_to"),
             extension=extension,
             switched_on=self._controller.switches.of(routing.company),
@@ -459,9 +459,7 @@ class Session:
             record = self._controller.spool_file(command.record)
             epoch = self._call.epoch if self._call else 0
             self._controller.recorder.begins(self.id, self.company, epoch, command.record)
-        variables = {NOTED: noted} if noted else {}
-        if record is not None:
-            variables[FILE] = record.path
+        variables = {NOTED: noted, FILE: record.path if record is not None else ""} if noted else {}
         self._line.join(
             self, self.id, command.leg, answer=command.answer, state=state, record=record, variables=variables
         )
