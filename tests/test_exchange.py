@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,6 +18,7 @@ from callcontrol import esl, exchange
 from callcontrol.call_views import CallList, CallNamed, CallRow
 from callcontrol.cli import main
 from callcontrol.commands import Commands, Refused, calls_performed_by
+from callcontrol.embedded import EmbeddedRedis
 from callcontrol.exchange import Exchange, talks
 from callcontrol.queue_views import plain
 from callcontrol.switchboard import Switchboard
@@ -142,6 +144,29 @@ class Board:
 def test_what_is_placed_under_a_key_is_placed_once(board: Board, placed: bool) -> None:
     desk = Exchange(SimpleNamespace(board=board))
     assert desk._placed_before(cast(Any, Line("")), CALL, "301 302") is placed
+
+
+def test_a_telephone_that_rings_already_is_not_rung_again_although_who_placed_the_call_could_tell_nobody() -> None:
+    """Nor is the end of that call told, because the switch refuses a second channel under its id."""
+    line, board = Line("true"), Board("", told=False)
+    board.placed = lambda call, what: None  # type: ignore[method-assign]
+    assert Exchange(SimpleNamespace(board=board))._placed_before(cast(Any, line), CALL, "301 302")
+    assert line.asked == [f"api uuid_exists {CALL}"]
+
+
+def test_a_key_is_one_call_on_a_day_and_the_next_and_another_after_that(own_redis: EmbeddedRedis) -> None:
+    """Else a key that is used again after weeks would give its call the facts and recordings of the first."""
+    with closing(Switchboard(own_redis.url, name="test")) as board:
+        at = [NOW]
+        desk = Exchange(cast(Any, SimpleNamespace(board=board, now=lambda: at[0])))
+        first = desk._keyed("acme", "crm-17")
+        assert desk._keyed("acme", "crm-17") == first != desk._keyed("bolt", "crm-17")
+        board.placed(first, "301 302")
+        at[0] = NOW + 86_400
+        assert desk._keyed("acme", "crm-17") == first
+        assert desk._keyed("acme", "crm-18") != first
+        at[0] = NOW + 2 * 86_400
+        assert desk._keyed("acme", "crm-17") != first
 
 
 @pytest.mark.parametrize(
