@@ -39,7 +39,8 @@ from callcontrol.switchboard import Switchboard
 
 #: Calls in one answer; the oldest are told of.
 MOST_CALLS = 5_000
-#: How long another controller is waited for that places the same call, seconds.
+#: How long another controller is waited for that places the same call, and the way to the switch if it is being made,
+#: seconds.
 PATIENCE = 1.5
 #: What a switch said is not asked again for so long, seconds: many may be looking.
 FRESH = 1.0
@@ -198,6 +199,7 @@ class Exchange:
         """Ring the person's own telephone; once it is answered it dials ``to``, as if they had."""
         line = self._line(switch)
         dialled, shown = self._judged(company, extension, to)
+        self._reach(line)
         what = f"{extension} {dialled}"
         call = self._keyed(company, key) if key else str(uuid.uuid4())
         if key and self._placed_before(line, call, what):
@@ -212,6 +214,14 @@ class Exchange:
             self._house.end_placed(line, company, call, cause)
             raise Refused(why)
         return {"call": call}
+
+    def _reach(self, line: Line) -> None:
+        """Wait for a controller that has just begun.  Raises Refused, which is remembered under no key."""
+        until = time.monotonic() + PATIENCE
+        while not line.connected:
+            if time.monotonic() >= until:
+                raise Refused(f"{line.name} cannot be reached just now")
+            gevent.sleep(0.05)
 
     def _judged(self, company: str, extension: str, to: str) -> tuple[str, str]:
         """What the person's telephone will dial, and the name that it shows.  Raises Refused, before anything rings."""

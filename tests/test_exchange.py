@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import gevent
 import pytest
 from click.testing import CliRunner
 
@@ -152,6 +153,24 @@ def test_a_telephone_that_rings_already_is_not_rung_again_although_who_placed_th
     board.placed = lambda call, what: None  # type: ignore[method-assign]
     assert Exchange(SimpleNamespace(board=board))._placed_before(cast(Any, line), CALL, "301 302")
     assert line.asked == [f"api uuid_exists {CALL}"]
+
+
+def test_a_controller_that_has_no_way_to_the_switch_yet_waits_for_it_and_a_switch_that_is_away_is_no_calls_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The key would give the same refusal for days, and nothing has rung."""
+    line = SimpleNamespace(name="switch1", connected=False, place=lambda *given, name: "")
+    placed: list[str] = []
+    known = SimpleNamespace(tell_placed=lambda line, company, call, data: placed.append(call))
+    desk = Exchange(cast(Any, SimpleNamespace(line_named=lambda switch: line, **vars(known))))
+    monkeypatch.setattr(desk, "_judged", lambda *given: ("302", ""))
+    monkeypatch.setattr(exchange, "PATIENCE", 0.0)
+    with pytest.raises(Refused, match="switch1 cannot be reached"):
+        desk.place("switch1", "acme", "301", "302", "key", "")
+    assert placed == []
+    monkeypatch.setattr(exchange, "PATIENCE", 10.0)
+    gevent.spawn(setattr, line, "connected", True)
+    assert [desk.place("switch1", "acme", "301", "302", "", "")["call"]] == placed
 
 
 def test_a_key_is_one_call_on_a_day_and_the_next_and_another_after_that(own_redis: EmbeddedRedis) -> None:
