@@ -39,9 +39,10 @@ from callcontrol.switchboard import Switchboard
 
 #: Calls in one answer; the oldest are told of.
 MOST_CALLS = 5_000
-#: How long another controller is waited for that places the same call, and the way to the switch if it is being made,
-#: seconds.
+#: How long another controller is waited for that places the same call, seconds.
 PATIENCE = 1.5
+#: How long a controller that has just begun waits for its way to the switch, seconds.
+REACHING = 0.8
 #: What a switch said is not asked again for so long, seconds: many may be looking.
 FRESH = 1.0
 
@@ -217,7 +218,7 @@ class Exchange:
 
     def _reach(self, line: Line) -> None:
         """Wait for a controller that has just begun.  Raises Refused, which is remembered under no key."""
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + REACHING
         while not line.connected:
             if time.monotonic() >= until:
                 raise Refused(f"{line.name} cannot be reached just now")

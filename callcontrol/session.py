@@ -237,7 +237,7 @@ class Session:
                 },
             ),
         )
-        self._stop_recording(noted, data.get(f"variable_{FILE}") or "")
+        self._stop_recording(noted, data.get(f"variable_{FILE}") or "", data.get("variable_last_bridge_to"))
         self._busy = True
         self._perform(self._call.begin(self._now()))
         self._drain()
@@ -250,7 +250,7 @@ class Session:
             self.happened(m.HungUp(_word(data, "Hangup-Cause") or "UNKNOWN"))
         return True
 
-    def _stop_recording(self, noted: Noted, path: str) -> None:
+    def _stop_recording(self, noted: Noted, path: str, talked_to: str | None) -> None:
         """Nothing of a talk that is over is recorded.  The dialplan has seen to it, unless the call comes back from a
         joining that never was; a message that is being left is another file.
         """
@@ -259,8 +259,10 @@ class Session:
         self._send([wire.setvars(self.id, {NOTED: replace(noted, mode=NO).text, FILE: ""})])
         file = read_name(path.rpartition("/")[2])
         if file is not None and file.kind == "talk" and file.call == self.id:
-            stop = wire.record_stop(self.id, self._controller.spool_file(file.name))
-            self._send([stop], lambda reply: None)  # mostly it has ended
+            record = self._controller.spool_file(file.name)
+            self._send([wire.record_stop(self.id, record)], lambda reply: None)  # mostly it has ended
+            if talked_to != file.leg:  # or it is not there yet: the leg died as it was joined
+                self._line.stop_recording(self.id, record)
 
     def _checkpoint(self, text: str | None) -> State | None:
         if not text:

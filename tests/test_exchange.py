@@ -164,11 +164,11 @@ def test_a_controller_that_has_no_way_to_the_switch_yet_waits_for_it_and_a_switc
     known = SimpleNamespace(tell_placed=lambda line, company, call, data: placed.append(call))
     desk = Exchange(cast(Any, SimpleNamespace(line_named=lambda switch: line, **vars(known))))
     monkeypatch.setattr(desk, "_judged", lambda *given: ("302", ""))
-    monkeypatch.setattr(exchange, "PATIENCE", 0.0)
+    monkeypatch.setattr(exchange, "REACHING", 0.0)
     with pytest.raises(Refused, match="switch1 cannot be reached"):
         desk.place("switch1", "acme", "301", "302", "key", "")
     assert placed == []
-    monkeypatch.setattr(exchange, "PATIENCE", 10.0)
+    monkeypatch.setattr(exchange, "REACHING", 10.0)
     gevent.spawn(setattr, line, "connected", True)
     assert [desk.place("switch1", "acme", "301", "302", "", "")["call"]] == placed
 

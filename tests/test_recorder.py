@@ -12,7 +12,7 @@ import pytest
 from gevent import socket
 
 from callcontrol import messages as m
-from callcontrol import wire
+from callcontrol import ringing, wire
 from callcontrol.commands import Refused
 from callcontrol.recorder import GRACE, Recorder
 from callcontrol.recording import DEMAND, NO, ON, Noted
@@ -390,6 +390,20 @@ def test_a_joining_that_fails_or_is_given_up_records_nothing_more(joining: Any) 
     ]
 
 
+def test_a_recording_that_begins_after_its_joining_has_failed_is_ended_once_it_has_begun(joining: Any) -> None:
+    """The switch takes 20 ms to begin one, and has none to end before: it would go on into the next talk."""
+    line, inbound, heard = joining
+    line._on_event(event("BACKGROUND_JOB", "-ERR Invalid uuid\n", Job_UUID=f"join-{LEG}"))
+    inbound.sent.clear()
+    line._on_event(event("BACKGROUND_JOB", "+OK Success\n", Job_UUID=f"record-{LEG}"))
+    assert inbound.sent == [f"api uuid_record {CALL} stop /spool/{FILE}"]
+    assert heard.answers == [(FILE, "+OK Success")]
+    inbound.sent.clear()
+    line.join(Listener(), CALL, LEG, answer=True, state="abc", record=wire.SoundPath(f"/spool/{FILE}"))
+    line._on_event(event("BACKGROUND_JOB", "+OK Success\n", Job_UUID=f"record-{LEG}"))
+    assert not [sent for sent in inbound.sent if " stop " in sent]
+
+
 # --------------------------------------------------------------------------------------------- the session
 
 
@@ -414,6 +428,22 @@ def test_whoever_takes_a_call_over_ends_what_is_still_recorded_of_its_talk(contr
     sent = taken_over(controller, "variable_cordboard_recording: 2:on", f"variable_cordboard_file: {spool}/{FILE}")
     assert f"api uuid_record {CALL} stop {spool}/{FILE}\n" in sent
     assert "cordboard_recording=2:no" in sent
+
+
+@pytest.mark.parametrize(("talked_to", "again"), [(TALKS_WITH, 0), ("another-leg", 1)])
+def test_and_once_more_if_they_never_talked_since_it_may_not_have_begun(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch, talked_to: str, again: int
+) -> None:
+    spool, inbound = controller.settings.spool, Inbound()
+    monkeypatch.setattr(ringing, "BEGINNING", 0.0)
+    monkeypatch.setattr(controller._lines[0], "_inbound", inbound)
+    taken_over(
+        controller,
+        "variable_cordboard_recording: 2:on",
+        f"variable_cordboard_file: {spool}/{FILE}",
+        f"variable_last_bridge_to: {talked_to}",
+    )
+    assert inbound.sent.count(f"api uuid_record {CALL} stop {spool}/{FILE}") == again
 
 
 @pytest.mark.parametrize(
