@@ -110,8 +110,8 @@ class Call:
 
     ``taken`` is the checkpoint of an earlier owner; ``talked_to`` the leg that the caller last talked with.  If
     that is the one that the checkpoint names, the call comes back from its talk; else the joining failed.
-    ``segments``: how many recordings of its talks have begun.  ``extension``: the call comes from this phone of the
-    company's own, which the switch knows by its password.
+    ``segments``: how many recordings of its talks have begun, None if nothing is noted of that.  ``extension``: the
+    call comes from this phone of the company's own, which the switch knows by its password.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Call:
         taken: State | None = None,
         talked_to: str | None = None,
         epoch: int = 1,
-        segments: int = 0,
+        segments: int | None = None,
         extension: str | None = None,
         switched_on: SwitchedOn = lambda _: False,
     ) -> None:
@@ -155,7 +155,7 @@ class Call:
         # A phone of our own may have dialled one of our numbers in any way of writing it.
         self._number = routing.numbers.get((policy.e164(called, routing.country) or "") if person else called)
         self.view.number = self._number
-        self.view.segments = segments
+        self.view.segments, self.view.noted = segments or 0, segments is not None
         for name, value in (self._number.sets if self._number else {}).items():
             self.view.set(name, value)
         self._set_by_number = dict(self.view.variables)

@@ -193,7 +193,7 @@ class _CallPlace(ma.Schema):
     company: whose person
     extension: the person's
     to: what their telephone dials: an extension, a code, a number as people write it
-    key: of whoever asks; the same call is not placed again under the same key
+    key: of whoever asks; the same call is not placed again under the same key, for a day at least
     """
 
     company = _company(required=True)

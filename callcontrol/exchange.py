@@ -9,7 +9,9 @@ reconciler.  Ringing is the switch's, and who answers is sent into the dialplan 
 living controller gets the call.
 
 The surprise: nothing here says whose telephone it is.  The switch's directory puts company and extension on the
-channel, of a telephone that it rings as of one that dials (``user_outgoing_channel``), and no telephone can.
+channel, of a telephone that it rings as of one that dials (``user_outgoing_channel``), and no telephone can.  And a
+call's id follows from its key *and the day*: a key that is used again after a week is another call, and no fact and no
+recording of the first are taken for its own.
 """
 
 from __future__ import annotations
@@ -39,12 +41,15 @@ from callcontrol.switchboard import Switchboard
 MOST_CALLS = 5_000
 #: How long another controller is waited for that places the same call, seconds.
 PATIENCE = 1.5
+#: How long a controller that has just begun waits for its way to the switch, seconds.
+REACHING = 0.8
 #: What a switch said is not asked again for so long, seconds: many may be looking.
 FRESH = 1.0
 
+_DAY = 86_400
 _SEPARATORS = str.maketrans("", "", "()-./ \u00a0")
 _DIALLED = re.compile(r"\+?[0-9*#]{1,32}")
-#: Calls of the same company and key are one: what their ids are made of.
+#: Calls of the same company and key are one, on a day and the next: what their ids are made of.
 _KEYED = uuid.UUID("a1c5b9f0-6c1d-5e0b-9a60-3f0f7e1b4d27")
 _WHY = {
     "USER_NOT_REGISTERED": "is not registered",
@@ -195,8 +200,9 @@ class Exchange:
         """Ring the person's own telephone; once it is answered it dials ``to``, as if they had."""
         line = self._line(switch)
         dialled, shown = self._judged(company, extension, to)
+        self._reach(line)
         what = f"{extension} {dialled}"
-        call = str(uuid.uuid5(_KEYED, f"{company}/{key}") if key else uuid.uuid4())
+        call = self._keyed(company, key) if key else str(uuid.uuid4())
         if key and self._placed_before(line, call, what):
             return {"call": call}
         self._house.tell_placed(line, company, call, {"person": extension, "to": dialled, "by": by})
@@ -209,6 +215,14 @@ class Exchange:
             self._house.end_placed(line, company, call, cause)
             raise Refused(why)
         return {"call": call}
+
+    def _reach(self, line: Line) -> None:
+        """Wait for a controller that has just begun.  Raises Refused, which is remembered under no key."""
+        until = time.monotonic() + REACHING
+        while not line.connected:
+            if time.monotonic() >= until:
+                raise Refused(f"{line.name} cannot be reached just now")
+            gevent.sleep(0.05)
 
     def _judged(self, company: str, extension: str, to: str) -> tuple[str, str]:
         """What the person's telephone will dial, and the name that it shows.  Raises Refused, before anything rings."""
@@ -228,6 +242,12 @@ class Exchange:
         colleague = routing.people.get(dialled)
         return dialled, wire.caller_name(colleague.name) if colleague is not None else ""
 
+    def _keyed(self, company: str, key: str) -> str:
+        """The id of the call of this key: yesterday's if it was placed then, else today's."""
+        today = int(self._house.now() // _DAY)
+        now, before = (str(uuid.uuid5(_KEYED, f"{company}/{key}/{day}")) for day in (today, today - 1))
+        return before if self._house.board.was_placed(before) else now
+
     def _placed_before(self, line: Line, call: str, what: str) -> bool:
         """Whether a call was placed under its key; else it is ours to place.  Raises Refused, as the first time too."""
         board = self._house.board
@@ -237,7 +257,7 @@ class Exchange:
             gevent.sleep(0.1)  # by another controller, this moment
             known = board.claim_placing(call, what)
         if known == "":  # the first time; or who claimed it died, perhaps after it was placed
-            there = call in board.told([call]) or board.live_call(line.name, call) is not None
+            there = call in board.told([call]) or board.live_call(line.name, call) is not None or _lives(line, call)
             if there:
                 board.placed(call, what)
             return there
@@ -263,6 +283,14 @@ class Exchange:
     @staticmethod
     def _unknown(company: str) -> NoReturn:
         raise Refused(f"there is no company {company!r}")
+
+
+def _lives(line: Line, call: str) -> bool:
+    """Whether the switch has such a channel; one that does not answer cannot be asked to ring either."""
+    try:
+        return line.ask(wire.exists(call)).strip() == "true"
+    except EslError:
+        return False
 
 
 def talks(shown: Mapping[str, Any]) -> dict[str, str]:

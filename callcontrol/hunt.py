@@ -410,7 +410,10 @@ def _recorded(call: View, leg: str, phone: Phone) -> Part:
         yield Tell("consent.played", {"language": call.routing.languages[0], "leg": leg})
     mode = NO if ruling.announce is not None and not call.announced else ruling.mode
     if ruling.mode != ON:
-        return "", Noted(call.segments, mode).text if call.segments or mode != NO else ""
+        # What an earlier joining noted, and be it one that failed, must not allow anything in this talk.
+        call.noted = call.noted or mode != NO
+        return "", Noted(call.segments, mode).text if call.noted else ""
+    call.noted = True
     call.segments += 1
     file = segment_file(call.routing.company, call.id, leg, call.segments).name
     expected = {"file": file, "rule": ruling.rule, "leg": leg, "with": phone.address, "segment": call.segments}

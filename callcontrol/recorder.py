@@ -8,6 +8,10 @@ The surprises: every process hears that a recording has stopped; the one that be
 is dead, one of the others after :data:`GRACE` seconds.  Whoever tells it gives the fact the same number, so that told
 twice it is one fact; told by nobody, the file is found in the spool.  And a file is never begun twice: a recording that
 is asked for again, in the same talk, is the next segment.
+
+A talk may end while a command begins to record it, and the call goes on, perhaps to somebody who may not be recorded.
+So the switch is asked *after* the beginning whether those two still talk (``bridge_to``): if they do, the way back, and
+whoever takes the call over, find the file on the channel and close it.
 """
 
 from __future__ import annotations
@@ -33,6 +37,8 @@ from callcontrol.view import leg_id
 
 #: What stands on the channel.
 NOTED, FILE = "cordboard_recording", "cordboard_file"
+#: With whom the switch has joined the channel just now.
+_JOINED = "bridge_to"
 #: How long the one that began a recording has to tell its end before another does, seconds.
 GRACE = 3.0
 #: How long it is known that the end of a recording was told, seconds.
@@ -42,6 +48,7 @@ MOST = 10_000
 #: Facts about recordings have numbers that no session gives: from here on, ten for each segment, then by the time.
 _NUMBERS = 1_000_000
 _TIMES = 1_000_000_000
+_NOT_RECORDED = "the talk is not recorded"
 _TYPES = {"recording.expected": 0, "recording.started": 1, "recording.stopped": 2, "recording.failed": 3}
 
 
@@ -75,6 +82,9 @@ class House(Protocol):
 
     def lease(self, name: str, seconds: float) -> bool:
         """Whether this process holds the lease now; not while Redis is away."""
+
+    def release(self, name: str) -> object:
+        """Give a lease back, if this process has it."""
 
     def leased(self, names: Sequence[str]) -> set[str]:
         """Those that somebody holds; none while Redis is away."""
@@ -193,18 +203,34 @@ class Recorder:
 
     def start(self, company: str, call: str, by: str) -> dict[str, Any]:
         """``recording.start``: record from now on, if a rule allows it.  Raises Refused."""
-        line, state, noted = self._talk(company, call)
+        self._allowed(self._talk(company, call)[2])
+        trouble = self._house.spool_trouble()
+        if trouble:
+            raise Refused(f"nothing can be recorded: {trouble}")
+        lease = f"cordboard:recording:{call}"
+        if not self._house.lease(lease, 5.0):
+            raise Refused("Redis is away: try again" if self._house.redis_away else "somebody else is just doing it")
+        try:
+            return self._start(company, call, by)
+        finally:
+            self._house.release(lease)
+
+    @staticmethod
+    def _allowed(noted: Noted) -> None:
+        """Raise Refused unless a talk may be recorded from now on."""
         if noted.mode == NO:
             raise Refused("no rule lets this talk be recorded; record: on demand would")
         if noted.mode == ON:
             raise Refused("the talk is being recorded")
-        trouble = self._house.spool_trouble()
-        if trouble:
-            raise Refused(f"nothing can be recorded: {trouble}")
-        if not self._house.lease(f"cordboard:recording:{call}", 5.0):
-            raise Refused("Redis is away: try again" if self._house.redis_away else "somebody else is just doing it")
+
+    def _start(self, company: str, call: str, by: str) -> dict[str, Any]:
+        """Start it; nobody else does, and what another has just done is looked at anew."""
+        line, state, noted = self._talk(company, call)
+        self._allowed(noted)
         address, _, ring = state.talk or ("", 0, 0)
         leg = leg_id(call, ring, address)
+        if not self._joined(line, call, leg):  # over, or handed on: nobody knows whether the other may be recorded
+            raise Refused(f"nobody talks in the call {call}, or a telephone has handed it on")
         file = segment_file(company, call, leg, noted.segments + 1)
         path = self._house.spool_file(file.name)
         expected = {"rule": f"on demand, by {by}", "leg": leg, "with": address, "segment": file.number}
@@ -216,15 +242,28 @@ class Recorder:
         self.asked(line, file.name, answer)
         if not answer.startswith("+OK"):
             raise Refused(f"the switch does not record: {answer.strip()[:100]}")
+        if not self._joined(line, call, leg):
+            self._ask(line, wire.record_stop(call, path))
+            self._ask(line, wire.setvars(call, {NOTED: Noted(file.number, NO).text, FILE: ""}))
+            raise Refused("the talk has just ended")
         return {"call": call, "file": file.name, "state": "recording"}
+
+    def _joined(self, line: Line, call: str, leg: str) -> bool:
+        """Whether the two talk at this moment."""
+        return self._ask(line, wire.getvar(call, _JOINED)).strip() == leg
 
     def stop(self, company: str, call: str, by: str) -> dict[str, Any]:
         """``recording.stop``: record no more of this talk.  Raises Refused."""
-        line, _, noted = self._talk(company, call)
+        line, state, noted = self._talk(company, call)
         file, path = self._file(line, call)
-        # First: if we die in between, somebody who asks again finds that it goes on, and stops it.
-        self._done(line, wire.record_stop(call, path))
-        self._ask(line, wire.setvar(call, NOTED, replace(noted, mode=DEMAND).text))
+        # First: if we die in between, somebody who asks again finds that it is over, and that it may be started again.
+        stopped = self._ask(line, wire.record_stop(call, path)).startswith("+OK")
+        # Not in the first moment of a talk: the switch may be about to begin it.
+        begun = state.talk is not None and self._house.now() - state.talk[1] > GRACE
+        if stopped or (noted.mode == ON and begun):
+            self._ask(line, wire.setvar(call, NOTED, replace(noted, mode=DEMAND).text))
+        if not stopped:
+            raise Refused(_NOT_RECORDED)
         self._log.info("a recording was stopped", call=call, company=company, file=file.name, by=by)
         return {"call": call, "file": file.name, "state": "stopped"}
 
@@ -239,7 +278,8 @@ class Recorder:
     def _mask(self, company: str, call: str, by: str, *, on: bool) -> dict[str, Any]:
         line, state, _ = self._talk(company, call)
         file, path = self._file(line, call)
-        self._done(line, wire.record_mask(call, path, on=on))
+        if not self._ask(line, wire.record_mask(call, path, on=on)).startswith("+OK"):
+            raise Refused(_NOT_RECORDED)
         fact = m.Tell("recording.paused" if on else "recording.resumed", {"file": file.name, "by": by})
         n = _TIMES + int((self._house.now() - state.began) * 1000)  # it may be done again
         self._house.write(fact, company, call, state.epoch, max(_TIMES, n), line.name)
@@ -263,12 +303,8 @@ class Recorder:
         """The file that is being written, or was last.  Raises Refused."""
         file = read_name(self._ask(line, wire.getvar(call, FILE)).strip().rpartition("/")[2])
         if file is None or file.call != call:
-            raise Refused("the talk is not recorded")
+            raise Refused(_NOT_RECORDED)
         return file, self._house.spool_file(file.name)
-
-    def _done(self, line: Line, command: wire.Command) -> None:
-        if not self._ask(line, command).startswith("+OK"):
-            raise Refused("the talk is not recorded")
 
     def _ask(self, line: Line, command: wire.Command) -> str:
         try:

@@ -38,6 +38,9 @@ PLACING = 1.0
 PLACE_RING = 30
 #: Prefix of the job that records a talk; the rest is the leg.
 _RECORD = "record-"
+#: How long the switch may take to begin a recording, seconds: until then it says that there is none (10 to 20 ms on a
+#: quiet machine).
+BEGINNING = 0.2
 #: How much longer than asked a leg may ring before the switch ends it by itself, seconds: our own deadline
 #: comes first, this one is for a controller that died.
 _SPARE = 3.0
@@ -148,6 +151,7 @@ class Line:
         self._recordings = recordings
         self._joins: dict[str, _Joining] = {}
         self._recorded: dict[str, wire.SoundPath] = {}
+        self._unwanted: dict[str, str] = {}  # of those, the legs whose joining was none, and their calls
         self._waiting: list[_Waiting] = []
         self._placings: dict[str, AsyncResult[str]] = {}
         self._nudging: Any = None
@@ -363,12 +367,17 @@ class Line:
         commands = [wire.kill(leg, wire.Cause.LOSE_RACE)]
         joining = self._joins.pop(leg, None)
         if joining is not None:  # the joining is given up: the call is ours and may be taken over again
-            commands += self._given_up(joining)
+            commands += self._given_up(leg, joining)
         self._send("", *commands)
 
-    @staticmethod
-    def _given_up(joining: _Joining) -> list[wire.Command]:
+    def stop_recording(self, call: str, record: wire.SoundPath) -> None:
+        """End a recording that the switch may be about to begin; see :data:`BEGINNING`."""
+        gevent.spawn_later(BEGINNING, self._send, "", wire.record_stop(call, record))
+
+    def _given_up(self, leg: str, joining: _Joining) -> list[wire.Command]:
         """A joining that was none: the call may be taken over, and nothing of it is recorded."""
+        if leg in self._recorded:  # it may be beginning, and cannot be ended before it has begun
+            self._unwanted[leg] = joining.call
         stop = [wire.record_stop(joining.call, joining.record)] if joining.record is not None else []
         return [wire.setvar(joining.call, "socket_resume", "true"), *stop]
 
@@ -482,7 +491,10 @@ class Line:
             self._placed(job.removeprefix(_PLACE), "" if body.startswith("+OK") else _cause(body))
             return
         if job.startswith(_RECORD):
-            record = self._recorded.pop(job.removeprefix(_RECORD), None)
+            leg = job.removeprefix(_RECORD)
+            record, call = self._recorded.pop(leg, None), self._unwanted.pop(leg, None)
+            if record is not None and call is not None:
+                self._send("", wire.record_stop(call, record))
             if record is not None and self._recordings is not None:
                 self._recordings.asked(self, record.path.rpartition("/")[2], body)
             return
@@ -507,7 +519,7 @@ class Line:
             return
         known = self._legs.get(leg)
         if known is not None:
-            self._send("", *self._given_up(joining))
+            self._send("", *self._given_up(leg, joining))
             known.to.happened(JoinFailed(leg, result[:100]))
         else:  # its session is gone and resume is false: nobody would ever come for this caller
             self._send("", wire.transfer(joining.call, RESUME_EXTENSION, CONTEXT))

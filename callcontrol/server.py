@@ -488,13 +488,16 @@ class Controller:
             return
         # A session of ours may still be there although it has just let the call go: it is looked for again below.
         talking = event.get("variable_socket_resume") == "false" and call not in self.sessions
+        answered = (event.get("Caller-Channel-Answered-Time") or "0") != "0"
+        # Nor can anybody have a call that was placed before it is answered: it is in no dialplan.
+        placed = event.get("Call-Direction") == "outbound" and not answered
         end = {
             "state": event.get("variable_cordboard_state") or "",
             "cause": (event.get("Hangup-Cause") or "UNKNOWN")[:60],
-            "answered": (event.get("Caller-Channel-Answered-Time") or "0") != "0",
+            "answered": answered,
             "company": typed_company(event.get("variable_cordboard_company")),
         }
-        if talking:
+        if talking or placed:
             gevent.spawn(self._write_end, line, call, end, self.now())
         else:
             self._heard.append(_Heard(time.monotonic() + GRACE, line, call, end, self.now()))

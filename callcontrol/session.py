@@ -221,7 +221,7 @@ class Session:
             taken=taken,
             # What cannot be read had an epoch of its own; ours must not be one that it had.
             epoch=int(time.time()) if text and taken is None else 1,
-            segments=noted.segments,
+            segments=noted.segments if data.get(f"variable_{NOTED}") else None,
             talked_to=data.get("variable_last_bridge_to"),
             extension=extension,
             switched_on=self._controller.switches.of(routing.company),
@@ -237,7 +237,7 @@ class Session:
                 },
             ),
         )
-        self._stop_recording(noted, data.get(f"variable_{FILE}") or "")
+        self._stop_recording(noted, data.get(f"variable_{FILE}") or "", data.get("variable_last_bridge_to"))
         self._busy = True
         self._perform(self._call.begin(self._now()))
         self._drain()
@@ -250,7 +250,7 @@ class Session:
             self.happened(m.HungUp(_word(data, "Hangup-Cause") or "UNKNOWN"))
         return True
 
-    def _stop_recording(self, noted: Noted, path: str) -> None:
+    def _stop_recording(self, noted: Noted, path: str, talked_to: str | None) -> None:
         """Nothing of a talk that is over is recorded.  The dialplan has seen to it, unless the call comes back from a
         joining that never was; a message that is being left is another file.
         """
@@ -259,8 +259,10 @@ class Session:
         self._send([wire.setvars(self.id, {NOTED: replace(noted, mode=NO).text, FILE: ""})])
         file = read_name(path.rpartition("/")[2])
         if file is not None and file.kind == "talk" and file.call == self.id:
-            stop = wire.record_stop(self.id, self._controller.spool_file(file.name))
-            self._send([stop], lambda reply: None)  # mostly it has ended
+            record = self._controller.spool_file(file.name)
+            self._send([wire.record_stop(self.id, record)], lambda reply: None)  # mostly it has ended
+            if talked_to != file.leg:  # or it is not there yet: the leg died as it was joined
+                self._line.stop_recording(self.id, record)
 
     def _checkpoint(self, text: str | None) -> State | None:
         if not text:
@@ -459,9 +461,7 @@ class Session:
             record = self._controller.spool_file(command.record)
             epoch = self._call.epoch if self._call else 0
             self._controller.recorder.begins(self.id, self.company, epoch, command.record)
-        variables = {NOTED: noted} if noted else {}
-        if record is not None:
-            variables[FILE] = record.path
+        variables = {NOTED: noted, FILE: record.path if record is not None else ""} if noted else {}
         self._line.join(
             self, self.id, command.leg, answer=command.answer, state=state, record=record, variables=variables
         )

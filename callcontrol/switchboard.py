@@ -49,8 +49,8 @@ SWITCHES = "cordboard:switches"
 MOST_FACTS = 1_000_000
 #: How long the end of a call is remembered, seconds.  No call lasts, and no file waits, longer.
 ENDED_SECONDS = 172_800
-#: How long the key of a call that was placed is remembered, seconds: a day.
-PLACED_SECONDS = 86_400
+#: How long the key of a call that was placed is remembered, seconds: that day and the next.
+PLACED_SECONDS = 172_800
 #: How long whoever claimed it has to say what came of it, seconds: by then they have died.
 PLACING_SECONDS = 10
 #: How long a claim keeps others from telling an end, seconds: time to write and ship it.
@@ -398,6 +398,10 @@ class Switchboard:
         """Say what came of a claimed placing, to whoever asks for the same again."""
         entry = f"-{what}\n{why_not}" if why_not else f"+{what}"
         self._do(self._redis.set, f"cordboard:placed:{call}", entry, PLACED_SECONDS)
+
+    def was_placed(self, call: str) -> bool:
+        """Whether a placing of this call, or its end, is remembered; not while Redis is away."""
+        return bool(self._do(self._redis.exists, f"cordboard:placed:{call}", f"cordboard:ended:{call}"))
 
     def told(self, calls: Sequence[str]) -> set[str]:
         """Those of ``calls`` whose end is in the stream; none while Redis is away."""

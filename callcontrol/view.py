@@ -91,9 +91,11 @@ class View:
         #: The company's own number that was called, and flow and step where the call is, the innermost last.
         self.number: Number | None = None
         self.steps: tuple[tuple[str, str], ...] = ()
-        #: Whether the caller has heard that the call may be recorded; how many segments of it have begun.
+        #: Whether the caller has heard that the call may be recorded; how many segments of it have begun; whether
+        #: anything of that has ever been noted on the channel.
         self.announced = False
         self.segments = 0
+        self.noted = False
         #: The leg that dropped as it was joined, if that is why the call was taken over.
         self.tried = ""
         #: The place in a queue, while it is announced: ``{position}``.

@@ -74,7 +74,7 @@ class Playbook:
         now: float | None = None,
         extension: str | None = None,
         switched_on: frozenset[str] = frozenset(),
-        segments: int = 0,
+        segments: int | None = None,
     ) -> None:
         self.switched_on = switched_on
         self.routing = routing(of) if isinstance(of, str) else of
@@ -152,7 +152,7 @@ class Playbook:
             called=self.call.view.called,
             extension=self.call.view.extension,
             switched_on=self.switched_on,
-            segments=self.call.view.segments,
+            segments=self.call.view.segments if self.call.view.noted else None,
         )
 
     # ------------------------------------------------------------------------------------------- checking

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import gevent
 import pytest
 from click.testing import CliRunner
 
@@ -17,6 +19,7 @@ from callcontrol import esl, exchange
 from callcontrol.call_views import CallList, CallNamed, CallRow
 from callcontrol.cli import main
 from callcontrol.commands import Commands, Refused, calls_performed_by
+from callcontrol.embedded import EmbeddedRedis
 from callcontrol.exchange import Exchange, talks
 from callcontrol.queue_views import plain
 from callcontrol.switchboard import Switchboard
@@ -142,6 +145,47 @@ class Board:
 def test_what_is_placed_under_a_key_is_placed_once(board: Board, placed: bool) -> None:
     desk = Exchange(SimpleNamespace(board=board))
     assert desk._placed_before(cast(Any, Line("")), CALL, "301 302") is placed
+
+
+def test_a_telephone_that_rings_already_is_not_rung_again_although_who_placed_the_call_could_tell_nobody() -> None:
+    """Nor is the end of that call told, because the switch refuses a second channel under its id."""
+    line, board = Line("true"), Board("", told=False)
+    board.placed = lambda call, what: None  # type: ignore[method-assign]
+    assert Exchange(SimpleNamespace(board=board))._placed_before(cast(Any, line), CALL, "301 302")
+    assert line.asked == [f"api uuid_exists {CALL}"]
+
+
+def test_a_controller_that_has_no_way_to_the_switch_yet_waits_for_it_and_a_switch_that_is_away_is_no_calls_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The key would give the same refusal for days, and nothing has rung."""
+    line = SimpleNamespace(name="switch1", connected=False, place=lambda *given, name: "")
+    placed: list[str] = []
+    known = SimpleNamespace(tell_placed=lambda line, company, call, data: placed.append(call))
+    desk = Exchange(cast(Any, SimpleNamespace(line_named=lambda switch: line, **vars(known))))
+    monkeypatch.setattr(desk, "_judged", lambda *given: ("302", ""))
+    monkeypatch.setattr(exchange, "REACHING", 0.0)
+    with pytest.raises(Refused, match="switch1 cannot be reached"):
+        desk.place("switch1", "acme", "301", "302", "key", "")
+    assert placed == []
+    monkeypatch.setattr(exchange, "REACHING", 10.0)
+    gevent.spawn(setattr, line, "connected", True)
+    assert [desk.place("switch1", "acme", "301", "302", "", "")["call"]] == placed
+
+
+def test_a_key_is_one_call_on_a_day_and_the_next_and_another_after_that(own_redis: EmbeddedRedis) -> None:
+    """Else a key that is used again after weeks would give its call the facts and recordings of the first."""
+    with closing(Switchboard(own_redis.url, name="test")) as board:
+        at = [NOW]
+        desk = Exchange(cast(Any, SimpleNamespace(board=board, now=lambda: at[0])))
+        first = desk._keyed("acme", "crm-17")
+        assert desk._keyed("acme", "crm-17") == first != desk._keyed("bolt", "crm-17")
+        board.placed(first, "301 302")
+        at[0] = NOW + 86_400
+        assert desk._keyed("acme", "crm-17") == first
+        assert desk._keyed("acme", "crm-18") != first
+        at[0] = NOW + 2 * 86_400
+        assert desk._keyed("acme", "crm-17") != first
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,23 @@ class TestOnceEach:
     def test_two_processes_have_a_first_fact_each(self, database: Database) -> None:
         assert took(database, [*of_an_agent(1, "one"), *of_an_agent(1, "two")]).new == 2
 
+    def test_what_recorders_tell_is_numbered_beyond_all_else_and_makes_none_of_it_late(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Rows made anew for every fact of a recorded call would cost as much as the square of its facts."""
+        monkeypatch.setattr(ingest._Batch, "_fold_anew", lambda *_: pytest.fail("the rows are made anew"))
+        told = Told().tell("call.started", from_="+79031234567", to="+74951234567")
+        file = f"acme_{CALL}_leg-1_s1.wav"
+        for n, kind in enumerate(("expected", "started", "stopped", "failed")):
+            told.tell(f"recording.{kind}", n=1_000_010 + n, file=file)
+            told.tell("step.entered", flow="main", step=kind)
+        for n, kind in enumerate(("paused", "resumed")):
+            told.tell(f"recording.{kind}", n=1_000_020_500 + n, file=file, by="anna")
+            told.tell("step.entered", flow="main", step=kind)
+        for fact in told.facts:
+            assert took(database, [fact]).new == 1
+        assert only_call(database).step == "resumed"
+
     def test_a_late_fact_of_a_dead_controller_takes_its_place(self, database: Database) -> None:
         facts = answered_call()
         took(database, facts)

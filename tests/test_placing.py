@@ -42,6 +42,7 @@ outbound:
   trunk: carrier-a
   caller_id: {otherwise: "+74951234567"}
   allow: [RU]
+  emergency: ["112"]
 flows:
   reception:
     ask: {menu: Please dial., keys: {9: bye}, tries: 3, wait: 30s, otherwise: bye}
@@ -210,7 +211,8 @@ class TestPlacing:
             ({"company": "nobody"}, "no company"),
             ({"to": "+442071234567"}, "GB"),
             ({"to": "+79541234567"}, "satellite"),
-            ({"to": "112"}, "emergency"),
+            ({"to": "112"}, "on the telephone itself"),
+            ({"to": "101"}, "emergency"),
             ({"to": "555"}, "no number"),
             ({"to": "301"}, "itself"),
             ({"to": "+"}, "dials"),

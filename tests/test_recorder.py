@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ import pytest
 from gevent import socket
 
 from callcontrol import messages as m
-from callcontrol import wire
+from callcontrol import ringing, wire
 from callcontrol.commands import Refused
 from callcontrol.recorder import GRACE, Recorder
 from callcontrol.recording import DEMAND, NO, ON, Noted
@@ -38,13 +39,15 @@ class Switch:
     name, connected = "switch1", True
 
     def __init__(self) -> None:
-        self.variables = {"cordboard_state": encode(STATE), "socket_resume": "false"}
+        self.variables = {"cordboard_state": encode(STATE), "socket_resume": "false", "bridge_to": TALKS_WITH}
+        self.happens: Callable[[str], object] = lambda command: None
         self.writing: set[str] = set()
         self.records = True
         self.asked: list[str] = []
 
     def ask(self, command: wire.Command, timeout: float = 3.0) -> str:
         self.asked.append(command.text)
+        self.happens(command.text)
         _, verb, call, *rest = command.text.split(" ")
         if call != CALL:
             return "-ERR No such channel!\n"
@@ -84,6 +87,9 @@ class House:
             return False
         self.told.add(name)
         return True
+
+    def release(self, name: str) -> None:
+        self.told.remove(name)
 
     def leased(self, names: Sequence[str]) -> set[str]:
         return set() if self.redis_away else self.told & {*names}
@@ -215,9 +221,65 @@ def test_a_talk_is_recorded_from_when_somebody_asks_and_each_time_into_a_new_fil
     with pytest.raises(Refused, match="is being recorded"):
         each.start("acme", CALL, "anna")
     assert each.stop("acme", CALL, "anna")["state"] == "stopped"
-    house.told.clear()  # the lease of a moment
     again = each.start("acme", CALL, "anna")["file"]
     assert again == segment_file("acme", CALL, TALKS_WITH, 2).name
+
+
+def test_a_talk_that_ends_while_a_command_begins_to_record_it_is_not_recorded_nor_is_what_comes_after_it(
+    switch: Switch,
+) -> None:
+    """The call has gone on meanwhile: whoever has it knows nothing of the file, and records the next talk into it."""
+    house, each = talking(switch, DEMAND)
+    switch.happens = lambda command: switch.variables.pop("bridge_to", "") if " start " in command else None
+    with pytest.raises(Refused, match="just ended"):
+        each.start("acme", CALL, "anna")
+    assert switch.writing == set()
+    assert switch.variables["cordboard_recording"] == Noted(1, NO).text
+    assert switch.variables["cordboard_file"] == ""
+    assert not house.told
+
+
+def test_after_a_transfer_by_a_telephone_nothing_is_recorded_on_demand(switch: Switch) -> None:
+    """Whoever is joined now may be one who must not be recorded."""
+    house, each = talking(switch, DEMAND)
+    switch.variables["bridge_to"] = "another-leg"
+    with pytest.raises(Refused, match="handed it on"):
+        each.start("acme", CALL, "anna")
+    assert house.facts == []
+    assert switch.writing == set()
+
+
+def test_what_somebody_else_has_just_done_is_seen_by_whoever_comes_after_them(switch: Switch) -> None:
+    house, each = talking(switch, DEMAND)
+    taken = house.lease
+
+    def lease(name: str, seconds: float) -> bool:
+        switch.variables["cordboard_recording"] = "4:demand"  # begun and ended by another controller
+        return taken(name, seconds)
+
+    house.lease = lease  # type: ignore[method-assign]
+    assert each.start("acme", CALL, "anna")["file"] == segment_file("acme", CALL, TALKS_WITH, 5).name
+
+
+def test_a_recording_that_never_came_to_be_does_not_keep_the_talk_from_being_recorded(switch: Switch) -> None:
+    """Its controller died between noting it and asking for it, or between ending it and noting that."""
+    _, each = talking(switch, ON, segments=1)
+    switch.variables["cordboard_file"] = f"/spool/{FILE}"
+    with pytest.raises(Refused, match="is not recorded"):
+        each.stop("acme", CALL, "anna")
+    assert each.start("acme", CALL, "anna")["file"] == segment_file("acme", CALL, TALKS_WITH, 2).name
+
+
+@pytest.mark.parametrize(("mode", "since"), [(NO, 1010), (ON, 1019)])
+def test_but_stopping_allows_nothing_that_no_rule_does_nor_what_is_about_to_begin(
+    switch: Switch, mode: str, since: int
+) -> None:
+    _, each = talking(switch, mode, segments=1)
+    switch.variables["cordboard_file"] = f"/spool/{FILE}"
+    switch.variables["cordboard_state"] = encode(replace(STATE, talk=("302", since, 1)))
+    with pytest.raises(Refused, match="is not recorded"):
+        each.stop("acme", CALL, "anna")
+    assert switch.variables["cordboard_recording"] == Noted(1, mode).text
 
 
 def test_a_pause_and_its_end_are_facts_each_time(switch: Switch) -> None:
@@ -328,6 +390,20 @@ def test_a_joining_that_fails_or_is_given_up_records_nothing_more(joining: Any) 
     ]
 
 
+def test_a_recording_that_begins_after_its_joining_has_failed_is_ended_once_it_has_begun(joining: Any) -> None:
+    """The switch takes 20 ms to begin one, and has none to end before: it would go on into the next talk."""
+    line, inbound, heard = joining
+    line._on_event(event("BACKGROUND_JOB", "-ERR Invalid uuid\n", Job_UUID=f"join-{LEG}"))
+    inbound.sent.clear()
+    line._on_event(event("BACKGROUND_JOB", "+OK Success\n", Job_UUID=f"record-{LEG}"))
+    assert inbound.sent == [f"api uuid_record {CALL} stop /spool/{FILE}"]
+    assert heard.answers == [(FILE, "+OK Success")]
+    inbound.sent.clear()
+    line.join(Listener(), CALL, LEG, answer=True, state="abc", record=wire.SoundPath(f"/spool/{FILE}"))
+    line._on_event(event("BACKGROUND_JOB", "+OK Success\n", Job_UUID=f"record-{LEG}"))
+    assert not [sent for sent in inbound.sent if " stop " in sent]
+
+
 # --------------------------------------------------------------------------------------------- the session
 
 
@@ -354,6 +430,22 @@ def test_whoever_takes_a_call_over_ends_what_is_still_recorded_of_its_talk(contr
     assert "cordboard_recording=2:no" in sent
 
 
+@pytest.mark.parametrize(("talked_to", "again"), [(TALKS_WITH, 0), ("another-leg", 1)])
+def test_and_once_more_if_they_never_talked_since_it_may_not_have_begun(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch, talked_to: str, again: int
+) -> None:
+    spool, inbound = controller.settings.spool, Inbound()
+    monkeypatch.setattr(ringing, "BEGINNING", 0.0)
+    monkeypatch.setattr(controller._lines[0], "_inbound", inbound)
+    taken_over(
+        controller,
+        "variable_cordboard_recording: 2:on",
+        f"variable_cordboard_file: {spool}/{FILE}",
+        f"variable_last_bridge_to: {talked_to}",
+    )
+    assert inbound.sent.count(f"api uuid_record {CALL} stop {spool}/{FILE}") == again
+
+
 @pytest.mark.parametrize(
     "file", [message_file("acme", CALL, 1).name, segment_file("acme", "another-call", LEG, 1).name, "x\nexit"]
 )
@@ -362,6 +454,18 @@ def test_and_no_other_file(controller: Controller, file: str) -> None:
     sent = taken_over(controller, "variable_cordboard_recording: 2:on", f"variable_cordboard_file: {path}")
     assert "uuid_record" not in sent
     assert "uuid_record" not in taken_over(controller, f"variable_cordboard_file: {controller.settings.spool}/{FILE}")
+
+
+def test_what_was_noted_of_an_earlier_joining_is_gone_with_the_next(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+    session = Session(socket.socketpair()[0], ("127.0.0.1", 1), controller)
+    session.id, session.company, session._line = CALL, "acme", controller._lines[0]
+    monkeypatch.setattr(session._line, "join", lambda *_, variables, **more: given.append(variables))
+    session._perform([m.Join(LEG, False, "", "1:no")])
+    session._perform([m.Join(LEG, False, "", "")])
+    assert given == [{"cordboard_recording": "1:no", "cordboard_file": ""}, {}]
 
 
 def test_what_is_expected_is_told_before_the_switch_is_asked(

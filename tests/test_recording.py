@@ -184,10 +184,27 @@ def test_a_talk_after_a_joining_that_failed_has_a_file_of_its_own() -> None:
 
 def test_on_demand_is_noted_and_records_nothing() -> None:
     book = Playbook(company(step="on demand"))
-    noted: list[m.Join] = []
-    for command in book.call.handle(m.LegReady(book.legs["302"]), book.now):
-        noted += [command] if isinstance(command, m.Join) else []
+    noted = joins(book, m.LegReady(book.legs["302"]))
     assert [(join.record, join.noted) for join in noted] == [("", "0:demand")]
+
+
+def test_what_one_may_be_asked_for_another_who_is_joined_in_their_place_may_not() -> None:
+    """302 answers and drops; 303, who is never recorded, comes after: nothing that was noted for 302 holds."""
+    head = HEAD.replace(" PERSON", "").replace(" COMPANY", ", record: on demand")
+    for place in PLACES:
+        head = head.replace(f" {place}", "")
+    head = head.replace("303: {name: ", "303: {record: never, name: ")
+    assert "never" in head
+    dial = "main:\n  one: {dial: [{to: [302, 303], ring: 30s}], then: hangup, otherwise: hangup}"
+    book = Playbook(routing(dial, head))
+    noted = [join.noted for join in joins(book, m.LegReady(book.legs["302"]))]
+    book.happens(m.JoinFailed(book.legs["302"], "-ERR"))
+    noted += [join.noted for join in joins(book, m.LegReady(book.legs["303"]))]
+    assert noted == ["0:demand", "0:no"]
+
+
+def joins(book: Playbook, event: m.Event) -> list[m.Join]:
+    return [command for command in book.call.handle(event, book.now) if isinstance(command, m.Join)]
 
 
 def test_a_caller_hears_the_announcement_once_and_before_a_telephone_rings() -> None:

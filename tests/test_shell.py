@@ -484,11 +484,11 @@ class TestEndsHeard:
         monkeypatch.setattr(controller.facts, "write", records.extend)
         return records
 
-    def hears(self, controller: Controller, monkeypatch: pytest.MonkeyPatch, told: set[str]) -> None:
+    def hears(self, controller: Controller, monkeypatch: pytest.MonkeyPatch, told: set[str], **more: str) -> None:
         board = SimpleNamespace(told=lambda calls: told, claim_end=lambda call, identity: True)
         monkeypatch.setattr(controller, "board", board)
         line = FakeLine("switch1", [])
-        controller._ended_somewhere(cast(Any, line), event("CHANNEL_HANGUP_COMPLETE", Unique_ID=CALL))
+        controller._ended_somewhere(cast(Any, line), event("CHANNEL_HANGUP_COMPLETE", Unique_ID=CALL, **more))
 
     def settles(self, controller: Controller, now: float) -> None:
         controller.settle(now)
@@ -507,6 +507,20 @@ class TestEndsHeard:
         self.hears(controller, monkeypatch, set())
         self.settles(controller, 0.0)
         assert written == []
+
+    @pytest.mark.parametrize(("answered", "at_once"), [("0", 1), ("1795424400000000", 0)])
+    def test_of_a_call_that_was_placed_and_not_answered_is_nobodys_else(
+        self,
+        controller: Controller,
+        written: list[dict[str, Any]],
+        monkeypatch: pytest.MonkeyPatch,
+        answered: str,
+        at_once: int,
+    ) -> None:
+        said = {"Call_Direction": "outbound", "Caller_Channel_Answered_Time": answered}
+        self.hears(controller, monkeypatch, set(), **said)
+        gevent.sleep(0)
+        assert len(written) == at_once
 
     def test_is_not_written_when_it_is_in_the_stream(
         self, controller: Controller, written: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch

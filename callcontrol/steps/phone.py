@@ -84,13 +84,16 @@ class FromPhone(Step):
 
 
 def why_not(routing: Routing, extension: str, dialled: str) -> str:
-    """Why what a phone dials would reach nobody, for people, or nothing: judged before anything rings.
+    """Why what a phone would dial by a command reaches nobody, for people, or nothing: judged before anything rings.
 
-    Whether they are busy, and whether all lines are in use, is known once it is tried.
+    Whether they are busy, and whether all lines are in use, is known once it is tried.  An emergency number is dialled
+    by a person: who picks up a telephone that rings by a command does not know whom they call.
     """
     codes = {*routing.switches.values(), *(flow.code for flow in routing.flows.values()), *routing.duty_codes}
     if dialled in routing.people or dialled in codes or _own(routing, dialled) is not None:
         return ""
+    if dialled in routing.outbound.get("emergency", ()):
+        return f"{dialled} is an emergency number: it is dialled on the telephone itself"
     call = View(routing, call_id="", caller=extension, called=dialled, answered=False, now=0.0, extension=extension)
     way = _outside(call)
     return way.why if isinstance(way, Barred) else ""

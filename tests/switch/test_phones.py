@@ -298,6 +298,7 @@ def test_nobody_else_can_read_what_phones_are_let_in_by(switch: Switch, serve: S
         "bolt.xml",
         "crane.xml",
         "heron.xml",
+        "otter.xml",
     ]
     log = serve.log() + (switch.directory / "output").read_text()
     assert not [1 for company, extension in EXTENSIONS if switch.password_of(extension, company) in log]
