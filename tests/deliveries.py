@@ -57,7 +57,7 @@ class House:
             )
             session.add(event)
             session.flush()
-            owe(session, event, self.now)
+            owe(session, [event], self.now)
             return event.id
 
     def worker(

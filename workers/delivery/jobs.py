@@ -47,6 +47,8 @@ STRANGERS = 8
 SLOW = 2.0
 #: How long a job claims, and how often it looks for more while it waits, seconds.
 JOB, LOOK = 20.0, 0.1
+#: What ends within so many seconds is written together, if the disk is quick.
+GATHER = 0.03
 #: How long a process that was told to stop waits for subscribers: less than it is given (``running``), seconds.
 PATIENCE = 6.0
 #: Endpoints whose manners a process remembers.
@@ -131,7 +133,7 @@ class Deliverer:
                 began = time.monotonic()
                 claimed = self._write(results, wanted, renewed)
                 results = []
-                self._write_at = time.monotonic() + min(LOOK, time.monotonic() - began)
+                self._write_at = time.monotonic() + max(GATHER, min(LOOK, time.monotonic() - began))
                 in_vain = 0 if claimed else in_vain + 1
                 for one in claimed:
                     self._under_way[self._pool.submit(self._send, one)] = (one, one.endpoint in suspects)

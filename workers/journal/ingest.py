@@ -131,8 +131,11 @@ class _Batch:
         self._session.add_all(row for journey in self._journeys.values() for row in journey.new)
         self._session.add_all(event for _, events in owed for event in events)
         self._session.flush()
-        for fact, events in owed:
-            self._owe(fact, events)
+        self._taken.deliveries += delivery.owe(
+            self._session, [event for _, events in owed for event in events], self._now
+        )
+        for fact, _ in owed:
+            self._owe(fact)
         return self._taken
 
     # ------------------------------------------------------------------------------------------------ before
@@ -266,11 +269,9 @@ class _Batch:
             data=dict(public.data),
         )
 
-    def _owe(self, fact: Mapping[str, Any], events: Iterable[Event]) -> None:
+    def _owe(self, fact: Mapping[str, Any]) -> None:
         session = self._session
         ledger.note(session, fact)
-        for event in events:
-            self._taken.deliveries += delivery.owe(session, event, self._now)
         if fact["company"] and fact["type"] != UNREADABLE:
             journey = self._journeys.get(fact["call"])
             call = journey.call if journey is not None else None
