@@ -19,6 +19,7 @@ from tests.deliveries import NOW, House, outcome
 from workers import answering, stopping
 from workers.delivery import claims, endpoints, jobs, settling
 from workers.delivery.claims import AT_ONCE, FAILURES, LEASE, Claimed
+from workers.delivery.owing import owe
 from workers.delivery.sending import Outcome
 from workers.journal.database import Database
 from workers.journal.tables import Alarm, Attempt, Delivery, Endpoint, Event, Fact, Secret
@@ -229,6 +230,34 @@ def test_an_endpoint_gets_its_events_in_the_order_they_were_made(house: House) -
     sent = [one.letter.event for one in house.sent]
     assert sorted(sent) == made
     assert all(abs(sent.index(event) - place) < AT_ONCE for place, event in enumerate(made))
+
+
+def test_events_of_one_moment_are_sent_in_their_order(house: House) -> None:
+    house.endpoint()
+    ids = [f"evt_{n:024x}" for n in (7, 3, 9, 1, 5)]
+    with house.database.writing() as session:
+        events = [
+            Event(id=id_, company="acme", type="call.started", occurred_at=NOW, created_at=NOW, data={}) for id_ in ids
+        ]
+        session.add_all(events)
+        session.flush()
+        assert owe(session, events, NOW) == 5
+    with house.database.reading() as session:
+        order = list(session.scalars(select(Delivery.event).order_by(Delivery.next_at)))
+    assert order == ids
+    house.deliver(lambda _: 200)
+    sent = [one.letter.event for one in house.sent]
+    assert all(abs(sent.index(event) - place) < AT_ONCE for place, event in enumerate(ids))
+
+
+def test_the_next_of_a_hundred_thousand_is_found_without_sorting_them(sqlite_house: House) -> None:
+    with sqlite_house.database.reading() as session:
+        query = select(Endpoint.id, claims._oldest(1, NOW)).compile(
+            session.get_bind(), compile_kwargs={"literal_binds": True}
+        )
+        plan = "\n".join(str(row) for row in session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {query}"))
+    assert "delivery_due (endpoint=? AND state=? AND next_at<?)" in plan
+    assert "TEMP B-TREE" not in plan
 
 
 def test_whether_an_endpoint_has_something_due_is_read_from_the_index(sqlite_house: House) -> None:

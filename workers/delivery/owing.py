@@ -10,6 +10,9 @@ from sqlalchemy.orm import Session
 
 from workers.journal.tables import Delivery, Endpoint, Event
 
+#: What is owed at once is due in its order: so many seconds apart.
+APART = 1e-6
+
 
 def wants(filters: Sequence[str], type_: str) -> bool:
     """Whether an endpoint with these filters is told of a type: by name, ``queue.*``, or none at all for everything."""
@@ -37,9 +40,9 @@ def owe(session: Session, events: Sequence[Event], now: float) -> int:
             "endpoint": endpoint,
             "company": event.company,
             "created_at": now,
-            "next_at": now,
+            "next_at": now - (len(events) - n) * APART,
         }
-        for event in events
+        for n, event in enumerate(events, start=1)
         for endpoint, filters in endpoints.get(event.company, ())
         if wants(filters, event.type)
     ]
