@@ -71,7 +71,7 @@ bench: $(READY) ## Measure: CPU and delay of a call, memory, takeover (ONLY=part
 bench-queue: $(READY) ## Measure queues: idle agents, delays, decisions (ONLY=part DECISIONS=n FREESWITCH=/path JSON=file)
 	@$(BIN)/python -m scripts.bench.queues --only "$(ONLY)" $(if $(DECISIONS),--decisions "$(DECISIONS)") --freeswitch "$(FREESWITCH)" --json "$(JSON)"
 
-chaos: $(READY) ## Storms that must lose nothing: 200 killed uploads, 10,000 webhooks (ONLY=uploads or deliveries; some 7 minutes)
+chaos: $(READY) ## Storms that must lose nothing: 200 killed uploads, 10,000 facts to webhooks (ONLY=uploads or deliveries; some 7 minutes)
 	@$(BIN)/python -m scripts.chaos $(ONLY)
 
 clean: ## Remove the virtual environment and the caches (etc/, state/ and spool/ stay)

@@ -57,10 +57,12 @@ class House:
             )
             session.add(event)
             session.flush()
-            owe(session, event, self.now)
+            owe(session, [event], self.now)
             return event.id
 
-    def worker(self, answers: Answers, seconds: float = 20.0) -> Deliverer:
+    def worker(
+        self, answers: Answers, seconds: float = 20.0, stopping: Callable[[], bool] = lambda: False
+    ) -> Deliverer:
         """A worker; each attempt takes no time on the clock."""
 
         def send(claimed: Claimed) -> Outcome:
@@ -68,7 +70,7 @@ class House:
             answer = answers(claimed)
             return answer if isinstance(answer, Outcome) else outcome(self.now, answer)
 
-        return Deliverer(self.database, send, clock=self.clock, rng=self._rng, seconds=seconds)
+        return Deliverer(self.database, send, clock=self.clock, rng=self._rng, seconds=seconds, stopping=stopping)
 
     def deliver(self, answers: Answers) -> int:
         """Drain once by a new worker; how many attempts there were."""

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from rq.worker import WorkerStatus
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from tests.deliveries import NOW, House, outcome
+from workers import answering, stopping
 from workers.delivery import claims, endpoints, jobs, settling
 from workers.delivery.claims import AT_ONCE, FAILURES, LEASE, Claimed
+from workers.delivery.owing import owe
 from workers.delivery.sending import Outcome
 from workers.journal.database import Database
 from workers.journal.tables import Alarm, Attempt, Delivery, Endpoint, Event, Fact, Secret
@@ -93,6 +98,7 @@ def test_what_a_killed_worker_had_is_sent_again_under_the_same_id_when_its_lease
     event = house.event()
     with house.database.writing() as session:
         (lost,) = claims.claim(session, house.now, {endpoint: 2})
+    assert LEASE < 10, "until then its place is lost to its endpoint"
     house.now += LEASE - 1
     assert house.deliver(lambda _: 200) == 0
     house.now += 1
@@ -119,6 +125,101 @@ def test_an_attempt_that_outlived_its_lease_is_logged_and_changes_no_schedule(ho
     assert len(house.attempts()) == 2
 
 
+def test_an_attempt_that_takes_longer_keeps_its_claim(house: House) -> None:
+    house.endpoint()
+    house.event()
+    leases = []
+
+    def answers(claimed: Claimed) -> int:
+        for _ in range(3):  # nearly at the end of its lease, three times
+            before = house.delivery().leased_until
+            house.now = before - claims.RENEWED_AT + 0.5
+            _until(functools.partial(renewed_since, before))
+            leases.append(house.delivery().leased_until - house.now)
+            assert claims_of_another(house) == []
+        return 200
+
+    def renewed_since(before: float) -> bool:
+        return house.delivery().leased_until > before
+
+    def claims_of_another(house: House) -> list[Claimed]:
+        with house.database.writing() as session:
+            return claims.claim(session, house.now, {one.endpoint: 2 for one in house.deliveries()})
+
+    assert house.deliver(answers) == 1
+    assert leases == [LEASE] * 3
+    assert (house.delivery().state, house.delivery().attempts) == ("delivered", 1)
+    assert house.delivery().leased_until == 0
+
+
+def test_a_claim_that_another_has_by_now_or_that_is_owed_no_more_is_not_renewed(house: House) -> None:
+    endpoint = house.endpoint()
+    house.event()
+    with house.database.writing() as session:
+        (late,) = claims.claim(session, house.now, {endpoint: 1})
+    house.now += LEASE
+    with house.database.writing() as session:
+        (current,) = claims.claim(session, house.now, {endpoint: 1})
+        assert claims.renew(session, [late], house.now + 1) == []
+        (held,) = claims.renew(session, [current], house.now + 1)
+    assert held.leased_until == house.delivery().leased_until == house.now + 1 + LEASE
+    with house.database.writing() as session:
+        endpoints.delete(session, "acme", endpoint, house.now)
+        assert claims.renew(session, [held], house.now + 2) == []
+    assert (house.delivery().state, house.delivery().leased_until) == ("cancelled", 0)
+
+
+def test_a_worker_that_is_told_to_stop_claims_nothing_more_and_writes_what_it_has_in_hand(
+    sqlite_house: House,
+) -> None:
+    sqlite_house.endpoint()
+    for _ in range(20):
+        sqlite_house.event()
+    stop = threading.Event()
+
+    def answers(_: Claimed) -> int:
+        stop.set()
+        return 200
+
+    worker = sqlite_house.worker(answers, stopping=stop.is_set)
+    assert worker.drain() is False
+    done = Counter(one.state for one in sqlite_house.deliveries())
+    assert done["delivered"] == len(sqlite_house.sent) <= AT_ONCE
+    assert done["pending"] == 20 - len(sqlite_house.sent)
+    assert {one.leased_until for one in sqlite_house.deliveries()} == {0.0}
+
+
+def test_a_worker_that_is_told_to_stop_does_not_wait_for_who_keeps_silent(
+    sqlite_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "PATIENCE", 0.2)
+    sqlite_house.endpoint()
+    sqlite_house.event()
+    stop, over = threading.Event(), threading.Event()
+
+    def answers(_: Claimed) -> int:
+        stop.set()
+        over.wait(30)
+        return 200
+
+    began = time.monotonic()
+    worker = sqlite_house.worker(answers, stopping=stop.is_set)
+    assert worker.drain() is False
+    assert time.monotonic() - began < 15
+    over.set()
+    assert sqlite_house.delivery().state == "pending"
+    assert sqlite_house.delivery().leased_until <= sqlite_house.now + LEASE
+
+
+def test_the_signal_to_stop_is_heard_by_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "_told", False)
+    assert not stopping.told()
+    worker = answering._Worker.__new__(answering._Worker)
+    monkeypatch.setattr(worker, "get_state", lambda: WorkerStatus.BUSY)
+    worker.request_stop(None, None)
+    assert stopping.told()
+
+
 def test_an_endpoint_gets_its_events_in_the_order_they_were_made(house: House) -> None:
     house.endpoint()
     made = []
@@ -129,6 +230,34 @@ def test_an_endpoint_gets_its_events_in_the_order_they_were_made(house: House) -
     sent = [one.letter.event for one in house.sent]
     assert sorted(sent) == made
     assert all(abs(sent.index(event) - place) < AT_ONCE for place, event in enumerate(made))
+
+
+def test_events_of_one_moment_are_sent_in_their_order(house: House) -> None:
+    house.endpoint()
+    ids = [f"evt_{n:024x}" for n in (7, 3, 9, 1, 5)]
+    with house.database.writing() as session:
+        events = [
+            Event(id=id_, company="acme", type="call.started", occurred_at=NOW, created_at=NOW, data={}) for id_ in ids
+        ]
+        session.add_all(events)
+        session.flush()
+        assert owe(session, events, NOW) == 5
+    with house.database.reading() as session:
+        order = list(session.scalars(select(Delivery.event).order_by(Delivery.next_at)))
+    assert order == ids
+    house.deliver(lambda _: 200)
+    sent = [one.letter.event for one in house.sent]
+    assert all(abs(sent.index(event) - place) < AT_ONCE for place, event in enumerate(ids))
+
+
+def test_the_next_of_a_hundred_thousand_is_found_without_sorting_them(sqlite_house: House) -> None:
+    with sqlite_house.database.reading() as session:
+        query = select(Endpoint.id, claims._oldest(1, NOW)).compile(
+            session.get_bind(), compile_kwargs={"literal_binds": True}
+        )
+        plan = "\n".join(str(row) for row in session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {query}"))
+    assert "delivery_due (endpoint=? AND state=? AND next_at<?)" in plan
+    assert "TEMP B-TREE" not in plan
 
 
 def test_whether_an_endpoint_has_something_due_is_read_from_the_index(sqlite_house: House) -> None:
@@ -322,6 +451,36 @@ def test_endpoints_that_hang_hold_up_nobody_else(sqlite_house: House) -> None:
     assert {one.state for one in sqlite_house.deliveries() if one.endpoint == healthy} == {"delivered"}
 
 
+def test_endpoints_that_are_not_known_to_be_slow_hold_up_none_that_is_known_to_be_quick(sqlite_house: House) -> None:
+    """They never failed, so the database knows nothing against them."""
+    quick = sqlite_house.endpoint()
+    slow = {sqlite_house.endpoint(f"https://slow{n}.test/", company=("beta", "gamma")[n % 2]) for n in range(40)}
+    under_way, done, over = Counter[str](), threading.Event(), threading.Event()
+
+    def answers(claimed: Claimed) -> int:
+        under_way[claimed.endpoint] += 1
+        if claimed.endpoint in slow:
+            assert over.wait(30)
+        elif under_way[quick] == 20:
+            done.set()
+        return 200
+
+    worker = sqlite_house.worker(answers)
+    sqlite_house.event()
+    worker.drain()
+    for _ in range(19):
+        sqlite_house.event()
+    for company in ("beta", "gamma"):
+        sqlite_house.event(company=company)
+    working = threading.Thread(target=worker.drain)
+    working.start()
+    assert done.wait(20)
+    assert len(under_way) - 1 <= jobs.STRANGERS
+    over.set()
+    working.join(30)
+    assert not working.is_alive()
+
+
 def test_a_job_ends_when_its_time_is_over_and_says_that_more_is_left(sqlite_house: House) -> None:
     sqlite_house.endpoint()
     for _ in range(5):
@@ -462,6 +621,13 @@ def test_what_is_over_for_thirty_days_is_forgotten_in_small_steps_and_what_is_ow
         assert session.scalars(select(Attempt)).all() == []
         assert session.scalars(select(Endpoint.id)).all() == [paused]
         assert len(session.scalars(select(Secret)).all()) == 1
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def _alarms(house: House) -> list[tuple[str, str, bool]]:

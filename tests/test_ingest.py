@@ -538,20 +538,20 @@ class TestWhatFollows:
         assert took(database, answered_call()).deliveries == 13
         assert count(database, Fact, Event, Delivery) == [13, 13, 13]
 
-    def test_a_companys_endpoints_are_asked_for_once_for_all_its_events(
+    def test_endpoints_are_asked_for_once_for_all_events_of_a_batch(
         self, sqlite: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         derives(monkeypatch, every)
-        asked: list[str] = []
-        real = delivery.endpoints_of
+        asked: list[list[str]] = []
+        real = delivery.owe
 
-        def ask(session: Session, company: str) -> Sequence[Endpoint]:
-            asked.append(company)
-            return real(session, company)
+        def owe(session: Session, events: Sequence[Event], now: float) -> int:
+            asked.append(sorted({event.company for event in events}))
+            return real(session, events, now)
 
-        monkeypatch.setattr(delivery, "endpoints_of", ask)
+        monkeypatch.setattr(delivery, "owe", owe)
         took(sqlite, [*answered_call(), *answered_call("55555555-0000-4000-8000-000000000002", company="other")])
-        assert asked == ["acme", "other"]
+        assert asked == [["acme", "other"]]
 
     def test_what_is_missing_is_known_without_writing(self, database: Database) -> None:
         facts, other = answered_call(), answered_call("55555555-0000-4000-8000-000000000002")

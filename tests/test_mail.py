@@ -629,6 +629,29 @@ class TestAlarms:
         self.raised(database, NOW - 5)
         assert self.owe(database) == 1
 
+    def test_a_hundred_alarms_at_once_are_one_mail_and_each_is_told_once(
+        self, database: Database, catcher: Catcher
+    ) -> None:
+        with database.writing() as session:
+            for n in range(120):
+                session.add(
+                    Alarm(key=f"endpoint/{n}", company="acme", kind="endpoint.paused", text=f"<{n}> is paused",
+                          raised_at=NOW - 120 + n, cleared_at=None)
+                )  # fmt: skip
+        assert (self.owe(database), self.owe(database)) == (120, 0)
+        drain(context(database, catcher.port))
+        (mail,) = catcher.caught
+        assert mail["Subject"] == "120 alarms: <0> is paused"
+        body = mail.get_body(("plain",))
+        assert body is not None
+        text = body.get_content()
+        assert [n for n in range(120) if f": <{n}> is paused" in text] == list(range(100))
+        assert "And 20 more." in text
+        self.raised(database, NOW - 5)
+        assert self.owe(database) == 1
+        drain(context(database, catcher.port))
+        assert len(catcher.caught) == 2
+
     def test_what_is_over_or_old_is_no_news(self, database: Database) -> None:
         self.raised(database, NOW - 60, cleared=NOW - 5)
         assert self.owe(database) == 0

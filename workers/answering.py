@@ -33,7 +33,7 @@ from rq.timeouts import BaseDeathPenalty
 from rq.worker import WorkerStatus
 
 from callcontrol.switchboard import connect
-from workers import bell
+from workers import bell, stopping
 from workers.trouble import Trouble
 
 #: RQ's own book-keeping, seconds: when a silent worker is dead to it, and how often it looks for what such ones left.
@@ -85,6 +85,7 @@ class _Worker(SimpleWorker):
     def request_stop(self, signum: int | None, frame: FrameType | None) -> None:
         """SIGTERM: end after the job in hand.  Asks nobody: RQ's would talk to Redis in the middle of the job."""
         self._stop_requested = True
+        stopping.tell()
         if self.get_state() != WorkerStatus.BUSY:
             raise StopRequested
 

@@ -41,6 +41,8 @@ SPOOL_EVERY = 10.0
 HOUSE_EVERY = 30.0
 #: The watcher waits so long for a fact, then looks by itself; milliseconds.
 WATCH = 5000
+#: Facts gather so long between two rings, seconds: a ring and its transaction cost more than the facts in it.
+GATHER = 0.1
 #: No round takes so long, seconds.
 LONGEST_ROUND = 60
 LONGEST_CHORE = 900
@@ -121,6 +123,7 @@ def watch(redis_url: str) -> None:
             trouble.over()
             if newest != known and bell.ring(redis_url, "journal"):
                 known = newest
+                time.sleep(GATHER)
         except (redis.RedisError, OSError) as error:
             trouble.met(error)
 

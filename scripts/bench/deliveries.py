@@ -73,7 +73,7 @@ def _owe(database: Database, count: int, to: int, url: str) -> None:
             )
             session.add(event)
             session.flush()
-            owe(session, event, now)
+            owe(session, [event], now)
 
 
 @contextlib.contextmanager

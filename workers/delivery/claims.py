@@ -1,9 +1,11 @@
 """Which deliveries are due, and whose they are: a worker claims a delivery for LEASE seconds, then sends it.
 
 A claim is one conditional UPDATE that is committed before anything is sent; two workers never have the same delivery
-at the same time, and what a killed one had is due again when its lease is over.  At most AT_ONCE of an endpoint are
-claimed at a time, by all workers together, and one while it is being probed.  Works alike on SQLite, where writers
-come one by one, and on PostgreSQL, where the endpoint's row is locked meanwhile (whoever finds it locked passes on).
+at the same time.  An attempt that takes longer has its claim renewed, so a lease may be short, and what a killed worker
+had is due again soon: until then its place among the AT_ONCE of an endpoint is lost to an endpoint that is well.  At
+most AT_ONCE of an endpoint are claimed at a time, by all workers together, and one while it is being probed.  Works
+alike on SQLite, where writers come one by one, and on PostgreSQL, where the endpoint's row is locked meanwhile (whoever
+finds it locked passes on).
 
 Where the surprise lies: a dead endpoint may have a million deliveries that are due.  Nothing here reads them: whether
 an endpoint has any is one look into the index (endpoint, state, next_at).
@@ -13,16 +15,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, and_, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from workers.delivery.sending import Letter, body_of
 from workers.journal.tables import Delivery, Endpoint, Event, Secret
 
-#: Seconds that a claim holds: an attempt (15 at most), and the writing of what came of it.
-LEASE = 30.0
+#: Seconds that a claim holds, and that are left of it when it is renewed.
+LEASE, RENEWED_AT = 6.0, 3.0
 #: Deliveries of one endpoint that are under way at a time.
 AT_ONCE = 2
 #: Failures in a row after which an endpoint is left alone for a while, then probed with one delivery.
@@ -85,25 +87,60 @@ def due(
 
 def claim(session: Session, now: float, wanted: Mapping[str, int]) -> list[Claimed]:
     """Claim up to so many due deliveries of each endpoint, the oldest first.  In a writing transaction."""
-    leased_until = now + LEASE
-    ours: list[str] = []
-    for endpoint in due(session, now, only=sorted(wanted), lock=True):
-        oldest = (
-            select(Delivery.id)
-            .where(Delivery.endpoint == endpoint.id, _due(now))
-            .order_by(Delivery.next_at, Delivery.created_at, Delivery.id)
-            .limit(min(endpoint.room, wanted[endpoint.id]))
-        )
-        ids = session.scalars(oldest).all()
+    found = due(session, now, only=sorted(wanted), lock=True) if wanted else []
+    if not found:
+        return []
+    oldest = [_oldest(n, now).label(f"oldest_{n}") for n in range(AT_ONCE)]  # for all endpoints by one query
+    rows = session.execute(select(Endpoint.id, *oldest).where(Endpoint.id.in_([one.id for one in found])))
+    most = {one.id: min(one.room, wanted[one.id]) for one in found}
+    ids = [id_ for endpoint, *some in rows for id_ in some[: most[endpoint]] if id_ is not None]
+    changed = (
+        update(Delivery)
+        .where(Delivery.id.in_(ids), _due(now))
+        .values(leased_until=now + LEASE)
+        .returning(Delivery.id)
+        .execution_options(synchronize_session=False)
+    )
+    return _letters(session, session.scalars(changed).all() if ids else [], now)
+
+
+def renew(session: Session, claimed: Sequence[Claimed], now: float) -> list[Claimed]:
+    """Hold claims for another LEASE; those that are ours still, or again.  In a writing transaction.
+
+    Of an endpoint whose row somebody else keeps they are not renewed now: nobody waits here.
+    """
+    if not claimed:
+        return []
+    free = session.scalars(
+        select(Endpoint.id)
+        .where(Endpoint.id.in_({one.endpoint for one in claimed}))
+        .order_by(Endpoint.id)
+        .with_for_update(key_share=True, skip_locked=True)
+    )
+    by_lease: dict[float, dict[str, Claimed]] = {}
+    endpoints = set(free)
+    for one in claimed:
+        if one.endpoint in endpoints:
+            by_lease.setdefault(one.leased_until, {})[one.delivery] = one
+    until = now + LEASE
+    held: list[Claimed] = []
+    for leased_until, ours in by_lease.items():
         changed = (
             update(Delivery)
-            .where(Delivery.id.in_(ids), _due(now))
-            .values(leased_until=leased_until)
+            .where(Delivery.id.in_(ours), Delivery.leased_until == leased_until, Delivery.state == "pending")
+            .values(leased_until=until)
             .returning(Delivery.id)
             .execution_options(synchronize_session=False)
         )
-        ours += session.scalars(changed).all() if ids else []
-    return _letters(session, ours, now)
+        held += [replace(ours[id_], leased_until=until) for id_ in session.scalars(changed)]
+    return held
+
+
+def _oldest(n: int, now: float) -> ScalarSelect[str]:
+    """The delivery that an endpoint is to get next, or as the ``n``-th after that."""
+    oldest = select(Delivery.id).where(Delivery.endpoint == Endpoint.id, _due(now))
+    in_order = oldest.order_by(Delivery.next_at)  # as the index has them: of a hundred thousand none is sorted
+    return in_order.limit(1).offset(n).correlate(Endpoint).scalar_subquery()
 
 
 def _due(now: float) -> ColumnElement[bool]:

@@ -5,7 +5,11 @@ others wait for subscribers.  A dead or slow endpoint never slows another:
 
 * an endpoint has at most two deliveries under way, one as long as this process does not know it to be quick;
 * endpoints that failed last time, or were slow, share threads of their own (SUSPECT_THREADS);
-* a job waits at its end for those it has asked, and meanwhile goes on for the endpoints that it knows to be quick.
+* a job waits at its end for those it has asked, and meanwhile goes on for the endpoints that it knows to be quick;
+* endpoints that a process does not know yet have half of its threads at most.
+
+A process that was told to stop claims nothing more, and writes what comes of those it has asked, as long as that may
+take (PATIENCE): what is left in its hands then is due again when its lease is over.
 
 Where the surprise lies: a ring during a job is answered after it.  So the job looks for itself what else has become due
 as long as anything is under way, every LOOK seconds.
@@ -34,13 +38,19 @@ from workers.delivery.reaching import Reach
 from workers.delivery.sending import Outcome, attempt
 from workers.delivery.settling import settle
 from workers.journal.database import Database
+from workers.stopping import told
 
-#: Attempts at a time: of endpoints that are well, and of those that are not.
+#: Attempts at a time: of endpoints that are well, and of those that are not; of the former, of such as are not known.
 THREADS, SUSPECT_THREADS = 16, 8
+STRANGERS = 8
 #: An attempt that took longer was slow, seconds.
 SLOW = 2.0
 #: How long a job claims, and how often it looks for more while it waits, seconds.
 JOB, LOOK = 20.0, 0.1
+#: What ends within so many seconds is written together, if the disk is quick.
+GATHER = 0.03
+#: How long a process that was told to stop waits for subscribers: less than it is given (``running``), seconds.
+PATIENCE = 6.0
 #: Endpoints whose manners a process remembers.
 MOST_KNOWN = 10_000
 
@@ -89,12 +99,14 @@ class Deliverer:
         clock: Callable[[], float] = time.time,
         rng: random.Random | None = None,
         seconds: float = JOB,
+        stopping: Callable[[], bool] = told,
     ) -> None:
         self._database = database
         self._send = send
         self._clock = clock
         self._rng = rng or random.Random()
         self._seconds = seconds
+        self._stopping = stopping
         self._quick: dict[str, bool] = {}
         self._write_at = 0.0
         self._pool: ThreadPoolExecutor | None = None
@@ -109,18 +121,24 @@ class Deliverer:
         until = time.monotonic() + self._seconds
         results: list[tuple[Claimed, Outcome]] = []
         in_vain = 0
+        stop_at: float | None = None
         while True:
             over = time.monotonic() >= until
-            found = self._due(results)
+            if stop_at is None and self._stopping():
+                stop_at = time.monotonic() + PATIENCE
+            found = self._due(results) if stop_at is None else []
             wanted, suspects = self._wanted(found, over=over)
-            if results or wanted:
+            renewed = self._to_renew() if stop_at is None else []
+            if results or wanted or renewed:
                 began = time.monotonic()
-                claimed = self._write(results, wanted)
+                claimed = self._write(results, wanted, renewed)
                 results = []
-                self._write_at = time.monotonic() + min(LOOK, time.monotonic() - began)
+                self._write_at = time.monotonic() + max(GATHER, min(LOOK, time.monotonic() - began))
                 in_vain = 0 if claimed else in_vain + 1
                 for one in claimed:
                     self._under_way[self._pool.submit(self._send, one)] = (one, one.endpoint in suspects)
+            if stop_at is not None and (not self._under_way or time.monotonic() >= stop_at):
+                return False  # whoever is left sees to the rest
             if not self._under_way:
                 if over or not found or in_vain >= 3:  # in vain: others were quicker, and will see to it
                     return bool(found) and over
@@ -156,6 +174,9 @@ class Deliverer:
         busy = Counter(claimed.endpoint for claimed, _ in self._under_way.values())
         waited_for = sum(suspect for _, suspect in self._under_way.values())
         room = {True: SUSPECT_THREADS - waited_for, False: THREADS - (len(self._under_way) - waited_for)}
+        strangers = STRANGERS - sum(
+            not suspect and claimed.endpoint not in self._quick for claimed, suspect in self._under_way.values()
+        )
         wanted: dict[str, int] = {}
         suspects: set[str] = set()
         turns = list(found)
@@ -167,22 +188,37 @@ class Deliverer:
                 if over and (suspect or not quick or not waited_for):
                     continue
                 most = min(endpoint.room, (1 if suspect or not quick else 2) - busy[endpoint.id])
-                if turn > most or room[suspect] <= 0:
+                if turn > most or room[suspect] <= 0 or (quick is None and not suspect and strangers <= 0):
                     continue
                 wanted[endpoint.id] = turn
                 room[suspect] -= 1
+                strangers -= quick is None and not suspect
                 if suspect:
                     suspects.add(endpoint.id)
         return wanted, suspects
 
-    def _write(self, results: Sequence[tuple[Claimed, Outcome]], wanted: dict[str, int]) -> list[Claimed]:
-        """Write what came of attempts, and claim the next ones."""
+    def _to_renew(self) -> list[Claimed]:
+        """What is under way for long: all that is worth it at once, if one must be, so that few transactions do."""
+        now = self._clock()
+        left = [(one.leased_until - now, one) for one, _ in self._under_way.values()]
+        if not any(seconds <= claims.RENEWED_AT for seconds, _ in left):
+            return []
+        return [one for seconds, one in left if seconds <= claims.LEASE - 1.0]
+
+    def _write(
+        self, results: Sequence[tuple[Claimed, Outcome]], wanted: dict[str, int], renewed: Sequence[Claimed]
+    ) -> list[Claimed]:
+        """Write what came of attempts, hold what is under way for longer, and claim the next ones."""
         for trial in range(3):
             try:
                 with self._database.writing() as session:
                     settle(session, results, self._rng)
-                    session.flush()
-                    return claims.claim(session, self._clock(), wanted)
+                    held = claims.renew(session, renewed, self._clock())
+                    claimed = claims.claim(session, self._clock(), wanted)
+                by_delivery = {one.delivery: one for one in held}
+                for future, (one, suspect) in self._under_way.items():
+                    self._under_way[future] = (by_delivery.get(one.delivery, one), suspect)
+                return claimed
             except SQLAlchemyError as error:
                 _log().error("what came of deliveries could not be written", error=str(error)[:300], trial=trial)
                 time.sleep(0.2)

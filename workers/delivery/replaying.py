@@ -16,7 +16,7 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from workers.delivery.endpoints import RefusedEndpoint, find
-from workers.delivery.owing import wants
+from workers.delivery.owing import APART, wants
 from workers.journal.tables import Delivery, Endpoint, Event
 
 #: Events that one step of a replay looks at.
@@ -98,13 +98,14 @@ def replay(
         )
     }
     owed = repeated = 0
-    for event in wanted:
+    for n, event in enumerate(wanted, start=1):
         delivery = known.get(event.id)
+        due = now - (len(wanted) - n) * APART
         if delivery is None:
-            session.add(_owed(event, endpoint, "replay", now))
+            session.add(_owed(event, endpoint, "replay", due))
             owed += 1
         elif delivery.state in ("failed", "cancelled") or (again and delivery.state == "delivered"):
-            _again(delivery, now)
+            _again(delivery, due)
             repeated += 1
     more = len(events) == MOST_AT_ONCE
     return Replayed(owed, repeated, f"{events[-1].created_at!r}/{events[-1].id}" if more else None)

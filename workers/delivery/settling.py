@@ -15,9 +15,10 @@ no success for five days    the endpoint is paused, what it is owed waits; alarm
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import TypeVar
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from workers.delivery.claims import FAILURES, Claimed
@@ -39,6 +40,8 @@ LONGEST_RETRY_AFTER = HOUR
 #: What is kept of a reason.
 LONGEST_WHY = 300
 
+_Row = TypeVar("_Row", Endpoint, Delivery)
+
 
 def delay(attempts: int, rng: random.Random) -> float:
     """Seconds to the next attempt after so many."""
@@ -55,22 +58,21 @@ def alone(failures: int) -> float:
 def settle(session: Session, results: Sequence[tuple[Claimed, Outcome]], rng: random.Random) -> None:
     """Write what came of attempts, in the order in which they ended.  In a writing transaction.
 
-    Rows are locked endpoint by endpoint, in the order of their ids, so that two workers never wait for each other.
+    Rows are locked in an order that all keep, endpoints first, so that two workers never wait for each other.
     """
-    by_endpoint: dict[str, list[tuple[Claimed, Outcome]]] = {}
+    if not results:
+        return
+    endpoints = {row.id: row for row in session.scalars(_locked(Endpoint, {one.endpoint for one, _ in results}))}
+    deliveries = {row.id: row for row in session.scalars(_locked(Delivery, {one.delivery for one, _ in results}))}
     for claimed, outcome in sorted(results, key=lambda one: one[1].at + one[1].seconds):
-        by_endpoint.setdefault(claimed.endpoint, []).append((claimed, outcome))
-    for id_ in sorted(by_endpoint):
-        endpoint = session.get(Endpoint, id_, with_for_update={"key_share": True})
-        if endpoint is None:
-            continue
-        ids = {claimed.delivery for claimed, _ in by_endpoint[id_]}
-        rows = select(Delivery).where(Delivery.id.in_(ids)).order_by(Delivery.id).with_for_update(key_share=True)
-        deliveries = {row.id: row for row in session.scalars(rows)}
-        for claimed, outcome in by_endpoint[id_]:
-            if (delivery := deliveries.get(claimed.delivery)) is not None:  # it may have been pruned
-                _settle(session, endpoint, delivery, claimed, outcome, rng)
-        session.flush()
+        endpoint, delivery = endpoints.get(claimed.endpoint), deliveries.get(claimed.delivery)
+        if endpoint is not None and delivery is not None:  # it may have been pruned
+            _settle(session, endpoint, delivery, claimed, outcome, rng)
+    session.flush()
+
+
+def _locked(table: type[_Row], ids: Collection[str]) -> Select[_Row]:
+    return select(table).where(table.id.in_(ids)).order_by(table.id).with_for_update(key_share=True)
 
 
 def _settle(

@@ -34,7 +34,7 @@ from workers.delivery import owing as delivery
 from workers.journal import folding
 from workers.journal.folding import FOLDED, Journey
 from workers.journal.reading import UNREADABLE, fact_of
-from workers.journal.tables import Base, Call, Endpoint, Event, Fact, Leg, QueueVisit, Recording, Step
+from workers.journal.tables import Base, Call, Event, Fact, Leg, QueueVisit, Recording, Step
 from workers.mail import owing as mail
 from workers.mail.owing import RoutingOf
 from workers.recordings import ledger
@@ -118,7 +118,6 @@ class _Batch:
         self._taken = Taken()
         self._journeys: dict[str, Journey] = {}
         self._names: dict[str, Mapping[str, str]] = {}
-        self._endpoints: dict[str, Sequence[Endpoint]] = {}
         self._anew: set[str] = set()  # calls whose rows were made of all their facts, these included
 
     def take(self, facts: Sequence[Mapping[str, Any]]) -> Taken:
@@ -134,8 +133,11 @@ class _Batch:
         self._session.add_all(row for journey in self._journeys.values() for row in journey.new)
         self._session.add_all(event for _, events in owed for event in events)
         self._session.flush()
-        for fact, events in owed:
-            self._owe(fact, events)
+        self._taken.deliveries += delivery.owe(
+            self._session, [event for _, events in owed for event in events], self._now
+        )
+        for fact, _ in owed:
+            self._owe(fact)
         return self._taken
 
     # ------------------------------------------------------------------------------------------------ before
@@ -291,13 +293,9 @@ class _Batch:
             data=dict(public.data),
         )
 
-    def _owe(self, fact: Mapping[str, Any], events: Iterable[Event]) -> None:
+    def _owe(self, fact: Mapping[str, Any]) -> None:
         session = self._session
         ledger.note(session, fact)
-        for event in events:
-            if event.company not in self._endpoints:
-                self._endpoints[event.company] = delivery.endpoints_of(session, event.company)
-            self._taken.deliveries += delivery.owe(session, event, self._now, self._endpoints[event.company])
         if fact["company"] and fact["type"] != UNREADABLE:
             journey = self._journeys.get(fact["call"])
             call = journey.call if journey is not None else None

@@ -346,7 +346,8 @@ class Attempt(Base):
 class Mail(Base):
     """A mail that is owed.  ``kind``: ``message missed_call alarm``; ``id`` follows from what it is about.
 
-    ``state``: ``pending sent failed``.  ``data``: what its text is made of.
+    ``state``: ``pending sent failed``, ``merged`` (an alarm that another mail tells, whose id ``why`` is).  ``data``:
+    what its text is made of.
     """
 
     __tablename__ = "mail"

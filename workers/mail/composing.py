@@ -222,9 +222,26 @@ def _of_call(kind: str, data: Mapping[str, Any], sound: Sound | None) -> tuple[s
 
 def _alarm(data: Mapping[str, Any]) -> tuple[str, list[str], None]:
     """In English, as the operator's logs are."""
+    several = data.get("alarms")
+    if isinstance(several, list):
+        return _alarms(data, [one for one in several if isinstance(one, Mapping)])
     text = visible(data.get("text"), 2000) or "?"
     when = f"{dt.datetime.fromtimestamp(_moment(data), dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
     return f"Alarm: {text[:120]}", [text, "", f"Alarm: {visible(data.get('key'), 200)}", f"Raised: {when}"], None
+
+
+def _alarms(data: Mapping[str, Any], several: list[Mapping[str, Any]]) -> tuple[str, list[str], None]:
+    """Those that were raised together."""
+    count = data.get("count")
+    count = count if isinstance(count, int) else len(several)
+    lines = [f"{count} alarms were raised.", ""]
+    for one in several:
+        when = f"{dt.datetime.fromtimestamp(_moment(one), dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+        lines += [f"{when}: {visible(one.get('text'), 300) or '?'}", f"    {visible(one.get('key'), 200)}"]
+    if count > len(several):
+        lines += ["", f"And {count - len(several)} more."]
+    first = visible(several[0].get("text"), 100) if several else ""
+    return f"{count} alarms: {first}", lines, None
 
 
 def _html(lines: list[str], link: tuple[str, str] | None, language: object) -> str:

@@ -25,6 +25,7 @@ from workers.mail.composing import Owed, Sound, compose
 from workers.mail.sending import PATIENCE, NotSent, Patience, Refused
 from workers.mail.sending import send as send_one
 from workers.mail.sound import Deleted, Store, Unfetched, sound_of
+from workers.stopping import told
 
 #: A job goes on for so long, seconds; the bell's own limit is 60.
 DRAIN = 20.0
@@ -81,13 +82,13 @@ class Sender:
             self._nobody_to_send()
             return False
         until = time.monotonic() + DRAIN
-        while time.monotonic() < until:
+        while time.monotonic() < until and not told():
             mail = self._take()
             if mail is None:
                 return False
             if not self._send(settings, mail):
                 return False  # the next would meet the same; the sweeper rings when one is due
-        return True
+        return not told()  # whoever comes after this process is rung for by the sweeper
 
     # -------------------------------------------------------------------------------------------------- one mail
 

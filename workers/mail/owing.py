@@ -25,7 +25,9 @@ RoutingOf = Callable[[str], Routing | None]
 #: An alarm is mailed if it is no older, seconds: not all of the past to who turns mail on.
 NEWS = 2 * 24 * 3600.0
 #: Alarms that are looked at in one round.
-_MOST_ALARMS = 200
+_MOST_ALARMS = 10_000
+#: Of those that are told together: how many with their text, and how much of it.
+_MOST_TOLD, _LONGEST_AMONG = 100, 300
 
 
 def owe(session: Session, fact: Mapping[str, Any], call: Call | None, routing_of: RoutingOf, now: float) -> int:
@@ -46,24 +48,42 @@ def owe(session: Session, fact: Mapping[str, Any], call: Call | None, routing_of
 
 
 def owe_alarms(session: Session, address: str, now: float) -> int:
-    """Owe the operator the alarms that were raised and not mailed; how many.  Raised again, it is mailed again."""
+    """Owe the operator the alarms that were raised and not mailed; how many.  Raised again, it is mailed again.
+
+    Several at once are one mail together: what breaks a hundred things is told once.  The row of each stands all the
+    same, ``merged`` into that mail's, so that it is told once.
+    """
     alarms = session.scalars(
         select(Alarm)
         .where(Alarm.cleared_at.is_(None), Alarm.raised_at > now - NEWS)
-        .order_by(Alarm.raised_at.desc())
+        .order_by(Alarm.raised_at, Alarm.key)
         .limit(_MOST_ALARMS)
-    )
+    ).all()
+    by_id = {_id("alarm", f"{alarm.key}/{alarm.raised_at:.3f}", address): alarm for alarm in alarms}
+    known: set[str] = set()
+    for start in range(0, len(by_id), 500):
+        some = [*by_id][start : start + 500]
+        known.update(session.scalars(select(Mail.id).where(Mail.id.in_(some))))
     mails = [
         Mail(
-            id=_id("alarm", f"{alarm.key}/{alarm.raised_at:.3f}", address),
+            id=id_,
             company=alarm.company,
             kind="alarm",
             recipient=address,
             data={"key": alarm.key, "kind": alarm.kind, "text": alarm.text[:2000], "at": alarm.raised_at},
         )
-        for alarm in alarms
+        for id_, alarm in by_id.items()
+        if id_ not in known
     ]
-    return sum([_add(session, mail, now) for mail in mails])
+    if len(mails) > 1:
+        together = _id("alarms", "\n".join(mail.id for mail in mails), address)
+        for mail in mails:
+            mail.state, mail.why = "merged", together
+        told = [{**mail.data, "text": mail.data["text"][:_LONGEST_AMONG]} for mail in mails[:_MOST_TOLD]]
+        data = {"alarms": told, "count": len(mails), "at": now}
+        mails.append(Mail(id=together, company=None, kind="alarm", recipient=address, data=data))
+    owed = [_add(session, mail, now) for mail in mails]
+    return sum(owed) - (len(mails) > 1)
 
 
 def _message(session: Session, company: str, id_: object, call: Call | None, routing_of: RoutingOf) -> Iterator[Mail]:
