@@ -7,10 +7,13 @@ when the description is made.
 
 from __future__ import annotations
 
+import base64
 import functools
+import hashlib
 import html
 import http
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -246,22 +249,19 @@ _STYLE = (
     "body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}"
     "code{background:#f4f4f2;padding:0 .2em}h2{border-bottom:1px solid #ccc;margin-top:2em}"
     "td,th{text-align:left;vertical-align:top;padding:.1em 1em .1em 0}p{margin:.4em 0}"
+    "caption{text-align:left;color:#666;font-size:.9em}"
 )
 
 
 def page(spec: Mapping[str, Any]) -> Response:
     """The description for people: one page that fetches nothing from anywhere."""
-    import base64
-    import hashlib
-
-    e = html.escape
-    parts = [f"<h1>{TITLE} API {VERSION}</h1><p>{e(spec['info']['description'])}</p>"]
+    parts = [f"<h1>{TITLE} API {VERSION}</h1><p>{_prose(spec['info']['description'])}</p>"]
     parts.append('<p>For programs: <a href="openapi.json">openapi.json</a>.</p>')
     for tag in spec.get("tags", ()):
-        parts.append(f"<h2>{e(tag['name'])}</h2><p>{e(tag.get('description', ''))}</p>")
+        parts.append(f"<h2>{html.escape(tag['name'])}</h2><p>{_prose(tag.get('description', ''))}</p>")
         for path, method, operation in operations(spec):
             if tag["name"] in operation["tags"]:
-                parts.append(_told(path, method, operation))
+                parts.append(_told(spec, path, method, operation))
     style = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     body = f"<!doctype html><html lang=en><meta charset=utf-8><title>{TITLE} API</title><style>{_STYLE}</style>"
     response = Response(body + "".join(parts) + "</html>\n", mimetype="text/html")
@@ -271,13 +271,42 @@ def page(spec: Mapping[str, Any]) -> Response:
     return response
 
 
-def _told(path: str, method: str, operation: Mapping[str, Any]) -> str:
-    e = html.escape
-    rows = [
-        f"<tr><td><code>{e(one['name'])}</code><td>{e(one.get('description', ''))}"
+def _told(spec: Mapping[str, Any], path: str, method: str, operation: Mapping[str, Any]) -> str:
+    told = f"<h3><code>{method.upper()} {html.escape(path)}</code></h3><p>{_prose(operation.get('summary', ''))}</p>"
+    told += f"<p>{_prose(operation.get('description', ''))}</p>"
+    asked = [
+        (one["name"], one.get("schema", {}), one.get("description", ""), one.get("required", False))
         for one in operation.get("parameters", ())
         if "name" in one and one["in"] != "path"
     ]
-    told = f"<h3><code>{method.upper()} {e(path)}</code></h3><p>{e(operation.get('summary', ''))}</p>"
-    told += f"<p>{e(operation.get('description', ''))}</p>"
-    return told + (f"<table>{''.join(rows)}</table>" if rows else "")
+    schema = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    schema = spec["components"]["schemas"].get(str(schema.get("$ref", "")).rpartition("/")[2], schema)
+    body = [
+        (name, field, field.get("description", ""), name in schema.get("required", ()))
+        for name, field in schema.get("properties", {}).items()
+    ]
+    return told + _fields("Asked for by", asked) + _fields("In the body", body)
+
+
+def _fields(title: str, fields: Sequence[tuple[str, Mapping[str, Any], str, bool]]) -> str:
+    if not fields:
+        return ""
+    rows = [
+        f"<tr><td><code>{html.escape(name)}</code>{' (required)' if required else ''}"
+        f"<td>{_prose(what)}{' ' if what else ''}{_values(schema)}"
+        for name, schema, what, required in fields
+    ]
+    return f"<table><caption>{title}</caption>{''.join(rows)}</table>"
+
+
+def _values(schema: Mapping[str, Any]) -> str:
+    """What may stand there, where that is a few words."""
+    words = [word for word in schema.get("enum", ()) if word is not None]
+    if not words and "boolean" in (schema.get("type"), *(schema.get("type") or ())):
+        words = ["true", "false"]
+    return ", ".join(f"<code>{html.escape(str(word))}</code>" for word in words)
+
+
+def _prose(text: str) -> str:
+    """Text with its `code` set as code."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(text))

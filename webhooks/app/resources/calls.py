@@ -66,7 +66,7 @@ class CallsQuery(Between):
     queue = word(r"[a-z][a-z0-9_-]{0,31}", "a queue's name", load_default=None)
     direction = Choice(*DIRECTIONS, load_default=None)
     state = Choice("live", "ended", load_default=None)
-    missed = ma.fields.Boolean(load_default=None)
+    missed = ma.fields.Boolean(load_default=None, metadata={"description": "From outside, and nobody talked."})
 
 
 @blueprint.operation("GET", "/calls", may=door.READERS, query=CallsQuery, answer=page_of(CallSchema))
@@ -247,8 +247,8 @@ class Keyed(ma.Schema):
         data_key="Idempotency-Key",
         load_default=None,
         metadata={
-            "description": "The same call is not placed again under the same key: send one, and the same one again "
-            "when you do not know whether a request was heard."
+            "description": "The same call is not placed again under the same key, for a day at least: send one, and "
+            "the same one again when you do not know whether a request was heard."
         },
     )
 
