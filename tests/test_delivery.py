@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
+import signal
 import threading
 import time
 from collections import Counter
@@ -216,7 +217,12 @@ def test_the_signal_to_stop_is_heard_by_jobs(monkeypatch: pytest.MonkeyPatch) ->
     assert not stopping.told()
     worker = answering._Worker.__new__(answering._Worker)
     monkeypatch.setattr(worker, "get_state", lambda: WorkerStatus.BUSY)
-    worker.request_stop(None, None)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        worker.request_stop(None, None)
+    finally:
+        for number, handler in before.items():  # they are for who runs the tests
+            signal.signal(number, handler)
     assert stopping.told()
 
 
