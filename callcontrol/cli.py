@@ -15,12 +15,14 @@ import click
 from callcontrol import options as o
 from callcontrol import settings as s
 
-#: Commands of the workers and the web: call control does not import them, so they are named here.
+#: Commands of the workbench, the workers and the web, loaded when they are asked for.  Call control does not import
+#: workers and web, so they are named here.
 _ELSEWHERE: dict[str, str] = {
     "calls": "workers.journal.cli:calls",
     "endpoints": "workers.delivery.cli:endpoints",
     "events": "webhooks.events.cli:events",
     "journal": "workers.journal.cli:journal",
+    "rehearse": "callcontrol.workbench.cli:rehearse",
     "recordings": "workers.recordings.cli:recordings",
     "tokens": "webhooks.app.cli:tokens",
     "web": "webhooks.app.cli:web",
@@ -71,19 +73,6 @@ def manual() -> None:
     from callcontrol.manual import manual as whole
 
     click.echo(whole(), nl=False)
-
-
-@main.command(short_help="Walk whole calls without a telephone.")
-@click.argument("directory", type=o.DIRECTORY)
-@click.option("--company", help="Only this company's rehearsals.")
-def rehearse(directory: Path, company: str | None) -> None:
-    """Walk the rehearsals of every company in DIRECTORY: no telephone, no switch.
-
-    A failed one stands with the expected and the real journey side by side, and changes the exit code.
-    """
-    from callcontrol.rehearse import rehearse_directory
-
-    sys.exit(rehearse_directory(directory, company, click.echo))
 
 
 @main.command(short_help="Make the phones' passwords.")

@@ -56,6 +56,17 @@ LONGEST_VALUE = 64
 LONGEST_VALUES = 160
 
 
+def dialable(routing: Routing, targets: Iterable[Target]) -> frozenset[str]:
+    """The extensions that a caller may type: the people, and every member of the groups."""
+    found: set[str] = set()
+    for target in targets:
+        if target.person:
+            found.add(target.person)
+        elif target.group:
+            found.update(routing.groups[target.group].members)
+    return frozenset(found)
+
+
 class View:
     """One call as its steps see it.
 
@@ -192,16 +203,6 @@ class View:
                 if value and (value == person.extension or value.lower() == (person.email or "").lower()):
                     return [person.extension]
         return [target]
-
-    def dialable(self, targets: Iterable[Target]) -> frozenset[str]:
-        """The extensions that a caller may type: the people, and every member of the groups."""
-        found: set[str] = set()
-        for target in targets:
-            if target.person:
-                found.add(target.person)
-            elif target.group:
-                found.update(self.routing.groups[target.group].members)
-        return frozenset(found)
 
     # ---------------------------------------------------------------------------------------- recordings
 

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callcontrol import messages as m
-from callcontrol.rehearse import rehearse
 from callcontrol.routing.load import load_text
 from callcontrol.routing.model import typed_by_callers
 from callcontrol.state import State
 from callcontrol.steps.lookup import address, asked_hosts
+from callcontrol.workbench.rehearse import rehearse
 from tests.playbook import HEAD, Playbook, routing
 
 FLOW = """\

@@ -13,13 +13,13 @@ import pytest
 from click.testing import CliRunner
 
 from callcontrol import cli, manual, phrases, settings
-from callcontrol.rehearse import rehearse
 from callcontrol.routing import kinds, nodes, prose, sections
 from callcontrol.routing.codes import CODES, FAMILIES
 from callcontrol.routing.load import load_text
 from callcontrol.routing.model import Routing
 from callcontrol.steps import RESERVED_VERBS, VERBS
 from callcontrol.steps.base import COMMON_OPTIONS, OTHERWISE, THEN
+from callcontrol.workbench.rehearse import rehearse
 
 FILE = Path(__file__).parent.parent / "routing/MANUAL.md"
 MANUAL = manual.manual()

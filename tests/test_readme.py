@@ -14,10 +14,10 @@ from click.testing import CliRunner
 
 from callcontrol import queue_rows, queue_views, queueing
 from callcontrol.cli import main
-from callcontrol.rehearse import rehearse
 from callcontrol.routing.load import check_directory, load_directory
 from callcontrol.routing.model import Routing
 from callcontrol.steps import VERBS
+from callcontrol.workbench.rehearse import rehearse
 from scripts.demo import kept, of_fact
 from scripts.queue_account import Account
 from scripts.rig import Rig

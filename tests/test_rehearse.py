@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from callcontrol.rehearse import rehearse, rehearse_directory
 from callcontrol.routing.load import load_text
+from callcontrol.workbench.rehearse import rehearse, rehearse_directory
 from tests.playbook import HEAD
 
 ROUTING = Path(__file__).parent.parent / "routing"

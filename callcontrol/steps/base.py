@@ -122,6 +122,13 @@ class Step:
             for label, edge in _edges_in(value):
                 yield f"{key} {label}".strip(), edge
 
+    def typed(self, routing: Routing) -> tuple[str, ...]:
+        """Keys that callers may type in this step, one example of each way to go on; none: nobody is asked for keys.
+
+        With keys that mean nothing here, where that is a way to go on.
+        """
+        return ()
+
     def at_once(self, routing: Routing) -> tuple[str, ...]:
         """The outcomes that may come before the caller was given any time, although the step takes time."""
         return ()

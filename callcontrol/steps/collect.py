@@ -9,8 +9,11 @@ import marshmallow as ma
 from callcontrol.keypad import Digits, ask
 from callcontrol.messages import Progress
 from callcontrol.routing import kinds
-from callcontrol.routing.model import Prompt
+from callcontrol.routing.model import Prompt, Routing
 from callcontrol.steps.base import THEN, Run, Step, View
+
+#: Digits that a caller might enter.
+_SAMPLE = "12345678901234567890123456789012"
 
 
 class Collect(Step):
@@ -69,3 +72,8 @@ class Collect(Step):
             call.why(f"entered {entered.digits}, too short" if entered.digits else "entered nothing")
             left -= 1
         return outcome
+
+    def typed(self, routing: Routing) -> tuple[str, ...]:
+        least, most = self.digits
+        enough = _SAMPLE[:least] + ("#" if least < most else "")
+        return (enough, _SAMPLE[: least - 1] + "#") if least > 1 else (enough,)

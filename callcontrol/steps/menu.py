@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,9 +12,12 @@ from callcontrol.hunt import Hunt, owed_by_hunt
 from callcontrol.keypad import Choice, ask
 from callcontrol.messages import Progress
 from callcontrol.routing import kinds
-from callcontrol.routing.model import Edge, Prompt, Stage, Target
+from callcontrol.routing.model import Edge, Prompt, Routing, Stage, Target
 from callcontrol.steps.base import OTHERWISE, THEN, Run, Step, View
+from callcontrol.view import dialable
 
+#: The keys of a telephone, in the order in which one that means nothing is looked for.
+KEYS = "9876543210*#"
 #: Ringing time of an extension dialled in a menu, seconds.
 DIRECT_RING = 30.0
 
@@ -68,7 +72,7 @@ class Menu(Step):
         if "x" in progress:  # an extension was being rung when the call changed hands
             return (yield from self._dial(call, str(progress["x"]), progress))
         left = min(int(progress.get("left", self.tries)), self.tries)
-        choice = Choice(keys=frozenset(self.keys), extensions=call.dialable(self.extensions))
+        choice = Choice(keys=frozenset(self.keys), extensions=dialable(call.routing, self.extensions))
         outcome = "timeout"
         while left > 0:
             yield Progress({"left": left})
@@ -93,3 +97,10 @@ class Menu(Step):
         self, progress: Mapping[str, Any], company: str, call_id: str, now: float
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         return owed_by_hunt(progress, company, call_id)
+
+    # ------------------------------------------------------------------------------- what walks ask
+
+    def typed(self, routing: Routing) -> tuple[str, ...]:
+        extensions = sorted(dialable(routing, self.extensions))
+        known = {*self.keys, *(extension[0] for extension in extensions)}
+        return (*self.keys, *extensions, *itertools.islice((key for key in KEYS if key not in known), 1))

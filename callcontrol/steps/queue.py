@@ -169,6 +169,10 @@ class Queue(Step):
         full = ("full",) if queue.max_callers is not None else ()
         return full if queue.unstaffed else (*full, "no_agents", "paused")
 
+    def typed(self, routing: Routing) -> tuple[str, ...]:
+        queue, own = self._queue(routing), self.values.get("keys", {})
+        return tuple(dict.fromkeys((*own, *(queue.keys if queue else ()))))
+
     def never(self, routing: Routing) -> Mapping[str, str]:
         queue, own = self._queue(routing), self.values.get("keys", {})
         if queue is None:

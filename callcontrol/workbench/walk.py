@@ -1,10 +1,12 @@
-"""Rehearsals: a whole call walked offline, with a clock, keys and telephones that the operator wrote down.
+"""A walk: one whole call offline, on a clock of its own.
 
-The same ``Call`` that serves callers runs here against a :class:`Walk`, which performs its commands on a
-clock of its own.  Whatever the call needs to know and the rehearsal does not say ends it with a question:
-a rehearsal never guesses.  In a queue its caller is the only one, and all agents have been idle for equally long.
+The same ``Call`` that serves callers runs here; :class:`Walk` performs its commands.  Whatever the call needs to know
+and routing does not say (which keys are pressed, what a telephone does) is a :class:`Question`, put to whoever walks:
+a rehearsal answers what an operator wrote down, ``cordboard try`` asks a person, the explorer gives every answer in
+turn, the journal what had really happened.  A question that nobody answers ends the walk: it never guesses.
 
-The surprise: a walk ends where the operator's interest ends (a talk, a message, a queue), not at the hangup.
+In a queue the caller is the only one, and all agents have been idle for equally long.  The surprise: a walk ends where
+an operator's interest ends (a talk, a message, a queue that is the expected end), not at the hangup.
 """
 
 from __future__ import annotations
@@ -14,26 +16,93 @@ import heapq
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from callcontrol import messages as m
 from callcontrol.call import Call
-from callcontrol.routing.load import check_loaded, load_directory
-from callcontrol.routing.model import Queue, QueueAgent, Rehearsal, Routing
+from callcontrol.routing.model import Queue, QueueAgent, Routing
 
-#: How long things take in a rehearsal, seconds.
+#: How long things take in a walk, seconds.
 PROMPT = 2.0
 RINGS_BEFORE_ANSWER = 4.0
 MESSAGE = 10.0
 ANSWER = 0.3
 #: A walk longer than this never ends, seconds of the call's own clock.
 LONGEST = 24 * 3600.0
-#: What an operator may say that a telephone does, and the result of its leg.
+#: What a telephone may do, and the result of its leg.
 PHONES = ("answers", "busy", "no_answer", "unreachable", "declined")
-#: And that an agent is, instead of taking calls in one of these ways.
+#: And what an agent is, instead of taking calls in one of these ways.
 AWAY = ("paused", "logged_out")
+#: How a lookup may end without values.
+LOST = ("not_found", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a walk has to know.
+
+    ===========  =======================================  ==========================================================
+    ``kind``     ``subject``                              the answer
+    ===========  =======================================  ==========================================================
+    ``keys``     the step that asks, ``flow/step``        the keys that are pressed now, "" none; never None
+    ``phone``    the address: an extension or E.164       one of :data:`PHONES`
+    ``agent``    the extension                            one of :data:`PHONES` or :data:`AWAY`; the same for ever
+    ``lookup``   the step that asks, ``flow/step``        variable → value, or one of :data:`LOST`
+    ``switch``   the name of its hours                    ``on`` or ``off``; None is off
+    ===========  =======================================  ==========================================================
+
+    ``options``: answers between which routing makes a difference, the likeliest first (of a lookup there may be any
+    other mapping with the keys ``wanted``; for keys, one example of each way to go on, with "" and, where that means
+    something, keys that mean nothing there).  ``person``: whose telephone it is, an extension or "".  ``again``: how
+    often the same was asked before.  ``at``: the UTC epoch.  ``home``: the flow in which the call began; names of its
+    steps may stand alone.
+    """
+
+    kind: str
+    subject: str
+    options: tuple[str, ...] = ()
+    at: float = 0.0
+    again: int = 0
+    person: str = ""
+    outside: bool = False
+    wanted: tuple[str, ...] = ()
+    home: str = ""
+
+    @property
+    def text(self) -> str:
+        """The question for an operator, and how a rehearsal says the answer."""
+        name = self.subject.removeprefix(f"{self.home}/")
+        if self.kind == "agent":
+            return (
+                f"what does agent {self.subject} do when a call is offered? Say it: "
+                f"given: {{agents: {{{self.subject}: answers}}}} (or {', '.join((*PHONES[1:], *AWAY))})"
+            )
+        if self.kind == "phone":
+            address, person = self.subject, self.person
+            whose = f"the phone of {person}" if address == person else f"the phone {address} of {person}"
+            key = f'"{address}"' if self.outside else person
+            return (
+                f"what does {whose if person else f'the phone {address}'} do? Say it: "
+                f"given: {{phones: {{{key}: answers}}}} (or {', '.join(PHONES[1:])})"
+            )
+        if self.kind == "lookup":
+            values = ", ".join(f'{variable}: "301"' for variable in self.wanted)
+            return (
+                f'what does the lookup "{name}" answer? Say it: given: {{lookups: {{{name}: '
+                f"{{{values}}}}}}} (or failed, not_found)"
+            )
+        if self.kind == "switch":
+            return f"is the switch {self.subject} on? Say it: given: {{switches: {{{self.subject}: on}}}}"
+        return f"which keys does the caller press in {name}?"
+
+
+#: Keys, a word, or what a lookup brought; None: unknown, and the walk ends with the question.
+Answer = str | Mapping[str, str] | None
+#: Whoever knows: called once for each question, in the order in which the call comes to them.
+World = Callable[[Question], Answer]
+#: Told every command that is performed, with the walk's UTC epoch: what is heard, rung, told.
+Watch = Callable[[float, m.Command], object]
 
 #: Whether the walk has reached its end, when its caller joins this queue after these visits.
 EndsHere = Callable[[str, "Sequence[Visit]"], bool]
@@ -53,22 +122,23 @@ class Journey:
     """What became of a rehearsed call.
 
     ``ends`` is like ``{"talk": "301"}``, ``{"voicemail": ("301", "302")}``, ``{"hangup": "busy"}``;
-    ``question`` asks for what was not given, while the caller stood in ``queue``, if in any.
+    ``question`` asks for what nobody knew, while the caller stood in ``queue``, if in any.  ``asked``: every question
+    that was answered, with its answer, in their order.
     """
 
     visits: tuple[Visit, ...]
     ends: Mapping[str, Any]
     question: str = ""
-    unused_keys: tuple[str, ...] = ()
     queue: str = ""
+    asked: tuple[tuple[Question, Answer], ...] = ()
 
 
-class _Question(Exception):
-    """The walk needs to know something that was not given."""
+class _Unanswered(Exception):
+    """The walk needs to know something that nobody knows."""
 
 
-class _WhatAgent(_Question):
-    """What an agent does was not given."""
+class _WhatAgent(_Unanswered):
+    """What an agent does is not known."""
 
 
 @dataclass(slots=True)
@@ -87,22 +157,12 @@ class _Asked:
 class _Line:
     """The queue that the caller stands in: whom it asks, and in which order."""
 
-    def __init__(self, queue: Queue, skills: Iterable[str], given: Mapping[str, str], now: float) -> None:
+    def __init__(self, queue: Queue, skills: Iterable[str], does: Callable[[str], str], now: float) -> None:
         self.queue = queue
-        self._given = given
+        self.does = does
         self._began = now
         self._skills = frozenset(skills)
         self._agents = [_Asked(agent, index) for index, agent in enumerate(queue.agents)]
-
-    def does(self, agent: str) -> str:
-        """What the agent does; asks if that was not given."""
-        result = self._given.get(agent)
-        if result is None:
-            raise _WhatAgent(
-                f"what does agent {agent} do when a call is offered? Say it: "
-                f"given: {{agents: {{{agent}: answers}}}} (or {', '.join((*PHONES[1:], *AWAY))})"
-            )
-        return result
 
     @property
     def outcome(self) -> str:
@@ -154,7 +214,11 @@ class _Line:
 
 
 class Walk:
-    """Performs one call's commands on a clock of its own.  ``ends_here`` is None unless a queue is the expected end."""
+    """Performs one call's commands on a clock of its own.
+
+    ``caller``: E.164, or None: withheld.  ``at``: local to the company's zone, naive; or a UTC epoch.  ``ends_here`` is
+    None unless a queue is the expected end.
+    """
 
     def __init__(
         self,
@@ -162,26 +226,25 @@ class Walk:
         *,
         caller: str | None,
         called: str,
-        at: dt.datetime,
-        press: Iterable[str] = (),
-        phones: Mapping[str, str] | None = None,
-        lookups: Mapping[str, str | Mapping[str, str]] | None = None,
-        agents: Mapping[str, str] | None = None,
-        switches: Mapping[str, str] | None = None,
+        at: dt.datetime | float,
+        world: World,
         ends_here: EndsHere | None = None,
+        watch: Watch = lambda at, command: None,
     ) -> None:
         self._routing = routing
-        self._now = at.replace(tzinfo=ZoneInfo(routing.timezone)).timestamp()
+        self._now = at.replace(tzinfo=ZoneInfo(routing.timezone)).timestamp() if isinstance(at, dt.datetime) else at
         self._until = self._now + LONGEST
-        self._press = list(press)
-        self._phones = dict(phones or {})
-        self._lookups = dict(lookups or {})
-        self._given_agents = dict(agents or {})
+        self._world = world
+        self._watch = watch
+        self._asked: list[tuple[Question, Answer]] = []
+        number = routing.numbers.get(called)
+        self._home = number.flow if number else ""
+        self._times: dict[tuple[str, str], int] = {}
+        self._agents: dict[str, str] = {}
+        self._switches: dict[str, bool] = {}
         self._ends_here = ends_here
         self._line: _Line | None = None
         self._offers = 0
-        number = routing.numbers.get(called)
-        self._home = number.flow if number else ""
         self._agenda: list[tuple[float, int, m.Event | Callable[[], None]]] = []
         self._order = itertools.count()
         self._alarm: float | None = None
@@ -189,14 +252,13 @@ class Walk:
         self._ends: dict[str, Any] = {}
         self._done = False
         self._visits: list[Visit] = []
-        on = frozenset(name for name, state in (switches or {}).items() if state == "on")
         self._call = Call(
             routing,
             call_id="rehearsal",
             caller=caller,
             called=called,
             now=self._now,
-            switched_on=on.__contains__,
+            switched_on=self._switched_on,
         )
 
     def run(self) -> Journey:
@@ -206,13 +268,37 @@ class Walk:
             self._perform(self._call.begin(self._now))
             while not self._done:
                 self._next()
-        except _Question as error:
+        except _Unanswered as error:
             if self._line is not None and self._ends_here is not None and isinstance(error, _WhatAgent):
                 self._ends = {"queue": self._line.queue.name}  # the one expected, or the one it got no further than
             else:
                 question = str(error)
         queue = self._line.queue.name if self._line is not None else ""
-        return Journey(tuple(self._visits), self._ends, question, tuple(self._press), queue)
+        return Journey(tuple(self._visits), self._ends, question, queue, tuple(self._asked))
+
+    # --------------------------------------------------------------------------------------------- questions
+
+    def _ask(self, kind: str, subject: str, options: tuple[str, ...], **more: Any) -> Answer:
+        """The world's answer.  Raises _Unanswered for None, but for switches."""
+        again = self._times.get((kind, subject), 0)
+        self._times[kind, subject] = again + 1
+        question = Question(kind, subject, options, self._now, again, home=self._home, **more)
+        answer = self._world(question)
+        if answer is None and kind != "switch":
+            raise (_WhatAgent if kind == "agent" else _Unanswered)(question.text)
+        self._asked.append((question, answer))
+        return answer
+
+    def _agent(self, agent: str) -> str:
+        """What the agent does, the same as long as the call lives."""
+        if agent not in self._agents:
+            self._agents[agent] = str(self._ask("agent", agent, (*PHONES, *AWAY)))
+        return self._agents[agent]
+
+    def _switched_on(self, name: str) -> bool:
+        if name not in self._switches:
+            self._switches[name] = self._ask("switch", name, ("off", "on")) == "on"
+        return self._switches[name]
 
     def _next(self) -> None:
         event: m.Event | Callable[[], None]
@@ -222,9 +308,9 @@ class Walk:
         elif self._agenda:
             self._now, _, event = heapq.heappop(self._agenda)
         else:
-            raise _Question("the call waits for something that a rehearsal does not have")
+            raise _Unanswered("the call waits for something that a rehearsal does not have")
         if self._now > self._until:
-            raise _Question("after 24 hours the call was still not over")
+            raise _Unanswered("after 24 hours the call was still not over")
         if isinstance(event, m.Event):
             self._perform(self._call.handle(event, self._now))
         else:
@@ -237,6 +323,7 @@ class Walk:
         for command in commands:
             if self._done:
                 return
+            self._watch(self._now, command)
             self._one(command)
 
     def _one(self, command: m.Command) -> None:
@@ -277,8 +364,11 @@ class Walk:
             self._done = True
 
     def _presses(self, after: float) -> bool:
-        """Press the keys of the next item that the operator wrote.  Returns whether there were any."""
-        keys = self._press.pop(0) if self._press else ""
+        """Press the keys that the caller presses now.  Returns whether there were any."""
+        visit = self._visits[-1]
+        step = self._routing.step(visit.flow, visit.step)
+        typed = step.typed(self._routing) if step is not None else ()
+        keys = str(self._ask("keys", f"{visit.flow}/{visit.step}", tuple(dict.fromkeys((*typed, "")))))
         for key in keys:
             self._later(after, m.Digit(key))
         return bool(keys)
@@ -286,7 +376,7 @@ class Walk:
     # ------------------------------------------------------------------------------------------------ queues
 
     def _enter(self, command: m.Enter) -> None:
-        line = _Line(self._routing.queues[command.queue], command.skills, self._given_agents, self._now)
+        line = _Line(self._routing.queues[command.queue], command.skills, self._agent, self._now)
         self._line, self._offers = line, command.first - 1
         outcome = line.outcome
         if outcome and command.patience <= 0:
@@ -338,35 +428,20 @@ class Walk:
         if self._line is not None and self._line.rings(person):
             self._ring_agent(command, self._line.does(person))
             return
-        result = self._phones.get(address, self._phones.get(person))
-        if result is None:
-            whose = f"the phone of {person}" if address == person else f"the phone {address} of {person}"
-            key = f'"{address}"' if command.phone.outside else person
-            raise _Question(
-                f"what does {whose if person else f'the phone {address}'} do? Say it: "
-                f"given: {{phones: {{{key}: answers}}}} (or {', '.join(PHONES[1:])})"
-            )
+        result = self._ask("phone", address, PHONES, person=person, outside=command.phone.outside)
         self._rung[command.leg] = command.phone
         if result == "answers":
             self._later(RINGS_BEFORE_ANSWER, m.LegReady(command.leg))
         elif result != "no_answer":
-            self._later(0.5, m.LegFailed(command.leg, result))
+            self._later(0.5, m.LegFailed(command.leg, str(result)))
 
     def _look_up(self, command: m.Lookup) -> None:
         visit = self._visits[-1]
-        whole = f"{visit.flow}/{visit.step}"
-        name = visit.step if visit.flow == self._home else whole
-        given = self._lookups.get(name, self._lookups.get(whole))
-        if given is None:
-            values = ", ".join(f'{variable}: "301"' for variable in command.wanted)
-            raise _Question(
-                f'what does the lookup "{name}" answer? Say it: given: {{lookups: {{{name}: {{{values}}}}}}}'
-                " (or failed, not_found)"
-            )
+        given = self._ask("lookup", f"{visit.flow}/{visit.step}", LOST, wanted=tuple(command.wanted))
         if isinstance(given, str):
             answer = m.LookedUp(command.id, given, why=f"given as {given}")
         else:
-            answer = m.LookedUp(command.id, "then", given)
+            answer = m.LookedUp(command.id, "then", given or {})
         self._later(min(ANSWER, command.seconds), answer)
 
     def _told(self, fact: m.Tell) -> None:
@@ -379,137 +454,4 @@ class Walk:
             self._ends = {"voicemail": tuple(fact.data["for"])}
             self._done = True
         elif fact.type == "step.failed":
-            raise _Question(f"the step crashed: {fact.data['error']}")
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One rehearsal's verdict: ``passed`` or ``failed``."""
-
-    rehearsal: Rehearsal
-    journey: Journey
-    verdict: str
-    reason: str = ""
-
-
-def rehearse(routing: Routing, rehearsal: Rehearsal) -> Result:
-    """Walk one rehearsal and judge it."""
-    given = rehearsal.given
-    wanted = rehearsal.ends.get("queue") if isinstance(rehearsal.ends, Mapping) else None
-
-    def ends_here(queue: str, visits: Sequence[Visit]) -> bool:
-        way = rehearsal.path is None or _matches(rehearsal.path, _names(routing, rehearsal, visits))
-        return queue == wanted and way
-
-    walk = Walk(
-        routing,
-        caller=rehearsal.caller,
-        called=rehearsal.called,
-        at=rehearsal.at,
-        press=rehearsal.press,
-        phones=given.get("phones", {}),
-        lookups=given.get("lookups", {}),
-        agents=given.get("agents", {}),
-        switches=given.get("switches", {}),
-        ends_here=ends_here if wanted else None,
-    )
-    journey = walk.run()
-    walked = _names(routing, rehearsal, journey.visits)
-    if journey.question:
-        end = f"; if it ends in the queue: ends: {{queue: {journey.queue}}}"
-        hint = end if journey.queue and rehearsal.ends is None else ""
-        return Result(rehearsal, journey, "failed", journey.question + hint)
-    if rehearsal.path is not None and not _matches(rehearsal.path, walked):
-        return Result(rehearsal, journey, "failed", "the call went another way")
-    if rehearsal.ends is not None and _end(rehearsal.ends) != _end(journey.ends):
-        return Result(rehearsal, journey, "failed", "the call ended otherwise")
-    if journey.unused_keys:
-        return Result(rehearsal, journey, "failed", f"nobody asked for these keys: {', '.join(journey.unused_keys)}")
-    return Result(rehearsal, journey, "passed")
-
-
-def _names(routing: Routing, rehearsal: Rehearsal, visits: Iterable[Visit]) -> list[str]:
-    number = routing.numbers.get(rehearsal.called)
-    home = number.flow if number else ""
-    return [visit.step if visit.flow == home else f"{visit.flow}/{visit.step}" for visit in visits]
-
-
-def _matches(expected: Sequence[str], walked: Sequence[str]) -> bool:
-    """Whether ``walked`` is ``expected``, where ``...`` stands for any number of steps."""
-    if not expected:
-        return not walked
-    if expected[0] == "...":
-        return any(_matches(expected[1:], walked[skip:]) for skip in range(len(walked) + 1))
-    return bool(walked) and walked[0] == expected[0] and _matches(expected[1:], walked[1:])
-
-
-def _end(ends: Mapping[str, Any] | str) -> str:
-    """An end as one line: ``talk 301``, ``voicemail 301, 302``, ``hangup busy``; ``hangup`` is any other."""
-    if isinstance(ends, str):
-        return ends
-    for kind, what in ends.items():
-        if kind == "hangup" and what == "normal":
-            return "hangup"
-        if isinstance(what, list | tuple):
-            what = ", ".join(str(item) for item in what)
-        return f"{kind} {what}"
-    return "nothing"
-
-
-def rehearse_directory(directory: Path, company: str | None, say: Callable[[str], Any]) -> int:
-    """Rehearse every company and tell ``say`` line by line.  Returns the exit code: 1 if one failed."""
-    loaded = load_directory(directory)
-    broken = [problem for problem in check_loaded(loaded) if problem.severity == "error"]
-    for problem in broken:
-        say(str(problem))
-    if broken:
-        return 1
-    known = [entry.company for entry in loaded]
-    if company is not None and company not in known:
-        say(f"there is no company {company!r} here; there is: {', '.join(known) or 'none'}")
-        return 2
-    if not known:
-        say(f"{directory}: there is no company here: no file that ends in .yaml")
-        return 1
-    counts = {"passed": 0, "failed": 0}
-    for entry in loaded:
-        if entry.routing is None or (company and entry.routing.company != company):
-            continue
-        say(f"{entry.routing.company}: {entry.routing.title}")
-        if not entry.routing.rehearsals:
-            say("  no rehearsals")
-        for rehearsal in entry.routing.rehearsals:
-            result = rehearse(entry.routing, rehearsal)
-            counts[result.verdict] += 1
-            for line in _told(entry.routing, result):
-                say(line)
-    total = sum(counts.values())
-    say(f"{total} {'rehearsal' if total == 1 else 'rehearsals'}: {counts['passed']} passed, {counts['failed']} failed")
-    return 1 if counts["failed"] else 0
-
-
-def _told(routing: Routing, result: Result) -> list[str]:
-    rehearsal, journey = result.rehearsal, result.journey
-    if result.verdict == "passed":
-        return [f"  passed   {rehearsal.name}"]
-    walked = [*_names(routing, rehearsal, journey.visits)]
-    whys = [visit.why.rpartition("; ")[2] for visit in journey.visits]  # the last reason is the one that decided
-    expected = list(rehearsal.path) if rehearsal.path is not None else ["(any way)"]
-    end = f"ends: {_end(rehearsal.ends)}" if rehearsal.ends is not None else ""
-    left = [*expected, *[""] * (max(len(expected), len(walked)) - len(expected)), end]
-    right = [*walked, *[""] * (max(len(expected), len(walked)) - len(walked)), f"ends: {_end(journey.ends)}"]
-    whys += [""] * (len(left) - len(whys))
-    width = max(len("expected"), *(len(text) for text in left)) + 3
-    other = max(len("walked"), *(len(text) for text in right)) + 3
-    lines = [
-        f"  FAILED   {rehearsal.name}: {result.reason}",
-        f"           {rehearsal.place}",
-        f"             {'expected':<{width}}{'walked':<{other}}because",
-    ]
-    for ours, theirs, why in zip(left, right, whys, strict=False):
-        mark = " " if ours == theirs or ours in ("...", "(any way)") else "≠"
-        lines.append(f"           {mark} {ours:<{width}}{theirs:<{other}}{why}".rstrip())
-    return lines
-
-
-__all__ = ["Journey", "Result", "Visit", "Walk", "rehearse", "rehearse_directory"]
+            raise _Unanswered(f"the step crashed: {fact.data['error']}")

@@ -1,0 +1,19 @@
+"""The operator's workbench: everything that says what routing does before a caller hears it.
+
+=================  ==============================================================================================
+``walk.py``        one call on a clock of its own; whatever it has to know is a :class:`~.walk.Question`
+``rehearse.py``    walks that the operator wrote down, judged
+``trying.py``      one walk told as text, asking a person
+``explore.py``     every walk there is: the same call with every answer to every question
+``compare.py``     two versions, walk for walk: what ends elsewhere
+``preview.py``     a number's next openings and closings
+``graph.py``       a flow as a picture
+``schema.py``      what may stand in a routing file, as a JSON Schema
+``explain.py``     each code of ``check``, with an example
+``scaffold.py``    the first file of a new company
+``cli.py``         the commands
+=================  ==============================================================================================
+
+All but ``cli.py`` is pure, as the call itself: no socket, no clock, no Redis; files are read by ``routing/load.py``.
+Nothing that carries calls imports it; the publisher does, since it rehearses what it publishes.
+"""
