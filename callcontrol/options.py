@@ -29,6 +29,12 @@ def setting(name: str, default: str | None, help_: str, **more: Any) -> Decorato
 DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 PATH = click.Path(path_type=Path)
 
+#: A company for the workbench: its file, or a directory of companies.
+ROUTING = click.argument(
+    "routing", envvar="CORDBOARD_ROUTING", default="routing", type=click.Path(exists=True, path_type=Path)
+)
+COMPANY = click.option("--company", help="The company, where the directory has several.")
+
 CONFIG = setting("config", "cordboard.yaml", "The operator's own file: switches, trunks, limits.", type=PATH)
 REDIS = setting("redis", s.REDIS, "Redis or Valkey, 7 or newer.")
 DOMAIN = setting("domain", s.DOMAIN, "Companies' SIP domains are <company>.<domain>.")

@@ -18,6 +18,7 @@ from callcontrol.routing.load import (
     check_directory,
     check_loaded,
     compiled,
+    load_company,
     load_compiled,
     load_directory,
     load_text,
@@ -384,3 +385,23 @@ def test_five_thousand_people_load_in_time() -> None:
     assert result.routing is not None
     assert len(result.routing.people) == 5003
     assert took < 6, "the aim is 2 s; this allows for a slow machine"
+
+
+class TestOneCompany:
+    def files(self, tmp_path: Path, *names: str) -> Path:
+        for name in names:
+            (tmp_path / f"{name}.yaml").write_text(EXAMPLE)
+        return tmp_path
+
+    def test_a_file_is_one_company(self, tmp_path: Path) -> None:
+        assert load_company(self.files(tmp_path, "one", "two") / "two.yaml").company == "two"
+
+    def test_of_several_one_must_be_named(self, tmp_path: Path) -> None:
+        folder = self.files(tmp_path, "one", "two")
+        assert load_company(folder, "one").company == "one"
+        with pytest.raises(LoadError, match="several companies: name one with --company: one, two"):
+            load_company(folder)
+
+    def test_a_name_of_nobody_is_told_with_those_there_are(self, tmp_path: Path) -> None:
+        with pytest.raises(LoadError, match="there is no company three here; there is: one"):
+            load_company(self.files(tmp_path, "one"), "three")

@@ -134,6 +134,28 @@ def load_directory(path: Path | str, sounds: Path | str | None = None) -> list[L
     return found
 
 
+def load_company(path: Path | str, company: str | None = None) -> Loaded:
+    """One company: of its file, or of a directory, where ``company`` names it if there are several.
+
+    Raises LoadError, which says what there is.
+    """
+    given = Path(path)
+    files = [given] if given.is_file() else company_files(given)
+    names = [file.stem for file in files]
+    found = [file for file in files if company in (None, file.stem)]
+    if not found:
+        there = f"there is: {', '.join(names)}" if names else "no file here ends in .yaml"
+        raise LoadError(f"{path}: there is no company {company or ''}".rstrip() + f" here; {there}")
+    if len(found) > 1:
+        raise LoadError(f"{path}: several companies: name one with --company: {', '.join(names)}")
+    raw = read_file(found[0])
+    return (
+        raw
+        if isinstance(raw, Loaded)
+        else load_file(found[0], raw, sounds_in(found[0].parent / "sounds" / found[0].stem))
+    )
+
+
 def company_files(directory: Path) -> list[Path]:
     """The files of a directory that are companies, or want to be, sorted.  Raises LoadError."""
     try:

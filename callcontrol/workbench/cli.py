@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from callcontrol import options as o
+from callcontrol.routing.model import Routing
 
 
 @click.command(short_help="Walk whole calls without a telephone.")
@@ -21,3 +22,21 @@ def rehearse(directory: Path, company: str | None) -> None:
     from callcontrol.workbench.rehearse import rehearse_directory
 
     sys.exit(rehearse_directory(directory, company, click.echo))
+
+
+def one_company(path: Path, company: str | None) -> Routing:
+    """The routing of one company, or an end with what is wrong in its file."""
+    from callcontrol.routing.load import LoadError, load_company
+
+    try:
+        loaded = load_company(path, company)
+    except LoadError as error:
+        click.echo(f"cordboard: {error}", err=True)
+        sys.exit(2)
+    if loaded.routing is None:
+        for found in loaded.problems:
+            if found.severity == "error":
+                click.echo(str(found))
+        click.echo(f"cordboard: mend {loaded.path} first", err=True)
+        sys.exit(1)
+    return loaded.routing
