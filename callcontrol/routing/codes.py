@@ -1,6 +1,6 @@
 """Every mistake that ``cordboard check`` knows: its code, its severity and its meaning in one line.
 
-A code never changes its meaning; a new check gets a new code.
+A code never changes its meaning; a new check gets a new code, and a chapter in ``explanations.md``.
 """
 
 from __future__ import annotations
@@ -138,4 +138,9 @@ CODES: dict[str, str] = {
 def problem(code: str, place: Place, message: str) -> Problem:
     """A problem of a known code; its severity follows from the code.  KeyError for an unknown one."""
     CODES[code]
-    return Problem(place, code, message, "warning" if code.startswith("W") else "error")
+    return Problem(place, code, message, severity(code))
+
+
+def severity(code: str) -> str:
+    """``error``: the file does not go live; or ``warning``."""
+    return "warning" if code.startswith("W") else "error"
