@@ -132,6 +132,8 @@ CODES: dict[str, str] = {
     "W517": "agents who leave by a code, or are paused, and have none to come back",
     "W518": "a rule of recording for a step in which nobody talks",
     "W519": "an announcement of recording, and nothing is ever recorded",
+    # W520 to W549 are for what is left of a company as a whole.
+    "W550": "more warnings than are shown",
 }
 
 

@@ -112,7 +112,7 @@ def explain(code: str, mark: Mark = lambda text, what: text) -> str:
     lines = [
         f"{mark(code, found.severity)}  {CODES[code]}",
         "",
-        f"{found.severity.capitalize()}, one of: {found.family}. {_EFFECT[found.severity]}",
+        _EFFECT[found.severity].format(found.family),
         "",
         *textwrap.wrap(found.prose, WIDTH),
     ]
@@ -125,8 +125,8 @@ def explain(code: str, mark: Mark = lambda text, what: text) -> str:
 
 
 _EFFECT = {
-    "error": "The company's file does not go live; calls go on by what was published before.",
-    "warning": "The file goes live all the same.",
+    "error": "An error ({}): the company's file does not go live, and calls go on by what was published before.",
+    "warning": "A warning: the company's file goes live all the same.",
 }
 
 
