@@ -1,6 +1,6 @@
 """Every mistake that ``cordboard check`` knows: its code, its severity and its meaning in one line.
 
-A code never changes its meaning; a new check gets a new code.
+A code never changes its meaning; a new check gets a new code, and a chapter in ``explanations.md``.
 """
 
 from __future__ import annotations
@@ -132,10 +132,17 @@ CODES: dict[str, str] = {
     "W517": "agents who leave by a code, or are paused, and have none to come back",
     "W518": "a rule of recording for a step in which nobody talks",
     "W519": "an announcement of recording, and nothing is ever recorded",
+    # W520 to W549 are for what is left of a company as a whole.
+    "W550": "more warnings than are shown",
 }
 
 
 def problem(code: str, place: Place, message: str) -> Problem:
     """A problem of a known code; its severity follows from the code.  KeyError for an unknown one."""
     CODES[code]
-    return Problem(place, code, message, "warning" if code.startswith("W") else "error")
+    return Problem(place, code, message, severity(code))
+
+
+def severity(code: str) -> str:
+    """``error``: the file does not go live; or ``warning``."""
+    return "warning" if code.startswith("W") else "error"

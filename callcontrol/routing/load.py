@@ -40,6 +40,7 @@ from callcontrol.routing.model import (
     Recording,
     Rehearsal,
     Routing,
+    on_one_line,
 )
 from callcontrol.routing.nodes import Broken, Scalar, Tree, quoted
 from callcontrol.routing.nodes import Mapping as MappingNode
@@ -53,6 +54,8 @@ FORMAT = 2
 HOLIDAY_YEARS = range(2025, 2041)
 #: Problems shown of one file.
 MOST_PROBLEMS = 300
+#: Bytes that are read of a file: one more than it may have, so that it is seen to have too many.
+MOST_BYTES = nodes.LARGEST_FILE + 1
 COMPANY = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
 #: Country -> its public holidays; None: unknown.  ``years`` as asked for.
@@ -112,9 +115,7 @@ def load_text(
     if draft.whole is not None and not any(found.severity == "error" for found in problems):
         version = _version(_stored(company, text, days_off))
         routing = replace(draft.whole.routing, version=version)
-    if len(problems) > MOST_PROBLEMS:
-        more = f"{len(problems) - MOST_PROBLEMS} more problems are not shown; mend these first"
-        problems = [*problems[:MOST_PROBLEMS], problem("E120", problems[MOST_PROBLEMS].place, more)]
+    problems = first_of(problems, MOST_PROBLEMS)
     numbers = {n.number: n.place for n in draft.whole.routing.numbers.values()} if draft.whole else {}
     return Loaded(path, company, routing, problems, text, days_off, numbers)
 
@@ -141,7 +142,7 @@ def load_company(path: Path | str, company: str | None = None) -> Loaded:
     """
     given = Path(path)
     files = [given] if given.is_file() else company_files(given)
-    names = [file.stem for file in files]
+    names = [on_one_line(file.stem) for file in files]
     found = [file for file in files if company in (None, file.stem)]
     if not found:
         there = f"there is: {', '.join(names)}" if names else "no file here ends in .yaml"
@@ -165,12 +166,16 @@ def company_files(directory: Path) -> list[Path]:
 
 
 def read_file(file: Path) -> bytes | Loaded:
-    """A company's file as it is, or why it is none."""
+    """A company's file as it is, or why it is none.
+
+    Links are followed, since that is how deployments put a new version in place of the old at once.
+    """
     path, company = str(file), file.stem
     start = Place(path, 1, 1)
     found: list[Problem] = []
-    if file.suffix == ".yml":
-        found.append(problem("E119", start, f"files end in .yaml; rename it to {file.stem}.yaml"))
+    if file.suffix != ".yaml":
+        better = on_one_line(f"{file.stem}.yaml")
+        found.append(problem("E119", start, f"a company's file ends in .yaml; rename it to {better}"))
     elif not COMPANY.fullmatch(company):
         message = "the file's name is the company's id: a small letter, then small letters, digits or -, 31 at most"
         found.append(problem("E119", start, message))
@@ -178,9 +183,10 @@ def read_file(file: Path) -> bytes | Loaded:
         return Loaded(path, company, None, found)
     try:
         if not file.is_file():  # a pipe would keep us waiting for ever
-            return Loaded(path, company, None, [problem("E118", start, "is not a regular file")])
+            what = "is a link that leads nowhere" if file.is_symlink() and not file.exists() else "is no regular file"
+            return Loaded(path, company, None, [problem("E118", start, what)])
         with file.open("rb") as stream:
-            return stream.read(nodes.LARGEST_FILE + 1)
+            return stream.read(MOST_BYTES)
     except OSError as error:
         return Loaded(path, company, None, [problem("E118", start, f"cannot be read: {error.strerror}")])
 
@@ -238,9 +244,42 @@ def check_directory(
         return [problem("E118", start, str(error))]
     if not loaded:
         return [problem("E118", start, "there is no company here: no file that ends in .yaml")]
-    whole = (entry.routing for entry in loaded if entry.routing is not None)
-    heard = listen(whole, Path(sounds) if sounds is not None else Path(path) / "sounds")
+    return _checked(loaded, Path(sounds) if sounds is not None else Path(path) / "sounds", listen)
+
+
+def check_file(path: Path, *, listen: Listen = lambda *_: []) -> list[Problem]:
+    """The problems of one company's file, sorted; its sounds are where they are for its directory."""
+    raw, sounds = read_file(path), path.parent / "sounds"
+    loaded = raw if isinstance(raw, Loaded) else load_file(path, raw, sounds_in(sounds / path.stem))
+    return _checked([loaded], sounds, listen)
+
+
+def check_bytes(raw: bytes) -> list[Problem]:
+    """The problems of a file that has no name, sorted: ``-``.  Its sounds are not looked for."""
+    text, found = nodes.decode(raw, "-")
+    return found if text is None else load_text(text, path="-", company="stdin").problems
+
+
+def _checked(loaded: Sequence[Loaded], sounds: Path, listen: Listen) -> list[Problem]:
+    heard = listen((entry.routing for entry in loaded if entry.routing is not None), sounds)
     return _sorted([*check_loaded(loaded), *heard])
+
+
+def first_of(problems: Sequence[Problem], most: int) -> list[Problem]:
+    """The problems that are told, sorted, errors before warnings if there are more than ``most``.
+
+    That some were left out is one more, at the last that is told; an error only if an error was left out.
+    """
+    if len(problems) <= most:
+        return list(problems)
+    by_weight = sorted(problems, key=lambda found: (found.severity, found.place, found.code, found.message))
+    told, left = _sorted(by_weight[:most]), by_weight[most:]
+    errors = sum(found.severity == "error" for found in left)
+    code, what = ("E120", "problem") if errors else ("W550", "warning")
+    are = f"{what}s are" if len(left) > 1 else f"{what} is"
+    some = f", {errors} of them errors" if 0 < errors < len(left) else ""
+    more = f"{len(left)} more {are} not shown{some}; mend these first"
+    return [*told, problem(code, told[-1].place, more)]
 
 
 def _sorted(problems: Iterable[Problem]) -> list[Problem]:

@@ -24,6 +24,32 @@ def rehearse(directory: Path, company: str | None) -> None:
     sys.exit(rehearse_directory(directory, company, click.echo))
 
 
+@click.command(short_help="Say what a code of check means, with an example.")
+@click.argument("code", required=False)
+def explain(code: str | None) -> None:
+    """Say what CODE means, why it matters, and show an example, wrong and right. Without CODE: list all.
+
+    CODE is written as check prints it, as W501; the whole line that it printed will do as well, in quotes.
+    """
+    from callcontrol.workbench import explain as explaining
+
+    if code is None:
+        click.echo(explaining.every(_coloured))
+        return
+    found = explaining.code_in(code)
+    if found is None:
+        raise click.UsageError(f"{explaining.unknown(code)}\nAll codes: cordboard explain")
+    click.echo(explaining.explain(found, _coloured))
+
+
+_COLOURS = {"error": "red", "warning": "yellow", "place": "red", "family": "cyan"}
+
+
+def _coloured(text: str, what: str) -> str:
+    """Text in the colour of what it is; click takes it out again unless it goes to a terminal."""
+    return click.style(text, fg=_COLOURS[what], bold=True)
+
+
 def one_company(path: Path, company: str | None) -> Routing:
     """The routing of one company, or an end with what is wrong in its file."""
     from callcontrol.routing.load import LoadError, load_company
