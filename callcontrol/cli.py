@@ -22,6 +22,7 @@ _ELSEWHERE: dict[str, str] = {
     "endpoints": "workers.delivery.cli:endpoints",
     "events": "webhooks.events.cli:events",
     "journal": "workers.journal.cli:journal",
+    "preview": "callcontrol.workbench.cli:preview",
     "rehearse": "callcontrol.workbench.cli:rehearse",
     "recordings": "workers.recordings.cli:recordings",
     "tokens": "webhooks.app.cli:tokens",
