@@ -23,6 +23,7 @@ _ELSEWHERE: dict[str, str] = {
     "events": "webhooks.events.cli:events",
     "explain": "callcontrol.workbench.cli:explain",
     "journal": "workers.journal.cli:journal",
+    "preview": "callcontrol.workbench.cli:preview",
     "rehearse": "callcontrol.workbench.cli:rehearse",
     "recordings": "workers.recordings.cli:recordings",
     "tokens": "webhooks.app.cli:tokens",

@@ -108,6 +108,21 @@ def public_holidays(country: str, years: range) -> tuple[dt.date, ...] | None:
     return tuple(sorted(holidays.country_holidays(country, years=years)))
 
 
+@lru_cache(maxsize=64)
+def holiday_names(country: str, years: range, language: str) -> Mapping[dt.date, str]:
+    """What the public holidays of a country are called in ``language``, where that is known; else in English.
+
+    Names are for people only: the days themselves are frozen into a version, names may change with the package.
+    """
+    if country not in holidays.list_supported_countries(include_aliases=False):
+        return {}
+    known = holidays.country_holidays(country).supported_languages or ()
+    wanted = language.replace("-", "_")
+    ways = (wanted, f"{wanted}_{country}", f"{wanted}_US", *(one for one in known if one.partition("_")[0] == wanted))
+    found = next((way for way in (*ways, "en_US", f"en_{country}") if way in known), None)
+    return dict(holidays.country_holidays(country, years=years, language=found))
+
+
 def load_text(
     text: str,
     *,

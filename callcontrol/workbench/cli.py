@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import fcntl
+import json
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,6 +185,73 @@ _COLOURS = {"error": "red", "warning": "yellow", "place": "red", "family": "cyan
 def _coloured(text: str, what: str) -> str:
     """Text in the colour of what it is; click takes it out again unless it goes to a terminal."""
     return click.style(text, fg=_COLOURS[what], bold=True)
+
+
+_MOMENT = click.DateTime(formats=["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d"])
+
+
+@click.command(short_help="When a number opens and closes next.")
+@o.ROUTING
+@click.argument("numbers", nargs=-1, metavar="[NUMBER]...")
+@o.COMPANY
+@click.option("--from", "start", type=_MOMENT, help="Begin then, in the company's time; without it now.")
+@click.option("--count", default=30, show_default=True, type=click.IntRange(1, 1000), help="How many changes.")
+@click.option("--switch", "switches", multiple=True, metavar="NAME=on", help="Take this switch as on.")
+@click.option(
+    "--format",
+    "as_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="For people, or JSON.",
+)
+def preview(
+    routing: Path,
+    numbers: tuple[str, ...],
+    company: str | None,
+    start: dt.datetime | None,
+    count: int,
+    switches: tuple[str, ...],
+    as_: str,
+) -> None:
+    """Say when what a caller meets changes, for each NUMBER, or all of the company's.
+
+    Each line has the local time, what begins and for how long, and why that day is special: a public holiday, a date
+    of the file, a change of the clocks. It is told for a caller on no list.
+    """
+    from callcontrol import policy
+    from callcontrol.routing.hours import instant
+    from callcontrol.routing.load import holiday_names
+    from callcontrol.workbench import preview as ahead
+
+    found = one_company(routing, company)
+    wanted: list[str] = []
+    for number in numbers or found.numbers:
+        known = number if number in found.numbers else policy.e164(number, found.country)
+        if known is None or known not in found.numbers:
+            there = ", ".join(found.numbers) or "none"
+            raise click.UsageError(f"{found.company} has no number {number}; it has: {there}")
+        wanted.append(known)
+    on = {}
+    for given in switches:
+        name, _, state = given.partition("=")
+        if state not in ("on", "off"):
+            raise click.UsageError(f"--switch {given}: write it as {name or 'NAME'}=on or {name or 'NAME'}=off")
+        on[name] = state == "on"
+    at = dt.datetime.now().timestamp() // 60 * 60 if start is None else instant(start, found.timezone)
+    language = found.languages[0]
+    names = partial(holiday_names, found.country, language=language)
+    try:
+        told = ahead.previews(found, list(dict.fromkeys(wanted)), start=at, count=count, switches=on, names=names)
+    except ahead.SwitchError as error:
+        raise click.UsageError(str(error)) from None
+    if as_ == "json":
+        click.echo(json.dumps([ahead.as_data(found, one) for one in told], ensure_ascii=False, indent=2))
+        return
+    if not told:
+        click.echo(f"{found.company} has no number")
+    for i, one in enumerate(told):
+        click.echo("\n".join([*([""] if i else []), *ahead.told(found, one)]))
 
 
 def one_company(path: Path, company: str | None) -> Routing:
