@@ -265,6 +265,14 @@ def entries(node: Tree, what: str) -> list[tuple[Scalar, Tree]]:
     return node.items
 
 
+def some_entries(node: Tree, what: str) -> list[tuple[Scalar, Tree]]:
+    """The items of a mapping; raises Wrong for anything else, and for one without any."""
+    given = entries(node, what)
+    if not given:  # an entry that could not be read has been reported
+        raise Wrong() if _damaged(node) else wrong("E303", node, f"{what} is empty")
+    return given
+
+
 # ------------------------------------------------------------------------------------------- texts
 
 
@@ -600,10 +608,21 @@ class ListField(Kind):
             raise wrong("E303", node, "the list is empty")
         values = each(items, self.item.read)
         if not self.twice:
-            for i, value in enumerate(values):
-                if value in values[:i]:
-                    raise wrong("E323", items[i], "the same stands in this list twice")
+            _no_repeats(items, values)
         return tuple(values)
+
+
+def _no_repeats(items: Sequence[Tree], values: Sequence[Any]) -> None:
+    """Raise Wrong for the first of ``values`` that stands there again; ``items`` are their nodes."""
+    known: set[Any] = set()
+    for i, value in enumerate(values):
+        try:
+            again = value in known
+            known.add(value)
+        except TypeError:  # what has a mapping in it; there are never many
+            again = value in values[:i]
+        if again:
+            raise wrong("E323", items[i], "the same stands in this list twice")
 
 
 def listed(node: Tree) -> list[Tree]:
@@ -649,9 +668,7 @@ class MapField(Kind):
                 raise wrong("E323", item[0], f"{quoted(item[0].text)} means what another entry means already")
             found[key] = value
 
-        given = entries(node, self.what)
-        if not given:
-            raise wrong("E303", node, f"{self.what} is empty")
+        given = some_entries(node, self.what)
         each(given, one)
         return found
 
@@ -752,9 +769,7 @@ class _EdgesField(Kind):
             _READER.get().refer(self.refers, item[0].text, item[0])
             return item[0].text, _EDGE.read(item[1])
 
-        given = entries(node, self.wants)
-        if not given:
-            raise wrong("E303", node, f"{self.wants} is empty")
+        given = some_entries(node, self.wants)
         return tuple(each(given, one))
 
 
@@ -966,9 +981,7 @@ class CallersField(Kind):
         found: list[str] = each(
             items, lambda item: "anonymous" if self.text(item) == "anonymous" else pattern.read(item)
         )
-        for i, entry in enumerate(found):
-            if entry in found[:i]:
-                raise wrong("E323", items[i], "the same stands in this list twice")
+        _no_repeats(items, found)
         return CallerList(
             name="",
             numbers=frozenset(entry for entry in found if entry[-1] != "*" and entry != "anonymous"),
@@ -1131,8 +1144,7 @@ class PromptField(Kind):
     def read(self, node: Tree) -> Prompt:
         if not isinstance(node, MappingNode):
             return Prompt({"": self._saying(node)})
-        if not node.items:
-            raise wrong("E303", node, "the mapping of languages is empty")
+        some_entries(node, "the mapping of languages")
         language = LanguageField()
 
         def one(item: tuple[Scalar, Tree]) -> tuple[str, Text | File]:
@@ -1231,9 +1243,7 @@ class AssignmentsField(Kind):
     wants = "a mapping of variables to values"
 
     def read(self, node: Tree) -> dict[str, str]:
-        given = entries(node, self.wants)
-        if not given:
-            raise wrong("E303", node, "nothing is set here")
+        given = some_entries(node, self.wants)
         return dict(each(given, self._one))
 
     def _one(self, item: tuple[Scalar, Tree]) -> tuple[str, str]:
@@ -1303,9 +1313,7 @@ class HoursField(Kind):
     """
 
     def read(self, node: Tree) -> Hours:
-        given = entries(node, self.wants)
-        if not given:
-            raise wrong("E303", node, "the hours are empty")
+        given = some_entries(node, self.wants)
         names = [key.text for key, _ in given]
         if "switch" in names:
             if len(names) > 1:
