@@ -211,15 +211,12 @@ def test_warnings_alone_never_keep_a_file_from_going_live_however_many() -> None
     assert found.routing is not None
     assert {problem.severity for problem in found.problems} == {"warning"}
     assert str(found.problems[-1]).endswith("W550 10 more warnings are not shown; mend these first")
-    assert [p.code for p in loaded(SMALL + lost.replace("    lost301:", "    lost301: {}\n    lost302b:")).problems][
-        :-2
-    ]
 
 
 def test_errors_come_before_warnings_where_not_all_are_shown() -> None:
     lost = "".join(f"    lost{i}: {{hangup: busy}}\n" for i in range(400))
     found = loaded(SMALL.replace("message: {voicemail: [301]", "message: {voicemail: [309]") + lost)
-    assert [str(problem.place) for problem in found.problems if problem.code == "E202"] == ["acme.yaml:27:26"]
+    assert [str(problem.place) for problem in found.problems if problem.code == "E202"] == ["acme.yaml:27:27"]
     last = loaded(SMALL + lost + "    last: {dial: 309, otherwise: hangup}\n").problems
     assert [problem.place.line for problem in last if problem.severity == "error"] == [429]
 
