@@ -408,8 +408,8 @@ def _codes() -> list[str]:
         "`cordboard check` prints `path:line:column: CODE message`. An error keeps the file from going live, a warning",
         "does not. A code never changes its meaning; `cordboard explain E201` shows an example of it, wrong and right.",
         "`--format json` prints one object: `problems`, each with `path`, `line`, `column`, `code`, `severity`,",
-        "`message`, `meaning` and `explain`, and how many are `errors` and `warnings`. `--format github` prints workflow",
-        "commands, which GitHub shows at the lines of a change.",
+        "`message`, `meaning` and `explain`, and how many are `errors` and `warnings`. `--format github` prints",
+        "workflow commands, which GitHub shows at the lines of a change.",
     ]
     for family, about in FAMILIES.items():
         rows = [
