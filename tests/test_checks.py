@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from callcontrol import state
-from callcontrol.routing import checks
+from callcontrol.routing.checks import whole
 from callcontrol.routing.load import load_text
 
 HEAD = """\
@@ -317,7 +317,7 @@ def test_flows_that_wait_take_room_on_the_channel() -> None:
 
 
 def test_very_many_ways_are_still_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "MOST_STATES", 0)
+    monkeypatch.setattr(whole, "MOST_STATES", 0)
     steps = "".join(
         f"  m{i}: {{menu: M., keys: {{1: s{i}, 2: m{i + 1}}}, otherwise: hangup}}\n"
         f"  s{i}: {{set: {{v{i}: x}}, then: m{i + 1}}}\n"
