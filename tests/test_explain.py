@@ -45,7 +45,7 @@ def test_what_is_wrong_stands_in_the_example_and_not_in_what_the_company_has_bes
 
 
 @pytest.mark.parametrize("found", EXPLAINED, ids=lambda found: found.code)
-def test_an_explanation_is_one_to_four_sentences_and_more_than_the_codes_own_line(found: Explanation) -> None:
+def test_an_explanation_is_a_few_sentences_and_more_than_the_codes_own_line(found: Explanation) -> None:
     assert 1 <= len(re.findall(r"[.?!](?= |$)", found.prose)) <= 5
     assert len(found.prose) > 60
     assert found.prose.lower().rstrip(".") != CODES[found.code].lower()
@@ -74,7 +74,7 @@ def test_a_code_is_understood_as_people_type_and_paste_it(written: str) -> None:
     assert (code, text.splitlines()[0]) == (0, f"E201  {CODES['E201']}")
 
 
-@pytest.mark.parametrize(("written", "meant"), [("E21", "E"), ("201", "E201"), ("w5o1", "W5"), ("E999", "E")])
+@pytest.mark.parametrize(("written", "meant"), [("E21", "E"), ("201", "E201"), ("w5o1", "W5")])
 def test_a_code_that_is_none_is_a_usage_error_with_what_was_meant(written: str, meant: str) -> None:
     code, text = run(written)
     assert code == 2

@@ -481,9 +481,11 @@ class _Company:
         self, company: str, days_off: Callable[[str], Sequence[dt.date] | None], beside: Sequence[Beside]
     ) -> checks.Whole | None:
         """The whole company, as far as it could be read."""
-        for key, _ in self.tree.items:
+        for key, value in self.tree.items:
             if key.text not in sections.SECTIONS:
                 hint = did_you_mean(key.text, sections.SECTIONS)
+                if not hint and isinstance(value, MappingNode):
+                    hint = "; what stands in a section is indented by two spaces"
                 self._say("E301", key, f"there is no section {quoted(key.text)}{hint}")
         given = {key.text: value for key, value in self.tree.items}
         self.unread = kinds.meant_by(self.tree.items, sections.SECTIONS)
@@ -541,7 +543,8 @@ class _Company:
         if isinstance(node, MappingNode):
             return node.items
         if node is not None and not isinstance(node, Broken) and not quietly:
-            self._say("E303", node, f"the section {section} is a mapping of names to what they are")
+            dashes = ", without the dashes" if isinstance(node, nodes.Sequence) else ""
+            self._say("E303", node, f"the section {section} is a mapping of names to what they are{dashes}")
         return []
 
     def _section(self, section: str, name: kinds.Kind, read: Callable[[str, Scalar, Tree], Any]) -> dict[str, Any]:
@@ -617,6 +620,9 @@ class _Company:
     def _group(self, name: str, key: Scalar, node: Tree) -> Group:
         if not isinstance(node, MappingNode):
             return Group(name, kinds.PeopleField().read(node), place=key.place)
+        names = [key.text for key, _ in node.items]
+        if names and all(kinds.EXTENSION.fullmatch(member) for member in names):
+            raise wrong("E303", node, f"a group is a list of extensions: [{', '.join(names[:5])}]")
         found = kinds.options(sections.RotaFields, node, "a group")
         rotate, start = found["rotate"], found["from"]
         if rotate is not None and start is None:
