@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import getpass
 import json
 import os
@@ -58,7 +59,7 @@ def check(directory: Path) -> None:
     from callcontrol.routing.load import check_directory
     from callcontrol.speech import unplayable
 
-    problems = check_directory(directory, listen=unplayable)
+    problems = check_directory(directory, listen=unplayable, today=dt.date.today())
     for problem in problems:
         click.echo(str(problem))
     errors = sum(problem.severity == "error" for problem in problems)

@@ -98,15 +98,18 @@ def load_text(
     holidays_for: HolidaysFor = public_holidays,
     years: range = HOLIDAY_YEARS,
     sounds: frozenset[str] | None = None,
+    today: dt.date | None = None,
 ) -> Loaded:
     """Load a company's file.
 
     ``path`` is how problems name it.  ``sounds``: names of the files that exist; None: they are not checked.
+    ``today``: the day from which on times are judged; None: they are not.  What is found so is never an error, since
+    a version must be accepted or refused for ever.
     """
     draft, days_off = _read(text, path, company, lambda country: holidays_for(country, years))
     problems = list(draft.problems)
     if draft.whole is not None:
-        problems += checks.run(replace(draft.whole, sounds=sounds))
+        problems += checks.run(replace(draft.whole, sounds=sounds, today=today))
     problems = _sorted(problems)
     routing = None
     if draft.whole is not None and not any(found.severity == "error" for found in problems):
@@ -119,18 +122,20 @@ def load_text(
     return Loaded(path, company, routing, problems, text, days_off, numbers)
 
 
-def load_directory(path: Path | str, sounds: Path | str | None = None) -> list[Loaded]:
+def load_directory(path: Path | str, sounds: Path | str | None = None, *, today: dt.date | None = None) -> list[Loaded]:
     """Load every ``*.yaml`` of a directory, in the order of names; problems across files are not looked for.
 
-    ``sounds`` has a directory of sound files for each company; by default ``<path>/sounds``.  Raises LoadError
-    if the directory cannot be listed.
+    ``sounds`` has a directory of sound files for each company; by default ``<path>/sounds``.  ``today`` as
+    in :func:`load_text`.  Raises LoadError if the directory cannot be listed.
     """
     directory = Path(path)
     folder = Path(sounds) if sounds is not None else directory / "sounds"
     found = []
     for file in company_files(directory):
         raw = read_file(file)
-        found.append(raw if isinstance(raw, Loaded) else load_file(file, raw, sounds_in(folder / file.stem)))
+        if not isinstance(raw, Loaded):
+            raw = load_file(file, raw, sounds_in(folder / file.stem), today)
+        found.append(raw)
     return found
 
 
@@ -185,12 +190,12 @@ def read_file(file: Path) -> bytes | Loaded:
         return Loaded(path, company, None, [problem("E118", start, f"cannot be read: {error.strerror}")])
 
 
-def load_file(file: Path, raw: bytes, sounds: frozenset[str]) -> Loaded:
+def load_file(file: Path, raw: bytes, sounds: frozenset[str], today: dt.date | None = None) -> Loaded:
     """Load what :func:`read_file` gave."""
     text, found = nodes.decode(raw, str(file))
     if text is None:
         return Loaded(str(file), file.stem, None, found)
-    return load_text(text, path=str(file), company=file.stem, sounds=sounds)
+    return load_text(text, path=str(file), company=file.stem, sounds=sounds, today=today)
 
 
 def sounds_in(folder: Path) -> frozenset[str]:
@@ -224,16 +229,20 @@ Listen = Callable[[Iterable[Routing], Path], list[Problem]]
 
 
 def check_directory(
-    path: Path | str, sounds: Path | str | None = None, *, listen: Listen = lambda *_: []
+    path: Path | str,
+    sounds: Path | str | None = None,
+    *,
+    listen: Listen = lambda *_: [],
+    today: dt.date | None = None,
 ) -> list[Problem]:
     """All problems of a directory, sorted; what ``cordboard check`` prints.
 
     A directory that cannot be read, or holds no company, is a problem as well.  ``listen`` finds sound files that
-    cannot be played; by default only their names are looked at.
+    cannot be played; by default only their names are looked at.  ``today`` as in :func:`load_text`.
     """
     start = Place(str(path), 1, 1)
     try:
-        loaded = load_directory(path, sounds)
+        loaded = load_directory(path, sounds, today=today)
     except LoadError as error:
         return [problem("E118", start, str(error))]
     if not loaded:
@@ -428,6 +437,11 @@ class _Company:
                 self.problems += error.problems
                 self.incomplete |= section in ("flows", "numbers", "queues")
                 continue
+            if own in found and section == "numbers":
+                self._say(
+                    "E502", key, f"{quoted(key.text)} is {own}, which is owned already (line {found[own].place.line})"
+                )
+                continue
             if own in found:
                 self._say("E323", key, f"{quoted(key.text)} is the same as an entry above")
                 continue
@@ -491,7 +505,11 @@ class _Company:
         return Group(name, found["members"], rotate, start, key.place)
 
     def _list(self, name: str, key: Scalar, node: Tree) -> CallerList:
-        return replace(kinds.CallersField().read(node), name=name)
+        self.reader.callers = name
+        try:
+            return replace(kinds.CallersField().read(node), name=name)
+        finally:
+            self.reader.callers = None
 
     def _queue(self, name: str, key: Scalar, node: Tree) -> Queue:
         self.reader.queue = name
