@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import getpass
 import json
 import os
@@ -71,12 +72,13 @@ def check(path: Path, form: str) -> None:
     from callcontrol.speech import unplayable
     from callcontrol.workbench import reporting
 
+    today = dt.date.today()
     if str(path) == "-":
-        problems = load.check_bytes(sys.stdin.buffer.read(load.MOST_BYTES))
+        problems = load.check_bytes(sys.stdin.buffer.read(load.MOST_BYTES), today=today)
     elif path.is_dir():
-        problems = load.check_directory(path, listen=unplayable)
+        problems = load.check_directory(path, listen=unplayable, today=today)
     else:
-        problems = load.check_file(path, listen=unplayable)
+        problems = load.check_file(path, listen=unplayable, today=today)
     click.echo(reporting.FORMATS[form](problems), nl=False)
     if said := reporting.verdict(problems):
         click.echo(said, err=True)

@@ -67,6 +67,8 @@ LONGEST_VALUE = 64
 #: Characters of a text that is spoken.
 LONGEST_PROMPT = 2000
 SOUND_ENDINGS = (".wav", ".mp3", ".ogg")
+#: Times over midnight that last longer were probably meant the other way round, minutes.
+LONGEST_NIGHT = 16 * 60
 #: Suggestions looked for in one load: each looks at every known name.
 MOST_SUGGESTIONS = 200
 #: Names that are compared with one that is unknown; among more only those that differ in a letter are found.
@@ -100,6 +102,7 @@ class Reader:
     step: str | None = None
     person: str | None = None
     queue: str | None = None
+    callers: str | None = None
     references: list[Reference] = field(default_factory=list)
     #: Variables that get a value here.
     assigned: list[Reference] = field(default_factory=list)
@@ -107,7 +110,9 @@ class Reader:
 
     def refer(self, kind: str, name: str, node: Tree) -> None:
         """Note a name that must exist, or a number that is not the company's own."""
-        self.references.append(Reference(kind, name, node.place, self.flow, self.step, self.person, self.queue))
+        self.references.append(
+            Reference(kind, name, node.place, self.flow, self.step, self.person, self.queue, self.callers)
+        )
 
     def assign(self, name: str, node: Tree, kind: str = "variable") -> None:
         """Note a variable that gets a value; ``kind`` as in Reference."""
@@ -1087,7 +1092,12 @@ class CallersField(Kind):
         found: list[str] = each(
             items, lambda item: "anonymous" if self.text(item) == "anonymous" else pattern.read(item)
         )
-        _no_repeats(items, found)
+        known: set[str] = set()
+        for entry, item in zip(found, items, strict=True):
+            if entry in known:
+                raise wrong("E323", item, "the same stands in this list twice")
+            known.add(entry)
+            self.refer("listed", entry, item)
         return CallerList(
             name="",
             numbers=frozenset(entry for entry in found if entry[-1] != "*" and entry != "anonymous"),
@@ -1497,10 +1507,23 @@ class HoursField(Kind):
     def _span(self, node: Tree) -> clock.Span:
         text = self.text(node)
         try:
-            return clock.span(text)
+            span = clock.span(text)
         except HoursError as error:
             message = f"{quoted(text)} is not a time: {error}"
             raise wrong("E322", node, f"{message}{_time_meant(text)}") from None
+        if span.end > clock.DAY and span.end - span.start > LONGEST_NIGHT:
+            _READER.get().warnings.append(problem("W526", node.place, _long_night(span)))
+        return span
+
+
+def _long_night(span: clock.Span) -> str:
+    """What to say of times over midnight that are hardly a night."""
+    begins, ends, long = span.start, span.end - clock.DAY, spoken((span.end - span.start) * 60)
+    meant = clock.Span(ends, begins)  # the wrong way round
+    if begins < clock.DAY // 2:  # 09:00-06:00, by a clock of twelve hours
+        meant = clock.Span(begins, ends + clock.DAY // 2)
+    until = f"from {clock.time_of_day(begins)} until {clock.time_of_day(ends)} of the next day"
+    return f"{span} is on {until}, {long}; did you mean {meant}?"
 
 
 def _time_meant(text: str) -> str:

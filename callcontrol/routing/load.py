@@ -132,16 +132,19 @@ def load_text(
     years: range = HOLIDAY_YEARS,
     sounds: frozenset[str] | None = None,
     beside: Sequence[Beside] = (),
+    today: dt.date | None = None,
 ) -> Loaded:
     """Load a company's file.
 
     ``path`` is how problems name it.  ``sounds``: names of the files that exist; None: they are not checked.
     ``beside``: its files of rehearsals.
+    ``today``: the day from which on times are judged; None: they are not.  What is found so is never an error, since
+    a version must be accepted or refused for ever.
     """
     draft, days_off = _read(text, path, company, lambda country: holidays_for(country, years), beside)
     problems = list(draft.problems)
     if draft.whole is not None:
-        problems += checks.run(replace(draft.whole, sounds=sounds))
+        problems += checks.run(replace(draft.whole, sounds=sounds, today=today))
     problems = _sorted(problems)
     routing = None
     if draft.whole is not None and not any(found.severity == "error" for found in problems):
@@ -152,18 +155,20 @@ def load_text(
     return Loaded(path, company, routing, problems, text, days_off, numbers)
 
 
-def load_directory(path: Path | str, sounds: Path | str | None = None) -> list[Loaded]:
+def load_directory(path: Path | str, sounds: Path | str | None = None, *, today: dt.date | None = None) -> list[Loaded]:
     """Load every ``*.yaml`` of a directory, in the order of names; problems across files are not looked for.
 
-    ``sounds`` has a directory of sound files for each company; by default ``<path>/sounds``.  Raises LoadError
-    if the directory cannot be listed.
+    ``sounds`` has a directory of sound files for each company; by default ``<path>/sounds``.  ``today`` as
+    in :func:`load_text`.  Raises LoadError if the directory cannot be listed.
     """
     directory = Path(path)
     folder = Path(sounds) if sounds is not None else directory / "sounds"
     found = []
     for file in company_files(directory):
         raw = read_file(file)
-        found.append(raw if isinstance(raw, Loaded) else load_file(file, raw, sounds_in(folder / file.stem)))
+        if not isinstance(raw, Loaded):
+            raw = load_file(file, raw, sounds_in(folder / file.stem), today=today)
+        found.append(raw)
     return found
 
 
@@ -271,13 +276,23 @@ def _misnamed(file: Path) -> Problem | None:
     return None
 
 
-def load_file(file: Path, raw: bytes, sounds: frozenset[str], beside: Sequence[Beside] | None = None) -> Loaded:
-    """Load what :func:`read_file` gave.  ``beside``: its rehearsals; None: those that are there now."""
+def load_file(
+    file: Path,
+    raw: bytes,
+    sounds: frozenset[str],
+    beside: Sequence[Beside] | None = None,
+    *,
+    today: dt.date | None = None,
+) -> Loaded:
+    """Load what :func:`read_file` gave.
+
+    ``beside``: its rehearsals; None: those that are there now.  ``today`` as in :func:`load_text`.
+    """
     text, found = nodes.decode(raw, str(file))
     if text is None:
         return Loaded(str(file), file.stem, None, found)
     beside = rehearsals_beside(file) if beside is None else beside
-    return load_text(text, path=str(file), company=file.stem, sounds=sounds, beside=beside)
+    return load_text(text, path=str(file), company=file.stem, sounds=sounds, beside=beside, today=today)
 
 
 def sounds_in(folder: Path) -> frozenset[str]:
@@ -311,16 +326,20 @@ Listen = Callable[[Iterable[Routing], Path], list[Problem]]
 
 
 def check_directory(
-    path: Path | str, sounds: Path | str | None = None, *, listen: Listen = lambda *_: []
+    path: Path | str,
+    sounds: Path | str | None = None,
+    *,
+    listen: Listen = lambda *_: [],
+    today: dt.date | None = None,
 ) -> list[Problem]:
     """All problems of a directory, sorted; what ``cordboard check`` prints.
 
     A directory that cannot be read, or holds no company, is a problem as well.  ``listen`` finds sound files that
-    cannot be played; by default only their names are looked at.
+    cannot be played; by default only their names are looked at.  ``today`` as in :func:`load_text`.
     """
     start = Place(str(path), 1, 1)
     try:
-        loaded = load_directory(path, sounds)
+        loaded = load_directory(path, sounds, today=today)
     except LoadError as error:
         return [problem("E118", start, str(error))]
     if not loaded:
@@ -328,17 +347,17 @@ def check_directory(
     return _checked(loaded, Path(sounds) if sounds is not None else Path(path) / "sounds", listen)
 
 
-def check_file(path: Path, *, listen: Listen = lambda *_: []) -> list[Problem]:
+def check_file(path: Path, *, listen: Listen = lambda *_: [], today: dt.date | None = None) -> list[Problem]:
     """The problems of one company's file, sorted; its sounds are where they are for its directory."""
     raw, sounds = read_file(path), path.parent / "sounds"
-    loaded = raw if isinstance(raw, Loaded) else load_file(path, raw, sounds_in(sounds / path.stem))
+    loaded = raw if isinstance(raw, Loaded) else load_file(path, raw, sounds_in(sounds / path.stem), today=today)
     return _checked([loaded], sounds, listen)
 
 
-def check_bytes(raw: bytes) -> list[Problem]:
+def check_bytes(raw: bytes, *, today: dt.date | None = None) -> list[Problem]:
     """The problems of a file that has no name, sorted: ``-``.  Its sounds are not looked for."""
     text, found = nodes.decode(raw, "-")
-    return found if text is None else load_text(text, path="-", company="stdin").problems
+    return found if text is None else load_text(text, path="-", company="stdin", today=today).problems
 
 
 def _checked(loaded: Sequence[Loaded], sounds: Path, listen: Listen) -> list[Problem]:
@@ -568,6 +587,11 @@ class _Company:
                 self.problems += error.problems
                 whole = False
                 continue
+            if own in found and isinstance(name, kinds.NumberField):
+                self._say(
+                    "E502", key, f"{quoted(key.text)} is {own}, which is owned already (line {found[own].place.line})"
+                )
+                continue
             if own in found:
                 self._say("E323", key, f"{quoted(key.text)} is the same as an entry above")
                 continue
@@ -632,7 +656,11 @@ class _Company:
         return Group(name, found["members"], rotate, start, key.place)
 
     def _list(self, name: str, key: Scalar, node: Tree) -> CallerList:
-        return replace(kinds.CallersField().read(node), name=name)
+        self.reader.callers = name
+        try:
+            return replace(kinds.CallersField().read(node), name=name)
+        finally:
+            self.reader.callers = None
 
     def _queue(self, name: str, key: Scalar, node: Tree) -> Queue:
         self.reader.queue = name
