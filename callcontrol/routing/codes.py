@@ -14,6 +14,7 @@ FAMILIES: dict[str, str] = {
     "E3": "values and options",
     "E4": "flows and steps",
     "E5": "a company as a whole",
+    "E6": "rehearsals",
     "W": "warnings",
 }
 
@@ -112,6 +113,8 @@ CODES: dict[str, str] = {
     "E509": "what a rehearsal gives for a lookup is not what the step asks for",
     "E510": "skills that no agent of the queue has: the caller would wait for ever",
     "E511": "the duty of a person is a switch: it has no times",
+    # -------------------------------------------------------------------------------------- rehearsals
+    "E601": "a rehearsal fails: found when a company is published, and by cordboard rehearse",
     # ---------------------------------------------------------------------------------------- warnings
     "W501": "a step that no call reaches",
     "W502": "a flow that no call reaches",
@@ -132,6 +135,8 @@ CODES: dict[str, str] = {
     "W517": "agents who leave by a code, or are paused, and have none to come back",
     "W518": "a rule of recording for a step in which nobody talks",
     "W519": "an announcement of recording, and nothing is ever recorded",
+    "W601": "rehearsals that are not walked when a company is published, since all together take too long",
+    "W602": "rehearsals of a company that is not there",
 }
 
 
