@@ -401,7 +401,11 @@ def compiled(
         raise ValueError(f"{entry.path} has errors")
     sounds, voices = dict(sounds or {}), dict(voices or {})
     stored = _stored(entry.company, entry.source, entry.days_off, sounds, voices)
-    return replace(entry.routing, version=_version(stored), sounds=sounds, voices=voices), stored
+    own = tuple(
+        one for one in entry.routing.rehearsals if one.place.path == entry.path
+    )  # others may change, and it not
+    version = _version(stored)
+    return replace(entry.routing, version=version, sounds=sounds, voices=voices, rehearsals=own), stored
 
 
 def load_compiled(stored: bytes) -> Routing:

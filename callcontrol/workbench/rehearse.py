@@ -110,15 +110,14 @@ def failing(routing: Routing) -> list[Problem]:
             message = f"{left} rehearsals from here on were not walked, since all together take too long"
             found.append(problem("W601", rehearsal.place, f"{message}; cordboard rehearse walks every one"))
             break
+        if len(found) == MOST_TOLD:
+            message = f"{MOST_TOLD} rehearsals fail, and those from here on were not walked"
+            found.append(problem("E601", rehearsal.place, f"{message}; cordboard rehearse walks every one"))
+            break
         result = rehearse(routing, rehearsal)
         spent += result.journey.events
-        if result.verdict != "failed":
-            continue
-        if len(found) == MOST_TOLD:
-            message = "more rehearsals fail, and are not told here; cordboard rehearse tells every one"
-            found.append(problem("E601", rehearsal.place, message))
-            break
-        found.append(result.problem)
+        if result.verdict == "failed":
+            found.append(result.problem)
     return found
 
 

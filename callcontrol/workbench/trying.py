@@ -134,7 +134,7 @@ class Trying:
         self._now = now
         self._ask = ask
         self._say = say
-        self._teller = Teller(routing, say)
+        self._teller = Teller(routing, self._tell)
         self._pressed: list[str] = []
         self._used: dict[str, dict[str, Answer]] = {"phones": {}, "agents": {}, "lookups": {}, "switches": {}}
         self._stopped: Wanted | None = None
@@ -161,6 +161,10 @@ class Trying:
         call = {"from": caller or ANONYMOUS, "to": called, "at": at, "press": tuple(self._pressed)}
         path = tuple(f"{visit.flow}/{visit.step}".removeprefix(self._home) for visit in journey.visits)
         return Tried(journey, {"call": call, "given": given, "path": path, "ends": journey.ends})
+
+    def _tell(self, line: str) -> None:
+        if self._stopped is None:  # else the call goes on as if switches were off, to the next question
+            self._say(line)
 
     # ------------------------------------------------------------------------------------------- the call itself
 
