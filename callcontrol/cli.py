@@ -27,6 +27,7 @@ _ELSEWHERE: dict[str, str] = {
     "preview": "callcontrol.workbench.cli:preview",
     "rehearse": "callcontrol.workbench.cli:rehearse",
     "recordings": "workers.recordings.cli:recordings",
+    "schema": "callcontrol.workbench.cli:schema",
     "tokens": "webhooks.app.cli:tokens",
     "try": "callcontrol.workbench.cli:try_",
     "web": "webhooks.app.cli:web",

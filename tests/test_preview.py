@@ -91,7 +91,8 @@ class TestChanges:
 
     def test_a_change_of_hours_that_changes_nothing_for_callers_is_no_line(self) -> None:
         hours = "  office: {mon-fri: 09:00-18:00}\n  extra: {mon-fri: 18:00-20:00}\n"
-        flows = FLOWS.replace("{office: greet}", "{office: greet, extra: greet}")
+        flows = FLOWS.replace("{office: greet}, otherwise: night}", "{office: greet}, otherwise: later}")
+        flows = flows.replace("    greet:", "    later: {hours: {extra: greet}, otherwise: night}\n    greet:")
         assert [line[:20] for line in lines(company(hours, flows), "2026-11-27 12:00", 1)] == [
             "Fri 2026-11-27 12:00",
             "Fri 2026-11-27 20:00",
@@ -134,7 +135,8 @@ class TestChanges:
         )
         assert " open: night" in lines(company(OFFICE, flows), "2026-11-27 12:00", 1)[1]
         flows = FLOWS.replace(
-            "night: {play: We are closed., then: message}", "night: {menu: C., keys: {1: clock}, otherwise: message}"
+            "night: {play: We are closed., then: message}",
+            "night: {menu: C., keys: {1: clock}, otherwise: message, on_error: anna}",
         )
         assert " closes: night" in lines(company(OFFICE, flows), "2026-11-27 12:00", 1)[1]
 

@@ -30,7 +30,7 @@ import phonenumbers
 from holidays.registry import COUNTRIES
 
 from callcontrol.routing import hours as clock
-from callcontrol.routing import nodes
+from callcontrol.routing import nodes, prose, shapes
 from callcontrol.routing.codes import problem
 from callcontrol.routing.hours import Hours, HoursError
 from callcontrol.routing.model import (
@@ -48,6 +48,7 @@ from callcontrol.routing.model import (
 from callcontrol.routing.nodes import Broken, Scalar, Tree, quoted
 from callcontrol.routing.nodes import Mapping as MappingNode
 from callcontrol.routing.nodes import Sequence as SequenceNode
+from callcontrol.routing.shapes import Known, Shape
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -75,18 +76,30 @@ MOST_SUGGESTIONS = 200
 MOST_COMPARED = 500
 
 _LETTERS = string.ascii_lowercase + string.digits + "_-/"
-_SOUND = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}\.(wav|mp3|ogg)")
+#: How a sound file is named.
+SOUND = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}\.(wav|mp3|ogg)"
+_SOUND = re.compile(SOUND)
 _OTHER_SOUND = re.compile(r"\S+\.(flac|m4a|aac|wma|opus|gsm|aiff?|au|amr)", re.IGNORECASE)
 _HOLE = re.compile(r"\{([^{}]*)\}")
 _DURATION = re.compile(
     r"(?:([0-9]{1,4}(?:\.[0-9])?)h)? ?(?:([0-9]{1,4}(?:\.[0-9])?)m)? ?(?:([0-9]{1,6}(?:\.[0-9]{1,3})?)s)?"
 )
-_NUMBER = re.compile(r"\+?[0-9][0-9 ().-]{2,24}")
+#: How a telephone number is written.
+DIALLED = r"\+?[0-9][0-9 ().-]{2,24}"
+_NUMBER = re.compile(DIALLED)
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _URL = re.compile(r"https?://[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?(?:[/?][!-~]*)?")
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`|~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _MOMENT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ T]([0-9]{1,2}:[0-9]{2})")
 _CODE = re.compile(r"[*#][0-9*#]{1,7}")
+#: The same for an editor, which has no reader: texts that are clean, and whose braces hold variables.
+_CLEAN = r"(?![\s\S]*\$\{)[\s\S]*\S[\s\S]*"
+_HOLES = r"(?:[^{}]|\{[a-z][a-z0-9_]{0,31}\})*"
+_STRANGE_FILE = (
+    r"(?!\s*\S*[/\\]\S*\.(?:wav|mp3|ogg)\s*$)"
+    r"(?!\s*\S+\.(?:flac|m4a|aac|wma|opus|gsm|aiff?|au|amr)\s*$)"
+    r"(?!\s*[\w.-]{1,20} [\w. -]{0,30}\.(?:wav|mp3|ogg)\s*$)"
+)
 
 
 # --------------------------------------------------------------------------------------- one load's notes
@@ -149,7 +162,8 @@ def wrong(code: str, node: Tree, message: str) -> Wrong:
 
 
 @cache
-def _zones() -> frozenset[str]:
+def zones() -> frozenset[str]:
+    """The time zones that this machine knows."""
     return frozenset(available_timezones())
 
 
@@ -269,6 +283,48 @@ def options(fields: type[ma.Schema], node: Tree, what: str) -> dict[str, Any]:
     return values
 
 
+def default(field: ma.fields.Field[Any]) -> str:
+    """What an option is when nothing is written, as one would write it; "": nothing."""
+    found = field.load_default
+    if field.required or callable(found) or found in (None, ma.missing) or found == () or found == {}:
+        return ""
+    if isinstance(found, bool):
+        return "true" if found else "false"
+    return spoken(found) if isinstance(found, float) else str(found)
+
+
+def options_shape(fields: type[ma.Schema], known: Known) -> Shape:
+    """The JSON Schema of a mapping of options, with the words of its class for whoever hovers over one."""
+    declared: Mapping[str, ma.fields.Field[Any]] = fields._declared_fields
+    sentences = prose.read(fields, declared).sentences
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [name for name, field_ in declared.items() if field_.required],
+        "properties": {
+            name: described(field_, name, sentences.get(name, ""), known) for name, field_ in declared.items()
+        },
+    }
+
+
+def described(field_: ma.fields.Field[Any], name: str, sentence: str, known: Known) -> Shape:
+    """One option's shape with what an editor shows of it: a title, a description, its default, samples."""
+    if not isinstance(field_, Kind):
+        raise TypeError(f"{name} is no kind: nothing says what may be written")
+    shape = {"title": name, **field_.shape(known)}
+    wants = field_.wants.strip()
+    said = [prose.sentence(sentence), f"Write {wants}." if wants and not isinstance(field_, OptionsField) else ""]
+    usual = default(field_)
+    if usual:
+        said.append(f"Without it: {usual}.")
+        shape["default"] = {"true": True, "false": False}.get(usual, int(usual) if usual.isdecimal() else usual)
+    about = prose.parse(field_.about).paragraphs
+    shape["description"] = "\n\n".join(prose.plain(part) for part in (*said, *about[:1]) if part)
+    if field_.samples and "examples" not in shape:
+        shape["examples"] = [nodes.plain(nodes.read(sample, "")[0]) for sample in field_.samples]
+    return shape
+
+
 def meant_by(
     given: Iterable[tuple[Scalar, Tree]], known: Iterable[str], others: Mapping[str, str] | None = None
 ) -> dict[str, Tree]:
@@ -330,6 +386,10 @@ class Kind(ma.fields.Field[Any]):
 
     def read(self, node: Tree) -> Any:
         """The value of ``node``; raises Wrong."""
+        raise NotImplementedError
+
+    def shape(self, known: Known) -> Shape:
+        """What may be written, as JSON Schema: all that :meth:`read` accepts, and as little else as can be said."""
         raise NotImplementedError
 
     def text(self, node: Tree) -> str:
@@ -404,6 +464,9 @@ class TextField(Kind):
     def read(self, node: Tree) -> str:
         return _clean(node, self.text(node), self.longest)
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.text(_CLEAN, self.wants, "number", "boolean") | {"minimum": -1e300}
+
 
 class ChoiceField(Kind):
     """One of a few words."""
@@ -422,6 +485,9 @@ class ChoiceField(Kind):
             raise wrong("E304", node, f"{quoted(text)} is not one of: {', '.join(self.words)}{hint}")
         return text
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.choice(self.words, f"one of: {', '.join(self.words)}")
+
 
 class YesNoField(Kind):
     """``true`` or ``false``."""
@@ -436,6 +502,9 @@ class YesNoField(Kind):
             found = meant.get(text.lower()) or {"true": "true", "false": "false"}.get(text.lower())
             raise self.expected("E304", node, f"; write {found}" if found else "")
         return text == "true"
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text("true|false", self.wants, "boolean")
 
 
 class CountField(Kind):
@@ -453,6 +522,10 @@ class CountField(Kind):
         if not re.fullmatch(r"[0-9]{1,9}", text) or not self.low <= int(text) <= self.high:
             raise self.expected("E305", node)
         return int(text)
+
+    def shape(self, known: Known) -> Shape:
+        number = shapes.text("[0-9]{1,9}", self.wants, "integer", most=self.high)
+        return {**number, "minimum": self.low}
 
 
 class DurationField(Kind):
@@ -478,6 +551,10 @@ class DurationField(Kind):
         if not self.low <= value <= self.high:
             raise self.expected("E306", node)
         return value
+
+    def shape(self, known: Known) -> Shape:
+        part, fine = "[0-9]{1,4}(?:\\.[0-9])?", "[0-9]{1,6}(?:\\.[0-9]{1,3})?"
+        return shapes.text(f"(?=.*[hms])(?:{part}h)? ?(?:{part}m)? ?(?:{fine}s)?", self.wants)
 
 
 def seconds_of(text: str) -> float | None:
@@ -513,6 +590,9 @@ class DigitsField(Kind):
             raise self.expected("E314", node, "; the smaller one first" if least > most else "")
         return least, most
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.text("[0-9]{1,2}(?: ?- ?[0-9]{1,2})?", self.wants, "integer", most=32)
+
 
 class NameField(Kind):
     """A name that the operator gives."""
@@ -527,6 +607,9 @@ class NameField(Kind):
         if not NAME.fullmatch(text):
             raise self.expected("E309", node, _better(text, NAME))
         return text
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text(NAME.pattern, self.wants, "boolean")
 
 
 class SkillField(NameField):
@@ -559,6 +642,9 @@ class EmailField(Kind):
             raise self.expected("E319", node)
         return text
 
+    def shape(self, known: Known) -> Shape:
+        return {**shapes.text(_EMAIL.pattern, self.wants), "maxLength": 254}
+
 
 class CodeField(Kind):
     """A code that a phone dials: ``*21``."""
@@ -575,6 +661,9 @@ class CodeField(Kind):
         if not _CODE.fullmatch(text):
             raise self.expected("E325", node)
         return text
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text(_CODE.pattern, self.wants)
 
 
 class CountryField(Kind):
@@ -595,6 +684,9 @@ class CountryField(Kind):
             raise self.expected("E320", node)
         return text
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.choice(sorted(phonenumbers.SUPPORTED_REGIONS), self.wants)
+
 
 @cache
 def _countries() -> Mapping[str, str]:
@@ -611,15 +703,18 @@ class ZoneField(Kind):
 
     def read(self, node: Tree) -> str:
         text = self.text(node)
-        if text not in _zones():
+        if text not in zones():
             if re.fullmatch(r"[A-Z]{2,5}|(UTC|GMT)? ?[+-][0-9:]+", text):
                 why = "; zones are named by a city, since letters and offsets know no summer time"
                 raise self.expected("E320", node, why)
-            cities = {zone.rpartition("/")[2]: zone for zone in sorted(_zones()) if "/" in zone}
-            zone = cities.get(text.title().replace(" ", "_")) or closest(text, _zones())
+            cities = {zone.rpartition("/")[2]: zone for zone in sorted(zones()) if "/" in zone}
+            zone = cities.get(text.title().replace(" ", "_")) or closest(text, zones())
             raise self.expected("E320", node, f"; did you mean {quoted(zone)}?" if zone else "")
         ZoneInfo(text)
         return text
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.named(known, "timezone", "[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*", self.wants, "boolean")
 
 
 #: What people write for a language who do not know its code.
@@ -657,6 +752,11 @@ class LanguageField(Kind):
             _READER.get().refer("language", text, node)
         return text
 
+    def shape(self, known: Known) -> Shape:
+        if self.known:  # here they are named for the first time
+            return shapes.text(LANGUAGE.pattern, self.wants, "boolean")
+        return shapes.named(known, "language", LANGUAGE.pattern, self.wants, "boolean")
+
 
 class MomentField(Kind):
     """A local date and time, naive: ``2026-11-23 09:00``."""
@@ -679,6 +779,9 @@ class MomentField(Kind):
         if not clock.FIRST_YEAR <= moment.year <= clock.LAST_YEAR:
             raise self.expected("E326", node, f": the year is not {clock.FIRST_YEAR} to {clock.LAST_YEAR}")
         return moment
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text("20[0-9]{2}-[0-9]{2}-[0-9]{2}[ T][0-9]{1,2}:[0-9]{2}", self.wants)
 
 
 # ------------------------------------------------------------------------------------------ containers
@@ -707,6 +810,9 @@ class ListField(Kind):
         if not self.twice:
             _no_repeats(items, values)
         return tuple(values)
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.one_or_list(self.item.shape(known), empty=self.empty)
 
 
 def _as_list(text: str) -> str:
@@ -755,6 +861,9 @@ class OptionsField(Kind):
     def read(self, node: Tree) -> dict[str, Any]:
         return options(self.options, node, self.what)
 
+    def shape(self, known: Known) -> Shape:
+        return options_shape(self.options, known)
+
 
 class MapField(Kind):
     """A mapping of one kind to another; the value is a dict in the file's order."""
@@ -779,6 +888,9 @@ class MapField(Kind):
         each(given, one)
         return found
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.keyed(self.key.shape(known), self.value.shape(known))
+
 
 # --------------------------------------------------------------------------------- names of other things
 
@@ -792,6 +904,9 @@ class NamedField(Kind):
         text = self.text(node)
         _READER.get().refer(self.refers, text, node)
         return text
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.named(known, self.refers, NAME.pattern, self.wants, "boolean")
 
 
 class FlowField(NamedField):
@@ -829,6 +944,11 @@ class ExtensionField(Kind):
             _READER.get().refer("person", text, node)
         return text
 
+    def shape(self, known: Known) -> Shape:
+        if self.exists and known.get("person"):
+            return shapes.choice(known["person"], self.wants)
+        return shapes.text(EXTENSION.pattern, self.wants, "integer", most=999_999)
+
 
 class PeopleField(ListField):
     """Extensions; a single one stands for a list of one."""
@@ -863,6 +983,10 @@ class EdgeField(Kind):
             return Edge(None, text, None, place)
         return Edge(text, None, None, place) if text in reader.flows else Edge(None, text, None, place)
 
+    def shape(self, known: Known) -> Shape:
+        either = f"{NAME.pattern}(?:/{NAME.pattern})?"
+        return shapes.named(known, "edge", either, self.wants, "boolean")
+
 
 _EDGE = EdgeField()
 
@@ -879,6 +1003,9 @@ class _EdgesField(Kind):
 
         given = some_entries(node, self.wants)
         return tuple(each(given, one))
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.keyed(shapes.named(known, self.refers, NAME.pattern, self.wants), _EDGE.shape(known))
 
 
 class CallerEdgesField(_EdgesField):
@@ -912,6 +1039,15 @@ class _KeyField(Kind):
             raise self.expected("E313", node, f"; {self.longer}" if key.isdecimal() else hint)
         return key
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.text("[0-9*#]|star|hash", self.wants, "integer", most=9)
+
+
+def _by_key(shape: Shape) -> Shape:
+    """The mapping with each key by its name, so that an editor can suggest them."""
+    (edge,) = shape["patternProperties"].values()
+    return {**shape, "properties": dict.fromkeys([*"1234567890", "star", "hash"], edge)}
+
 
 class KeysField(MapField):
     """Key -> edge: ``0`` to ``9``, ``star``, ``hash``."""
@@ -923,6 +1059,9 @@ class KeysField(MapField):
     def __init__(self, **kwargs: Any) -> None:
         key = _KeyField(longer="a menu takes one key, for more use extensions or collect")
         super().__init__(key, EdgeField(), "a mapping of keys to steps", **kwargs)
+
+    def shape(self, known: Known) -> Shape:
+        return _by_key(super().shape(known))
 
 
 class _LeavingField(EdgeField):
@@ -940,6 +1079,10 @@ class _LeavingField(EdgeField):
             raise wrong("E201", node, f"there is no step or flow named {quoted(text)}; did you mean {quoted(LEFT)}?")
         return super().read(node)
 
+    def shape(self, known: Known) -> Shape:
+        steps = known.get("leaving")
+        return shapes.choice((*steps, LEFT), self.wants) if steps else super().shape({})
+
 
 class LeavingKeysField(MapField):
     """Key -> edge or ``left``, for callers who wait in a queue."""
@@ -954,6 +1097,9 @@ class LeavingKeysField(MapField):
     def __init__(self, **kwargs: Any) -> None:
         key = _KeyField(longer="a caller who waits presses one key")
         super().__init__(key, _LeavingField(), "a mapping of keys to steps", **kwargs)
+
+    def shape(self, known: Known) -> Shape:
+        return _by_key(super().shape(known))
 
 
 class HoursNameField(NamedField):
@@ -1012,6 +1158,9 @@ class NumberField(Kind):
             )
         return number
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.text(_NUMBER.pattern, self.wants, "number")
+
 
 _NUMBER_FIELD = NumberField()
 
@@ -1025,6 +1174,9 @@ class OwnNumberField(NumberField):
         number = super().read(node)
         _READER.get().refer("number", number, node)
         return number
+
+    def shape(self, known: Known) -> Shape:
+        return super().shape(known)
 
 
 class OutsideField(NumberField):
@@ -1066,6 +1218,9 @@ class PatternField(Kind):
             raise self.expected("E327", node, "; a star stands at the end")
         return _NUMBER_FIELD.number(node, text)
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.text(rf"{_NUMBER.pattern}|\+[0-9]{{0,14}}\*", self.wants, "number")
+
 
 class CallersField(Kind):
     """A list of callers: patterns and ``anonymous``; the value is a CallerList without its name."""
@@ -1105,6 +1260,10 @@ class CallersField(Kind):
             anonymous="anonymous" in found,
         )
 
+    def shape(self, known: Known) -> Shape:
+        callers = shapes.text(rf"{_NUMBER.pattern}|\+[0-9]{{0,14}}\*|anonymous", self.wants, "number")
+        return shapes.one_or_list(callers)
+
 
 class EmergencyField(Kind):
     """An emergency number: digits as they are dialled."""
@@ -1118,6 +1277,9 @@ class EmergencyField(Kind):
             raise self.expected("E307", node)
         _READER.get().refer("emergency", text, node)
         return text
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text("[0-9]{2,6}", self.wants, "integer", most=999_999)
 
 
 # ------------------------------------------------------------------------------------------- targets
@@ -1179,6 +1341,17 @@ class TargetField(Kind):
             raise self.expected("E317", node, "; people are dialled by their extension" if people else "")
         return Target(group=text, place=place)
 
+    def shape(self, known: Known) -> Shape:
+        patterns = {"person": EXTENSION, "group": NAME, "number": _NUMBER}
+        ways = [patterns[sort].pattern for sort in self.only if sort in patterns]
+        ways += [rf"\{{{VARIABLE.pattern}\}}"] if "variable" in self.only else []
+        also = [{"person": "integer", "group": "boolean", "number": "number"}.get(sort, "") for sort in self.only]
+        shape = shapes.text("|".join(ways), self.wants, *(type_ for type_ in also if type_))
+        names = {sort: known.get(sort) for sort in ("person", "group") if sort in self.only}
+        if not all(names.values()) or "number" in self.only or "variable" in self.only:
+            return shape | {"examples": [name for found in names.values() for name in found or ()]} if known else shape
+        return shapes.choice([name for found in names.values() for name in found or ()], self.wants)
+
 
 class ExtensionsField(ListField):
     """People and groups whose extensions a caller may dial."""
@@ -1238,6 +1411,10 @@ class StagesField(Kind):
         found = options(_StageFields, node, "a stage")
         return Stage(found["to"], found["ring"], found["strategy"])
 
+    def shape(self, known: Known) -> Shape:
+        stage = options_shape(_StageFields, known)
+        return shapes.or_(TargetField().shape(known), {"type": "array", "items": stage, "minItems": 1})
+
 
 # -------------------------------------------------------------------------------------- speech and variables
 
@@ -1294,6 +1471,17 @@ class PromptField(Kind):
         _READER.get().refer("sound", text, node)
         return File(text, node.place)
 
+    def shape(self, known: Known) -> Shape:
+        there = known.get("sound", ())
+        files = "|".join(re.escape(name) for name in there)
+        other = rf"(?!\s*(?!(?:{files})\s*$)\S+\.(?:wav|mp3|ogg)\s*$)" if there else ""
+        saying = shapes.text(f"{_STRANGE_FILE}{other}(?={_CLEAN}$){_HOLES}", self.wants, "number", "boolean")
+        saying["minimum"] = -1e300
+        if there:
+            saying["defaultSnippets"] = [{"label": name, "body": name} for name in there]
+        languages = shapes.keyed(LanguageField().shape(known), saying)
+        return shapes.or_(saying, languages)
+
 
 def holes(node: Tree, text: str, known: Sequence[str] = ()) -> tuple[str, ...]:
     """The variables in ``text``, in order, each once; they are noted as references unless ``known``."""
@@ -1341,6 +1529,10 @@ class VariableField(Kind):
         _READER.get().assign(text, node, "answer" if self.answer else "variable")
         return text
 
+    def shape(self, known: Known) -> Shape:
+        own = "|".join((*BUILT_IN, "position"))
+        return shapes.text(f"(?!(?:{own})$){VARIABLE.pattern}", self.wants, "boolean")
+
 
 class VariablesField(ListField):
     """Names of variables that get the values of an answer."""
@@ -1379,6 +1571,11 @@ class AssignmentsField(Kind):
             raise wrong("E316", node, f"the value has {size} bytes; {LONGEST_VALUE} is the most")
         return variable, value
 
+    def shape(self, known: Known) -> Shape:
+        value = shapes.text(r"(?![\s\S]*[{}])[\s\S]*\S[\s\S]*", "text without braces", "number", "boolean")
+        variables = shapes.keyed(VariableField().shape(known), value | {"minimum": -1e300})
+        return {**variables, "properties": {"language": LanguageField().shape(known)}}
+
 
 class UrlField(Kind):
     """A web address with ``{variables}`` behind the host."""
@@ -1404,6 +1601,11 @@ class UrlField(Kind):
             raise self.expected("E318", node)
         holes(node, text)
         return text
+
+    def shape(self, known: Known) -> Shape:
+        end = rf"(?:[^\s{{}}]|\{{{VARIABLE.pattern}\}})*"
+        shape = shapes.text(rf"https?://[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{{1,5}})?(?:[/?]{end})?", self.wants)
+        return {**shape, "maxLength": 500}
 
 
 # --------------------------------------------------------------------------------------------- hours
@@ -1514,6 +1716,25 @@ class HoursField(Kind):
         if span.end > clock.DAY and span.end - span.start > LONGEST_NIGHT:
             _READER.get().warnings.append(problem("W526", node.place, _long_night(span)))
         return span
+
+    def shape(self, known: Known) -> Shape:
+        wants = "a time such as 09:00-18:00, closed, or all day"
+        hour = "(?:[01]?[0-9]|2[0-4]):[0-5][0-9]"
+        times = shapes.one_or_list(shapes.text(f"{hour} ?- ?{hour}|closed|all day", wants))
+        day = "(?:" + "|".join(clock.WEEKDAYS) + ")"
+        date = "20[0-9]{2}-[0-9]{2}-[0-9]{2}"
+        days = f"^(?:{day}(?:-{day})?| *{date} *(?:\\.\\. *{date} *)?)$"
+        named = dict.fromkeys(("holidays", "mon-fri", "sat", "sun", *clock.WEEKDAYS[:5]), times)
+        schedule = {"properties": named, "patternProperties": {days: times}}
+        switch = {"properties": {"switch": CodeField().shape(known)}}
+        return {
+            "type": "object",
+            "minProperties": 1,
+            "properties": {**named, **switch["properties"]},
+            "if": {"required": ["switch"]},
+            "then": {**switch, "additionalProperties": False},
+            "else": {**schedule, "additionalProperties": False},
+        }
 
 
 def _long_night(span: clock.Span) -> str:

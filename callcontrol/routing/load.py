@@ -1074,3 +1074,5 @@ def _reserved() -> dict[str, str]:
 
 
 _RESERVED = _reserved()
+#: Words that name no step and no flow.
+RESERVED_NAMES = frozenset(_RESERVED)

@@ -254,6 +254,29 @@ def preview(
         click.echo("\n".join([*([""] if i else []), *ahead.told(found, one)]))
 
 
+@click.command(short_help="Print a JSON Schema of routing files, for editors.")
+@click.argument("routing", required=False, type=click.Path(exists=True, path_type=Path))
+@o.COMPANY
+def schema(routing: Path | None, company: str | None) -> None:
+    """Print a JSON Schema of routing files: an editor that knows it completes, explains and marks mistakes.
+
+    With ROUTING it has the names of that company: its people, steps, queues, hours and sounds, and no others.
+    """
+    from callcontrol.routing.kinds import zones
+    from callcontrol.routing.load import sounds_in
+    from callcontrol.workbench import schema as made
+
+    if routing is None:
+        if company is not None:
+            raise click.UsageError("--company needs ROUTING: where the companies' YAML files are.")
+        found = made.schema()
+    else:
+        known = one_company(routing, company)
+        folder = routing if routing.is_dir() else routing.parent
+        found = made.schema(known, sounds=sounds_in(folder / "sounds" / known.company), zones=zones())
+    click.echo(json.dumps(found, ensure_ascii=False, indent=1))
+
+
 def one_company(path: Path, company: str | None) -> Routing:
     """The routing of one company, or an end with what is wrong in its file."""
     from callcontrol.routing.load import LoadError, load_company
