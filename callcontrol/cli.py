@@ -21,6 +21,7 @@ _ELSEWHERE: dict[str, str] = {
     "calls": "workers.journal.cli:calls",
     "endpoints": "workers.delivery.cli:endpoints",
     "events": "webhooks.events.cli:events",
+    "graph": "callcontrol.workbench.cli:graph",
     "journal": "workers.journal.cli:journal",
     "rehearse": "callcontrol.workbench.cli:rehearse",
     "recordings": "workers.recordings.cli:recordings",
