@@ -64,10 +64,10 @@ def graph(routing: Path, company: str | None, flows: tuple[str, ...], output: Pa
             raise click.UsageError(f"One picture can be printed: name it with --flow: {', '.join(known.flows)}")
         click.echo(draw(pictures[0]), nl=False)
         return
-    ending = {"mermaid": "mmd"}.get(form, form)
-    files = {f"{picture.flow}.{ending}": draw(picture) for picture in pictures}
     if form == "svg":
-        files["index.html"] = drawing.page(pictures)
+        files = drawing.files(pictures)
+    else:
+        files = {f"{picture.flow}.{form.replace('mermaid', 'mmd')}": draw(picture) for picture in pictures}
     try:
         output.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from callcontrol.workbench.graph import KINDS, Arrow, Label, Node, Picture
 from callcontrol.workbench.layout import LOOP, Layout, Link, Points, Rect, Size, arrange
 
-#: Where a step of a flow is shown: (flow, step or "") → an address.
+#: Where a step of a flow is shown: (flow, step or "") → an address, "" if nowhere.
 Where = Callable[[str, str], str]
 
 # ------------------------------------------------------------------------------------------------- letters
@@ -362,7 +362,7 @@ class _Svg:
             text = f'<text x="{rect.width // 2}" y="17" text-anchor="middle">{escaped(node.name)}</text>'
             inside = box + text
             if node.shape == "flow":
-                inside = f'<a href="{escaped(self.where(node.flow, node.step))}">{inside}</a>'
+                inside = _linked(inside, self.where(node.flow, node.step))
             return parts[0] + inside + "</g>"
         parts.append(box)
         if node.kind:
@@ -383,7 +383,7 @@ class _Svg:
             place = f'x="{_PAD}"'
         style = f"{row.style} slanted" if row.style == "said" and _may_slant(row.text) else row.style
         text = f'<text class="{style}" {place} y="{row.y}">{tip}{escaped(row.text)}</text>'
-        return f'<a href="{escaped(self.where(row.flow, ""))}">{text}</a>' if row.flow else text
+        return _linked(text, self.where(row.flow, "") if row.flow else "")
 
     def _label(self, arrow: Arrow, tag: _Tag, rect: Rect, dead: set[str]) -> str:
         cls = "tag dead" if arrow.source in dead else "tag"
@@ -402,6 +402,10 @@ class _Svg:
                 f"{title}{escaped(text)}</text>"
             )
         return "".join(parts) + "</g>"
+
+
+def _linked(inside: str, address: str) -> str:
+    return f'<a href="{escaped(address)}">{inside}</a>' if address else inside
 
 
 def _path(points: Points) -> str:
@@ -439,9 +443,19 @@ def told(picture: Picture) -> str:
     return " ".join(lines)
 
 
-def svg(picture: Picture, where: Where = lambda flow, step: f"{flow}.svg") -> str:
-    """One picture as a file of its own.  ``where``: the address of another flow's picture."""
+def svg(picture: Picture, where: Where = lambda flow, step: "") -> str:
+    """One picture.  ``where``: the address of another flow's picture."""
     return _Svg(picture, where).text()
+
+
+def files(pictures: Sequence[Picture]) -> dict[str, str]:
+    """The pictures as files that link to each other, and the page that shows them all: name → text."""
+    shown = {picture.flow for picture in pictures}
+
+    def where(flow: str, step: str) -> str:
+        return f"{flow}.svg" if flow in shown else ""
+
+    return {**{f"{picture.flow}.svg": svg(picture, where) for picture in pictures}, "index.html": page(pictures)}
 
 
 # ----------------------------------------------------------------------------------------------------- HTML
@@ -477,7 +491,9 @@ def page(pictures: Sequence[Picture]) -> str:
     shown = {picture.flow for picture in pictures}
 
     def where(flow: str, step: str) -> str:
-        return f"#{flow}.{step}" if step and flow in shown else f"#flow-{flow}"
+        if flow not in shown:
+            return ""
+        return f"#{flow}.{step}" if step else f"#flow-{flow}"
 
     entries = []
     for picture in pictures:

@@ -282,8 +282,8 @@ def _from_elsewhere(into: Mapping[str, Sequence[str]]) -> list[Line]:
 def _card(routing: Routing, step: Step, live: bool, into: Mapping[str, Sequence[str]]) -> Node:
     lines = [Line(step.title, "title", 2)] if step.title else []
     lines += _TOLD.get(step.verb, _told)(routing, step)
-    if step.then == "optional" and THEN not in step.edges:
-        lines.append(Line("then the call ends", "quiet"))
+    if step.then == "optional" and THEN not in step.edges and step.values.get("extensions") != ():
+        lines.append(Line("after a talk the call ends" if step.talks else "then the call ends", "quiet"))
     if step.record:
         lines.append(Line(f"recorded: {step.record}", "quiet"))
     lines += _from_elsewhere(into)
