@@ -23,6 +23,7 @@ _ELSEWHERE: dict[str, str] = {
     "endpoints": "workers.delivery.cli:endpoints",
     "events": "webhooks.events.cli:events",
     "explain": "callcontrol.workbench.cli:explain",
+    "graph": "callcontrol.workbench.cli:graph",
     "journal": "workers.journal.cli:journal",
     "preview": "callcontrol.workbench.cli:preview",
     "rehearse": "callcontrol.workbench.cli:rehearse",
