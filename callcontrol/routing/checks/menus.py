@@ -31,7 +31,7 @@ def keys_and_extensions(whole: Whole) -> Iterator[Problem]:
             if key not in direct and (longer := sorted(one for one in direct if one.startswith(key))):
                 message = f"key {key} begins {_extensions(longer)}: who presses it waits two seconds for more digits"
                 yield problem("W528", edge.place, message)
-        for extension in sorted(direct):
+        for extension in sorted(direct - keys.keys()):
             longer = sorted(one for one in direct if one.startswith(extension) and one != extension)
             if longer:
                 message = f"extension {extension} begins {_extensions(longer)}: who dials it waits two seconds for more"
