@@ -70,7 +70,7 @@ SOUND_ENDINGS = (".wav", ".mp3", ".ogg")
 #: Suggestions looked for in one load: each looks at every known name.
 MOST_SUGGESTIONS = 200
 #: Names that are compared with one that is unknown; among more only those that differ in a letter are found.
-MOST_COMPARED = 500
+MOST_COMPARED = 200
 
 _LETTERS = string.ascii_lowercase + string.digits + "_-/"
 _SOUND = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}\.(wav|mp3|ogg)")
