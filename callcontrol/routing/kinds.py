@@ -73,7 +73,7 @@ LONGEST_NIGHT = 16 * 60
 #: Suggestions looked for in one load: each looks at every known name.
 MOST_SUGGESTIONS = 200
 #: Names that are compared with one that is unknown; among more only those that differ in a letter are found.
-MOST_COMPARED = 500
+MOST_COMPARED = 200
 
 _LETTERS = string.ascii_lowercase + string.digits + "_-/"
 #: How a sound file is named.
