@@ -66,6 +66,11 @@ def test_every_code_is_shown_by_a_broken_file_or_by_a_test_here() -> None:
     assert set(CODES) - shown == elsewhere
 
 
+def test_a_problem_is_one_line_whatever_the_file_is_called() -> None:
+    (line,) = [str(problem) for problem in load_text("", path="a\nb\x1b[2J\udcff é.yaml", company="x").problems][:1]
+    assert line.startswith("a\\nb\\x1b[2J\\udcff é.yaml:1:1: E")
+
+
 # ------------------------------------------------------------------------------------------- the example
 
 

@@ -27,7 +27,14 @@ class Place:
     column: int
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}:{self.column}"
+        # A file may be named anything, and a problem is one line.
+        path = self.path if self.path.isprintable() else _printable(self.path)
+        return f"{path}:{self.line}:{self.column}"
+
+
+def _printable(path: str) -> str:
+    """A path on one line, with escapes for what moves the cursor or is no character at all."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in path)
 
 
 @dataclass(frozen=True, slots=True)
