@@ -36,7 +36,7 @@ SMALL = (ROOT / "tests/corpus/nothing-wrong.yaml").read_text(encoding="utf-8")
 
 
 def loaded(text: str, company: str = "acme") -> Loaded:
-    return load_text(text, path=f"{company}.yaml", company=company)
+    return load_text(text, path=f"{company}.yaml", company=company, today=TODAY)
 
 
 def problems(text: str) -> list[str]:
@@ -75,7 +75,7 @@ def test_a_problem_is_one_line_whatever_the_file_is_called() -> None:
 
 
 def test_the_example_company_has_nothing_wrong() -> None:
-    assert check_directory(ROOT / "routing") == []
+    assert check_directory(ROOT / "routing", today=TODAY) == []
 
 
 def test_the_example_is_read_as_it_is_written() -> None:
