@@ -17,6 +17,10 @@ def test_a_key_is_no_extension_and_waits_if_it_begins_one() -> None:
         "W528 key 3 begins the extensions 301 and 302: who presses it waits two seconds for more digits"
     ]
     assert codes(flows.replace("3:", "4:")) == []
+    both = HEAD.replace("  302:", "  410: {name: Chiara}\n  302:").replace("[301, 302]", "[301, 302, 410]")
+    assert problems(flows.replace("{3:", "{4: hangup, 1: hangup, 3:"), head=both) == [  # one line for a menu
+        "W528 keys 3 and 4 begin the extensions 301 and 2 others: who presses one waits two seconds for more digits"
+    ]
     head = HEAD.replace("302:", "3:").replace("302]", "3]")
     assert problems(flows, head=head) == [
         "E412 key 3 is also the extension of Boris, who can be dialled here",

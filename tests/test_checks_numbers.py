@@ -27,7 +27,7 @@ def test_what_is_listed_as_an_emergency_number_must_not_be_one_that_costs() -> N
     (found,) = placed(PLAY, more=listed)
     assert (
         found.split(":", 2)[2]
-        == " E507 11888 costs more than a call in RU, and no emergency number: it may not pass as one"
+        == " E507 11888 costs more than a call in Russia, and no emergency number: it may not pass as one"
     )
 
 
@@ -43,7 +43,7 @@ def test_what_is_listed_as_an_emergency_number_must_not_be_one_that_costs() -> N
 def test_a_number_that_policy_refuses_is_an_error_where_it_stands(options: str) -> None:
     column = 1 + len("  301: {name: Anna, ") + options.index('"+12644971234"')
     assert placed(PLAY, head=anna(options), more=OUTBOUND) == [
-        f"7:{column}: E507 +12644971234 is in AI, and outbound allows RU and GB only: add AI to allow"
+        f"7:{column}: E507 +12644971234 is in Anguilla, and outbound allows RU and GB only: add AI to allow"
     ]
     assert placed(PLAY, head=anna(options), more=OUTBOUND.replace("GB", "AI")) == []
 
@@ -70,7 +70,7 @@ def test_what_the_companys_own_country_calls_local_is_read_by_it() -> None:
     assert placed(flows, more=OUTBOUND) == []
     assert placed(flows, more="outbound: {trunk: carrier}\n") == []
     assert placed(flows.replace("916 111-22-33", "809 500-12-34"), more=OUTBOUND) == [
-        "20:15: E507 +78095001234 is a premium rate number (RU): those are never dialled, whatever outbound allows"
+        "20:15: E507 +78095001234 is a premium rate number (Russia): those are never dialled, whatever outbound allows"
     ]
 
 
@@ -102,7 +102,7 @@ def test_who_talked_in_a_rehearsal_is_not_dialled_by_it() -> None:
 def test_a_caller_id_that_is_none_of_the_companys_numbers_is_a_warning() -> None:
     more = 'outbound: {trunk: carrier, caller_id: {"+44*": "+442071234567", otherwise: "+74951234568"}}\n'
     assert placed(PLAY, more=more) == [
-        "17:76: W507 +74951234568 is none of the company's numbers in RU: carriers may refuse to show it"
+        "17:76: W507 +74951234568 is none of the company's numbers in Russia: carriers may refuse to show it"
     ]  # one of a country where the company has none may be rented elsewhere
     assert placed(PLAY, more=more.replace("34568", "34567")) == []
 

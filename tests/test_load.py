@@ -36,7 +36,7 @@ SMALL = (ROOT / "tests/corpus/nothing-wrong.yaml").read_text(encoding="utf-8")
 
 
 def loaded(text: str, company: str = "acme") -> Loaded:
-    return load_text(text, path=f"{company}.yaml", company=company)
+    return load_text(text, path=f"{company}.yaml", company=company, today=TODAY)
 
 
 def problems(text: str) -> list[str]:
@@ -67,11 +67,16 @@ def test_every_code_is_shown_by_a_broken_file_or_by_a_test_here() -> None:
     assert set(CODES) - shown == elsewhere
 
 
+def test_a_problem_is_one_line_whatever_the_file_is_called() -> None:
+    (line,) = [str(problem) for problem in load_text("", path="a\nb\x1b[2J\udcff é.yaml", company="x").problems][:1]
+    assert line.startswith("a\\nb\\x1b[2J\\udcff é.yaml:1:1: E")
+
+
 # ------------------------------------------------------------------------------------------- the example
 
 
 def test_the_example_company_has_nothing_wrong() -> None:
-    assert check_directory(ROOT / "routing") == []
+    assert check_directory(ROOT / "routing", today=TODAY) == []
 
 
 def test_the_example_is_read_as_it_is_written() -> None:

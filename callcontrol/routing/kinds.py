@@ -32,6 +32,7 @@ from holidays.registry import COUNTRIES
 from callcontrol.routing import hours as clock
 from callcontrol.routing import nodes, prose, shapes
 from callcontrol.routing.codes import problem
+from callcontrol.routing.countries import country_name
 from callcontrol.routing.hours import Hours, HoursError
 from callcontrol.routing.model import (
     CallerList,
@@ -1152,7 +1153,7 @@ class NumberField(Kind):
         if not _E164.fullmatch(number):
             raise self.expected("E307", node)
         if not phonenumbers.is_valid_number(found):
-            country = phonenumbers.region_code_for_country_code(found.country_code or 0)
+            country = country_name(phonenumbers.region_code_for_country_code(found.country_code or 0))
             reader.warnings.append(
                 problem("W505", node.place, f"{quoted(text)} does not look like a number of {country}; a typing error?")
             )

@@ -24,6 +24,7 @@ import holidays
 
 from callcontrol.routing import checks, kinds, nodes, sections
 from callcontrol.routing.codes import problem
+from callcontrol.routing.countries import country_name
 from callcontrol.routing.hours import Hours
 from callcontrol.routing.kinds import Wrong, did_you_mean, wrong
 from callcontrol.routing.model import (
@@ -736,7 +737,7 @@ class _Company:
                     problem(
                         "E505",
                         with_holidays[0].place,
-                        f"no public holidays are known for {country}; write the dates instead",
+                        f"no public holidays are known for {country_name(country)}; write the dates instead",
                     )
                 )
             self.days_off = tuple(known or ())

@@ -27,10 +27,13 @@ def keys_and_extensions(whole: Whole) -> Iterator[Problem]:
             who = _who(routing, extension)
             message = f"key {extension} is also the extension of {who}, who can be dialled here"
             yield problem("E412", keys[extension].place, message)
-        for key, edge in keys.items():
-            if key not in direct and (longer := sorted(one for one in direct if one.startswith(key))):
-                message = f"key {key} begins {_extensions(longer)}: who presses it waits two seconds for more digits"
-                yield problem("W528", edge.place, message)
+        slow = [key for key in keys if key not in direct and any(one.startswith(key) for one in direct)]
+        if slow:
+            begun = _extensions(sorted(one for one in direct if one.startswith(tuple(slow))))
+            message = f"key {slow[0]} begins {begun}: who presses it"
+            if len(slow) > 1:
+                message = f"keys {_listed(slow)} begin {begun}: who presses one"
+            yield problem("W528", keys[slow[0]].place, f"{message} waits two seconds for more digits")
         for extension in sorted(direct - keys.keys()):
             longer = sorted(one for one in direct if one.startswith(extension) and one != extension)
             if longer:

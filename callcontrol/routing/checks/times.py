@@ -124,22 +124,23 @@ def _windows(row: Sequence[Hours], today: dt.date) -> set[tuple[tuple[_Part, ...
     Each sort stands there once, however many days are of it.  Nobody knows when a switch is on: never, as far as
     others are to make up for it.
     """
-    begun: dict[tuple[tuple[Span, ...], ...], None] = {}
+    begun = {tuple((hours.weekdays[day - 1], hours.weekdays[day]) for hours in row) for day in range(7)}
     for day in _days(row, today):
         yesterday = day - dt.timedelta(days=1)
-        begun[tuple(spans for hours in row for spans in (hours.spans(yesterday), hours.spans(day)))] = None
-    return {tuple(_parts(spans[i], spans[i + 1]) for i in range(0, len(spans), 2)) for spans in begun}
+        begun.add(tuple((hours.spans(yesterday), hours.spans(day)) for hours in row))
+    return {tuple(_parts(before, spans) for before, spans in day) for day in begun}
 
 
-def _days(row: Iterable[Hours], today: dt.date) -> Iterator[dt.date]:
-    """The days in sight, and those around every date beyond: each sort of day that will come is among them."""
-    last = today + dt.timedelta(days=HORIZON)
-    yield from (today + dt.timedelta(days=days) for days in range(HORIZON + 1))
-    for hours in row:
-        for dates in hours.dates:
-            if dates.last > last:
-                ends = {max(dates.first, today), dates.last + dt.timedelta(days=1)}
-                yield from (end + dt.timedelta(days=days) for end in sorted(ends) for days in range(-8, 8))
+def _days(row: Sequence[Hours], today: dt.date) -> set[dt.date]:
+    """The days to come that may be unlike others: those around holidays, and a week from where dates begin or end.
+
+    Plain weeks come after all dates, whatever these say.  No holiday is looked for beyond a year and a little.
+    """
+    one, last = dt.timedelta(days=1), today + dt.timedelta(days=HORIZON)
+    off = {day for hours in row if hours.holidays is not None for day in hours.days_off if today <= day <= last}
+    turns = {edge for hours in row for dates in hours.dates for edge in (dates.first, dates.last + one)}
+    weeks = {turn + one * days for turn in turns | {today} if turn >= today for days in range(8)}
+    return weeks | off | {day + one for day in off}
 
 
 def _parts(before: Sequence[Span], spans: Sequence[Span]) -> tuple[_Part, ...]:
