@@ -539,6 +539,7 @@ _EXPLAINED = (
     ),
     ("did not find expected key", "this does not fit what stands before it; look at indentation and quotes"),
     ("expected <block end>", "this does not fit what stands before it; look at indentation and quotes"),
+    ("expected <document start>", "this does not fit what stands before it; look at indentation and quotes"),
     ("did not find expected '-' indicator", 'this does not fit the list above: each item begins with "- "'),
     (
         "block sequence entries are not allowed",
@@ -551,6 +552,9 @@ _EXPLAINED = (
     ("undefined tag handle", "a bare ! begins a tag, and routing has none; put text in quotes"),
     ("unknown directive", "a line that begins with % is for YAML itself; put text in quotes"),
 )
+#: How YAML's errors about what fits nowhere are worded, by libyaml and by PyYAML.
+_OUT_OF_PLACE = ("expected key", "expected <block end>", "expected <document start>")
+_MERGE = re.compile(r"^(?:<{7}|={7}|>{7})(?=[ \n])", re.MULTILINE)
 #: What other languages write before a comment.
 _OTHER_COMMENT = re.compile(r"\s*(//|/\*|;|--(?!-))")
 # A quoted text, a comment, or a run of anything else; a quote begins text only where a value may begin.
@@ -582,11 +586,18 @@ def _explained(text: str, path: str, error: yaml.MarkedYAMLError) -> Problem:
         return found
     if ("expected ',' or '}'" in said or "expected ',' or ']'" in said) and context is not None:
         return _in_brackets(text, path, mark, context, "{" if "'}'" in said else "[")
-    if "could not find expected ':'" in said and context is not None:
-        return _no_colon(text, path, context)
+    if merge := _MERGE.search(text, 0, min(len(text), mark.index + len(line))):
+        message = "a change is half merged here: keep one of the two, and remove the lines <<<<<<<, ======= and >>>>>>>"
+        return problem("E101", _place(text, path, merge.start()), message)
     for opening, closing in ("{}", "[]"):
         if line.count(closing) > line.count(opening) and closing in text[mark.index - 1 : mark.index + 1]:
             return problem("E101", place, f'there is a "{closing}" too many in this line')
+    if "could not find expected ':'" in said and context is not None:
+        return _no_colon(text, path, context)
+    out_of_place = any(words in said for words in _OUT_OF_PLACE)
+    if out_of_place and line[: mark.column].rstrip().endswith(('"', "'")) and line[mark.column :].strip():
+        goes_on = 'text goes on behind its closing quote: put all of it in quotes, and write a " inside as \\"'
+        return problem("E101", place, _apostrophe(text, mark) or goes_on)
     if found := _other_comment(text, path, mark) or _indented(text, path, said, mark):
         return found
     if "cannot start any token" in said:
@@ -630,16 +641,21 @@ def _in_brackets(text: str, path: str, mark: Any, context: Any, opening: str) ->
             f'a "{closing}" or a comma is missing'
         )
         return problem("E101", Place(path, context.line + 1, context.column + 1), message)
-    here, before = text[mark.index : mark.index + 1], text[max(0, mark.index - 2) : mark.index]
+    here = text[mark.index : mark.index + 1]
     if here == ":":
         message = 'a colon does not fit here: a comma is missing before the name, or text with ": " in it needs quotes'
     elif here in ("]", "}"):
         message = f'the "{opening}" of column {context.column + 1} is closed by a "{here}": write "{closing}"'
-    elif len(before) == 2 and before[0].isalnum() and before[1] == "'" and here.isalnum():
-        message = "this apostrophe ends the text in single quotes: put the text in double quotes"
     else:
-        message = f'a comma or "{closing}" is missing before this'
+        message = _apostrophe(text, mark) or f'a comma or "{closing}" is missing before this'
     return problem("E101", place, message)
+
+
+def _apostrophe(text: str, mark: Any) -> str:
+    """What is said of a quote between two letters; nothing if there is none."""
+    around = text[max(0, mark.index - 2) : mark.index + 1]
+    found = len(around) == 3 and around[1] == "'" and around[0].isalnum() and around[2].isalnum()
+    return "this apostrophe ends the text in single quotes: put the text in double quotes" if found else ""
 
 
 def _no_colon(text: str, path: str, begin: Any) -> Problem:
@@ -652,6 +668,8 @@ def _no_colon(text: str, path: str, begin: Any) -> Problem:
         return problem("E101", place, f"{why}: {quoted(f'{stuck[1]}: {stuck[3]}')[1:-1]}")
     if _OTHER_COMMENT.match(line):
         return problem("E101", place, "a comment begins with #")
+    if re.fullmatch(r"[\w-]+", line):
+        return problem("E101", place, f"a colon is missing behind {quoted(line)}")
     return problem("E101", place, 'a "name: value" is wanted here; a colon, or the space behind it, is missing')
 
 
@@ -670,8 +688,7 @@ def _indented(text: str, path: str, said: str, mark: Any) -> Problem | None:
     begin = text.rfind("\n", 0, mark.index) + 1
     own = len(text[begin:]) - len(text[begin:].lstrip(" "))
     above = [line for line in text[:begin].split("\n") if line.strip() and not line.lstrip().startswith("#")]
-    wanted = ("did not find expected key", "expected <block end>", "mapping values are not allowed")
-    if not above or not any(words in said for words in wanted):
+    if not above or not any(words in said for words in (*_OUT_OF_PLACE, "mapping values are not allowed")):
         return None
     other = len(above[-1]) - len(above[-1].lstrip(" "))
     first = text[begin : mark.index].isspace() or not text[begin : mark.index]

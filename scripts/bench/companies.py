@@ -13,7 +13,7 @@ _FLOW = """\
   {flow}:
     clock: {{hours: {{office: greet}}, otherwise: night}}
     greet:
-      menu: Welcome. For service press 1, for an operator press 2.
+      menu: Welcome. For service press 1, for an operator press 2{said}.
       keys: {{1: service, 2: operator{more}}}
       otherwise: service
     service: {{dial: {group}, ring: 20s, otherwise: message}}
@@ -32,7 +32,7 @@ def many(directory: Path, *, companies: int, numbers: int) -> None:
         text += "numbers:\n" + "".join(_number(company * numbers + i, "reception") for i in range(numbers))
         text += "people:\n" + "".join(f"  {300 + i}: {{name: Person {i}}}\n" for i in range(5))
         text += f"groups:\n  service: [300, 301]\n{_HOURS}flows:\n"
-        text += _FLOW.format(flow="reception", group="service", person=300, more="")
+        text += _FLOW.format(flow="reception", group="service", person=300, more="", said="")
         (directory / f"company-{company:05}.yaml").write_text(text, encoding="utf-8")
 
 
@@ -58,7 +58,8 @@ def of_numbers(size: int) -> str:
     people = [10_000 + i % max(2, size // 2) for i in range(flows)]
     text += "".join(f"  group{i}: [{person}]\n" for i, person in enumerate(people)) + _HOURS + "flows:\n"
     for i, person in enumerate(people):
-        text += _FLOW.format(flow=f"flow{i}", group=f"group{i}", person=person, more=f", 3: flow{(i + 1) % flows}")
+        more = {"more": f", 3: flow{(i + 1) % flows}", "said": ", for others press 3"}
+        text += _FLOW.format(flow=f"flow{i}", group=f"group{i}", person=person, **more)
     return text
 
 
