@@ -288,7 +288,9 @@ def described(field_: ma.fields.Field[Any], name: str, sentence: str, known: Kno
     about = prose.parse(field_.about).paragraphs
     shape["description"] = "\n\n".join(prose.plain(part) for part in (*said, *about[:1]) if part)
     if field_.samples and "examples" not in shape:
-        shape["examples"] = [nodes.plain(nodes.read(sample, "")[0]) for sample in field_.samples]
+        found = (nodes.plain(nodes.read(sample, "")[0]) for sample in field_.samples)
+        # Editors offer them: a mapping they cannot write, and an extension without quotes is an integer to them.
+        shape["examples"] = [int(one) if one.isdecimal() else one for one in found if isinstance(one, str)]
     return shape
 
 
@@ -402,7 +404,7 @@ class TextField(Kind):
         return _clean(node, self.text(node), self.longest)
 
     def shape(self, known: Known) -> Shape:
-        return shapes.text(_CLEAN, self.wants, "number", "boolean") | {"minimum": -1e300}
+        return shapes.text(_CLEAN, self.wants, "number", word=True, least=-1e300)
 
 
 class ChoiceField(Kind):
@@ -542,7 +544,7 @@ class NameField(Kind):
         return text
 
     def shape(self, known: Known) -> Shape:
-        return shapes.text(NAME.pattern, self.wants, "boolean")
+        return shapes.text(NAME.pattern, self.wants, word=True)
 
 
 class SkillField(NameField):
@@ -631,7 +633,7 @@ class ZoneField(Kind):
         return text
 
     def shape(self, known: Known) -> Shape:
-        return shapes.named(known, "timezone", "[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*", self.wants, "boolean")
+        return shapes.named(known, "timezone", "[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*", self.wants)
 
 
 class LanguageField(Kind):
@@ -654,8 +656,8 @@ class LanguageField(Kind):
 
     def shape(self, known: Known) -> Shape:
         if self.known:  # here they are named for the first time
-            return shapes.text(LANGUAGE.pattern, self.wants, "boolean")
-        return shapes.named(known, "language", LANGUAGE.pattern, self.wants, "boolean")
+            return shapes.text(LANGUAGE.pattern, self.wants, word=True)
+        return shapes.named(known, "language", LANGUAGE.pattern, self.wants)
 
 
 class MomentField(Kind):
@@ -782,7 +784,7 @@ class NamedField(Kind):
         return text
 
     def shape(self, known: Known) -> Shape:
-        return shapes.named(known, self.refers, NAME.pattern, self.wants, "boolean")
+        return shapes.named(known, self.refers, NAME.pattern, self.wants)
 
 
 class FlowField(NamedField):
@@ -860,7 +862,7 @@ class EdgeField(Kind):
 
     def shape(self, known: Known) -> Shape:
         either = f"{NAME.pattern}(?:/{NAME.pattern})?"
-        return shapes.named(known, "edge", either, self.wants, "boolean")
+        return shapes.named(known, "edge", either, self.wants)
 
 
 _EDGE = EdgeField()
@@ -1212,15 +1214,21 @@ class TargetField(Kind):
         return Target(group=text, place=place)
 
     def shape(self, known: Known) -> Shape:
-        patterns = {"person": EXTENSION, "group": NAME, "number": _NUMBER}
-        ways = [patterns[sort].pattern for sort in self.only if sort in patterns]
-        ways += [rf"\{{{VARIABLE.pattern}\}}"] if "variable" in self.only else []
-        also = [{"person": "integer", "group": "boolean", "number": "number"}.get(sort, "") for sort in self.only]
-        shape = shapes.text("|".join(ways), self.wants, *(type_ for type_ in also if type_))
-        names = {sort: known.get(sort) for sort in ("person", "group") if sort in self.only}
-        if not all(names.values()) or "number" in self.only or "variable" in self.only:
-            return shape | {"examples": [name for found in names.values() for name in found or ()]} if known else shape
-        return shapes.choice([name for found in names.values() for name in found or ()], self.wants)
+        people, groups = known.get("person", ()), known.get("group", ())
+        ways = {
+            "person": "|".join(people) or EXTENSION.pattern,
+            "group": "|".join(groups) or NAME.pattern,
+            "number": f"(?!{EXTENSION.pattern}$){DIALLED}",
+            "variable": rf"\{{{VARIABLE.pattern}\}}",
+        }
+        types = {"person": "integer", "number": "number"}
+        also = [types[sort] for sort in self.only if sort in types]
+        pattern = "|".join(ways[sort] for sort in self.only)
+        shape = shapes.text(pattern, self.wants, *also, word="group" in self.only)
+        if not people:
+            return shape
+        names = people if "group" not in self.only else (*people, *groups)
+        return shapes.with_more(shape, shapes.only_extensions(people, self.wants), names)
 
 
 class ExtensionsField(ListField):
@@ -1343,10 +1351,10 @@ class PromptField(Kind):
         there = known.get("sound", ())
         files = "|".join(re.escape(name) for name in there)
         other = rf"(?!\s*(?!(?:{files})\s*$)\S+\.(?:wav|mp3|ogg)\s*$)" if there else ""
-        saying = shapes.text(f"{_STRANGE_FILE}{other}(?={_CLEAN}$){_HOLES}", self.wants, "number", "boolean")
-        saying["minimum"] = -1e300
+        pattern = f"{_STRANGE_FILE}{other}(?={_CLEAN}$){_HOLES}"
+        saying = shapes.text(pattern, self.wants, "number", word=True, least=-1e300)
         if there:
-            saying["defaultSnippets"] = [{"label": name, "body": name} for name in there]
+            saying = shapes.with_more(saying, {}, there)
         languages = shapes.keyed(LanguageField().shape(known), saying)
         return shapes.or_(saying, languages)
 
@@ -1399,7 +1407,7 @@ class VariableField(Kind):
 
     def shape(self, known: Known) -> Shape:
         own = "|".join((*BUILT_IN, "position"))
-        return shapes.text(f"(?!(?:{own})$){VARIABLE.pattern}", self.wants, "boolean")
+        return shapes.text(f"(?!(?:{own})$){VARIABLE.pattern}", self.wants, word=True)
 
 
 class VariablesField(ListField):
@@ -1442,8 +1450,10 @@ class AssignmentsField(Kind):
         return variable, value
 
     def shape(self, known: Known) -> Shape:
-        value = shapes.text(r"(?![\s\S]*[{}])[\s\S]*\S[\s\S]*", "text without braces", "number", "boolean")
-        variables = shapes.keyed(VariableField().shape(known), value | {"minimum": -1e300})
+        value = shapes.text(
+            r"(?![\s\S]*[{}])[\s\S]*\S[\s\S]*", "text without braces", "number", word=True, least=-1e300
+        )
+        variables = shapes.keyed(VariableField().shape(known), value)
         return {**variables, "properties": {"language": LanguageField().shape(known)}}
 
 

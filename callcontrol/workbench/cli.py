@@ -101,6 +101,11 @@ def schema(routing: Path | None, company: str | None) -> None:
     """Print a JSON Schema of routing files: an editor that knows it completes, explains and marks mistakes.
 
     With ROUTING it has the names of that company: its people, steps, queues, hours and sounds, and no others.
+
+    routing/cordboard.schema.json is the one without names. Editors with the YAML language server take it by the first
+    line of a file, `# yaml-language-server: $schema=cordboard.schema.json`, VS Code by its setting
+    `"yaml.schemas": {"routing/cordboard.schema.json": "routing/*.yaml"}`, those of JetBrains in their settings, under
+    JSON Schema Mappings.
     """
     from callcontrol.routing.kinds import zones
     from callcontrol.routing.load import sounds_in
@@ -114,7 +119,7 @@ def schema(routing: Path | None, company: str | None) -> None:
         known = one_company(routing, company)
         folder = routing if routing.is_dir() else routing.parent
         found = made.schema(known, sounds=sounds_in(folder / "sounds" / known.company), zones=zones())
-    click.echo(json.dumps(found, ensure_ascii=False, indent=1))
+    click.echo(json.dumps(found, ensure_ascii=False, separators=(",", ":")))
 
 
 def one_company(path: Path, company: str | None) -> Routing:
