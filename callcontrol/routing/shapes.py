@@ -82,7 +82,7 @@ def choice(words: Iterable[str], wants: str) -> Shape:
             if word.lower() in BOOLEANS:
                 others.append(word.lower() in ("yes", "on", "true"))
     shape: Shape = {"enum": shown, "errorMessage": wanted(wants)}
-    return _but({"enum": others}, shape) if others else shape
+    return {"anyOf": [shape, {"not": {"not": {"enum": others}}}]} if others else shape  # so the words are offered
 
 
 def _integers(digits: str) -> list[int]:
@@ -108,7 +108,7 @@ def named(known: Known, kind: str, pattern: str, wants: str) -> Shape:
 
 def suggested(shape: Shape) -> list[str]:
     """The words of a choice."""
-    return [str(word) for word in shape.get("enum") or shape.get("else", {}).get("enum", ())]
+    return [str(word) for word in shape.get("enum") or (shape.get("anyOf") or [{}])[0].get("enum", ())]
 
 
 def keyed(key: Shape, value: Shape) -> Shape:
