@@ -69,22 +69,20 @@ SOUND_ENDINGS = (".wav", ".mp3", ".ogg")
 #: Suggestions looked for in one load: each looks at every known name.
 MOST_SUGGESTIONS = 200
 
-#: How a sound file is named.
-SOUND = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}\.(wav|mp3|ogg)"
-_SOUND = re.compile(SOUND)
+_SOUND = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}\.(wav|mp3|ogg)")
 _OTHER_SOUND = re.compile(r"\S+\.(flac|m4a|aac|wma|opus|gsm|aiff?|au|amr)", re.IGNORECASE)
 _HOLE = re.compile(r"\{([^{}]*)\}")
 _DURATION = re.compile(
     r"(?:([0-9]{1,4}(?:\.[0-9])?)h)? ?(?:([0-9]{1,4}(?:\.[0-9])?)m)? ?(?:([0-9]{1,6}(?:\.[0-9]{1,3})?)s)?"
 )
-#: How a telephone number is written.
-DIALLED = r"\+?[0-9][0-9 ().-]{2,24}"
-_NUMBER = re.compile(DIALLED)
+_NUMBER = re.compile(r"\+?[0-9][0-9 ().-]{2,24}")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _URL = re.compile(r"https?://[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?(?:[/?][!-~]*)?")
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`|~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _MOMENT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ T]([0-9]{1,2}:[0-9]{2})")
 _CODE = re.compile(r"[*#][0-9*#]{1,7}")
+#: How a telephone number and a sound file are written.
+DIALLED, SOUND = _NUMBER.pattern, _SOUND.pattern
 #: The same for an editor, which has no reader: texts that are clean, and whose braces hold variables.
 _CLEAN = r"(?![\s\S]*\$\{)[\s\S]*\S[\s\S]*"
 _HOLES = r"(?:[^{}]|\{[a-z][a-z0-9_]{0,31}\})*"
@@ -152,8 +150,7 @@ def wrong(code: str, node: Tree, message: str) -> Wrong:
 
 
 @cache
-def zones() -> frozenset[str]:
-    """The time zones that this machine knows."""
+def _zones() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
@@ -627,8 +624,8 @@ class ZoneField(Kind):
 
     def read(self, node: Tree) -> str:
         text = self.text(node)
-        if text not in zones():
-            raise self.expected("E320", node, did_you_mean(text, zones()))
+        if text not in _zones():
+            raise self.expected("E320", node, did_you_mean(text, _zones()))
         ZoneInfo(text)
         return text
 
@@ -1514,6 +1511,25 @@ class HoursField(Kind):
     ```
     """
 
+    def shape(self, known: Known) -> Shape:
+        wants = "a time such as 09:00-18:00, closed, or all day"
+        hour = "(?:[01]?[0-9]|2[0-4]):[0-5][0-9]"
+        times = shapes.one_or_list(shapes.text(f"{hour} ?- ?{hour}|closed|all day", wants))
+        day = "(?:" + "|".join(clock.WEEKDAYS) + ")"
+        date = "20[0-9]{2}-[0-9]{2}-[0-9]{2}"
+        days = f"^(?:{day}(?:-{day})?| *{date} *(?:\\.\\. *{date} *)?)$"
+        named = dict.fromkeys(("holidays", "mon-fri", "sat", "sun", *clock.WEEKDAYS[:5]), times)
+        schedule = {"properties": named, "patternProperties": {days: times}}
+        switch = {"properties": {"switch": CodeField().shape(known)}}
+        return {
+            "type": "object",
+            "minProperties": 1,
+            "properties": {**named, **switch["properties"]},
+            "if": {"required": ["switch"]},
+            "then": {**switch, "additionalProperties": False},
+            "else": {**schedule, "additionalProperties": False},
+        }
+
     def read(self, node: Tree) -> Hours:
         given = entries(node, self.wants)
         if not given:
@@ -1592,22 +1608,3 @@ class HoursField(Kind):
             return clock.span(text)
         except HoursError as error:
             raise wrong("E322", node, f"{quoted(text)} is not a time: {error}") from None
-
-    def shape(self, known: Known) -> Shape:
-        wants = "a time such as 09:00-18:00, closed, or all day"
-        hour = "(?:[01]?[0-9]|2[0-4]):[0-5][0-9]"
-        times = shapes.one_or_list(shapes.text(f"{hour} ?- ?{hour}|closed|all day", wants))
-        day = "(?:" + "|".join(clock.WEEKDAYS) + ")"
-        date = "20[0-9]{2}-[0-9]{2}-[0-9]{2}"
-        days = f"^(?:{day}(?:-{day})?| *{date} *(?:\\.\\. *{date} *)?)$"
-        named = dict.fromkeys(("holidays", "mon-fri", "sat", "sun", *clock.WEEKDAYS[:5]), times)
-        schedule = {"properties": named, "patternProperties": {days: times}}
-        switch = {"properties": {"switch": CodeField().shape(known)}}
-        return {
-            "type": "object",
-            "minProperties": 1,
-            "properties": {**named, **switch["properties"]},
-            "if": {"required": ["switch"]},
-            "then": {**switch, "additionalProperties": False},
-            "else": {**schedule, "additionalProperties": False},
-        }

@@ -107,7 +107,8 @@ def schema(routing: Path | None, company: str | None) -> None:
     `"yaml.schemas": {"routing/cordboard.schema.json": "routing/*.yaml"}`, those of JetBrains in their settings, under
     JSON Schema Mappings.
     """
-    from callcontrol.routing.kinds import zones
+    from zoneinfo import available_timezones
+
     from callcontrol.routing.load import sounds_in
     from callcontrol.workbench import schema as made
 
@@ -118,7 +119,7 @@ def schema(routing: Path | None, company: str | None) -> None:
     else:
         known = one_company(routing, company)
         folder = routing if routing.is_dir() else routing.parent
-        found = made.schema(known, sounds=sounds_in(folder / "sounds" / known.company), zones=zones())
+        found = made.schema(known, sounds=sounds_in(folder / "sounds" / known.company), zones=available_timezones())
     click.echo(json.dumps(found, ensure_ascii=False, separators=(",", ":")))
 
 
