@@ -24,7 +24,7 @@ from callcontrol.manual import EXAMPLE, SECTIONS
 from callcontrol.routing import kinds, load, nodes, prose, sections
 from callcontrol.routing.model import Routing
 from callcontrol.steps import VERBS
-from callcontrol.workbench.schema import schema
+from callcontrol.workbench.schema import rehearsals, schema
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "routing/cordboard.schema.json"
@@ -490,6 +490,45 @@ class TestOwnNames:
         assert not own.is_valid(parsed(text.replace("then: reception/night", "then: night")))
 
 
+class TestRehearsalsBeside:
+    TEXT = """
+It rings:
+  call: {from: "+79031234567", to: "+74951234567", at: 2026-11-23 10:00, press: ["1"]}
+  given: {phones: {301: answers}}
+  path: [gate, clock, ..., service]
+  ends: {talk: 301}
+"""
+    JUDGE = jsonschema_rs.Draft7Validator(rehearsals())
+    OWN = jsonschema_rs.Draft7Validator(rehearsals(routing_of(SMALL)))
+
+    def test_a_good_file_passes(self, loader: Any) -> None:
+        assert self.JUDGE.is_valid(parsed(self.TEXT, loader))
+        assert self.OWN.is_valid(parsed(self.TEXT, loader))
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ("answers", "answer"),
+            ("path:", "paths:"),
+            ("{talk: 301}", "{talk: 301, queue: q}"),
+            ("10:00", "10"),
+            ('1"]', 'A"]'),
+        ],
+    )
+    def test_a_mistake_is_marked(self, old: str, new: str, loader: Any) -> None:
+        assert old in self.TEXT
+        assert not self.JUDGE.is_valid(parsed(self.TEXT.replace(old, new, 1), loader))
+
+    def test_a_step_that_is_not_there_is_marked_by_the_companys_own(self) -> None:
+        text = self.TEXT.replace("clock", "clok")
+        assert self.JUDGE.is_valid(parsed(text))
+        assert not self.OWN.is_valid(parsed(text))
+
+    def test_the_file_is_fresh(self) -> None:
+        kept = json.loads((ROOT / "routing/rehearsals.schema.json").read_text(encoding="utf-8"))
+        assert kept == json.loads(json.dumps(rehearsals())), "it is stale: make manual"
+
+
 class TestCommand:
     def run(self, *args: str) -> Any:
         return CliRunner().invoke(main, ["schema", *args], env={"CORDBOARD_ROUTING": str(ROOT / "routing")})
@@ -503,6 +542,11 @@ class TestCommand:
         found = json.loads(self.run(str(ROOT / "routing"), "--company", "acme").output)
         assert found["title"] == "Cordboard: the routing of Acme Windows"
         assert list(found["properties"]["flows"]["properties"]) == ["reception", "hotline"]
+
+    def test_files_of_rehearsals_have_their_own(self) -> None:
+        assert json.loads(self.run("--rehearsals").output) == json.loads(json.dumps(rehearsals()))
+        own = json.loads(self.run("--rehearsals", str(ROOT / "routing"), "--company", "acme").output)
+        assert own == json.loads(json.dumps(rehearsals(load.load_company(ROOT / "routing").routing)))
 
     def test_a_company_without_its_directory_is_a_question(self) -> None:
         found = self.run("--company", "acme")

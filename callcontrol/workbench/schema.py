@@ -75,6 +75,13 @@ def schema(routing: Routing | None = None, *, sounds: Iterable[str] = (), zones:
     }
 
 
+def rehearsals(routing: Routing | None = None) -> Shape:
+    """The same for a file of rehearsals beside the company's: what the section has stands at its left edge."""
+    found = _section("rehearsals", _known(routing, (), ()), routing)
+    title = f"Cordboard: rehearsals of {routing.title}" if routing else "Cordboard: rehearsals"
+    return {"$schema": DRAFT, **found, "title": title}
+
+
 _EDGE = kinds.EdgeField()
 
 
