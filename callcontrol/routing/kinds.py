@@ -77,22 +77,20 @@ MOST_SUGGESTIONS = 200
 MOST_COMPARED = 200
 
 _LETTERS = string.ascii_lowercase + string.digits + "_-/"
-#: How a sound file is named.
-SOUND = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}\.(wav|mp3|ogg)"
-_SOUND = re.compile(SOUND)
+_SOUND = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}\.(wav|mp3|ogg)")
 _OTHER_SOUND = re.compile(r"\S+\.(flac|m4a|aac|wma|opus|gsm|aiff?|au|amr)", re.IGNORECASE)
 _HOLE = re.compile(r"\{([^{}]*)\}")
 _DURATION = re.compile(
     r"(?:([0-9]{1,4}(?:\.[0-9])?)h)? ?(?:([0-9]{1,4}(?:\.[0-9])?)m)? ?(?:([0-9]{1,6}(?:\.[0-9]{1,3})?)s)?"
 )
-#: How a telephone number is written.
-DIALLED = r"\+?[0-9][0-9 ().-]{2,24}"
-_NUMBER = re.compile(DIALLED)
+_NUMBER = re.compile(r"\+?[0-9][0-9 ().-]{2,24}")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _URL = re.compile(r"https?://[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?(?:[/?][!-~]*)?")
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`|~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _MOMENT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ T]([0-9]{1,2}:[0-9]{2})")
 _CODE = re.compile(r"[*#][0-9*#]{1,7}")
+#: How a telephone number and a sound file are written.
+DIALLED, SOUND = _NUMBER.pattern, _SOUND.pattern
 #: The same for an editor, which has no reader: texts that are clean, and whose braces hold variables.
 _CLEAN = r"(?![\s\S]*\$\{)[\s\S]*\S[\s\S]*"
 _HOLES = r"(?:[^{}]|\{[a-z][a-z0-9_]{0,31}\})*"
@@ -163,8 +161,7 @@ def wrong(code: str, node: Tree, message: str) -> Wrong:
 
 
 @cache
-def zones() -> frozenset[str]:
-    """The time zones that this machine knows."""
+def _zones() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
@@ -322,7 +319,9 @@ def described(field_: ma.fields.Field[Any], name: str, sentence: str, known: Kno
     about = prose.parse(field_.about).paragraphs
     shape["description"] = "\n\n".join(prose.plain(part) for part in (*said, *about[:1]) if part)
     if field_.samples and "examples" not in shape:
-        shape["examples"] = [nodes.plain(nodes.read(sample, "")[0]) for sample in field_.samples]
+        found = (nodes.plain(nodes.read(sample, "")[0]) for sample in field_.samples)
+        # Editors offer them: a mapping they cannot write, and an extension without quotes is an integer to them.
+        shape["examples"] = [int(one) if one.isdecimal() else one for one in found if isinstance(one, str)]
     return shape
 
 
@@ -466,7 +465,7 @@ class TextField(Kind):
         return _clean(node, self.text(node), self.longest)
 
     def shape(self, known: Known) -> Shape:
-        return shapes.text(_CLEAN, self.wants, "number", "boolean") | {"minimum": -1e300}
+        return shapes.text(_CLEAN, self.wants, "number", word=True, least=-1e300)
 
 
 class ChoiceField(Kind):
@@ -610,7 +609,7 @@ class NameField(Kind):
         return text
 
     def shape(self, known: Known) -> Shape:
-        return shapes.text(NAME.pattern, self.wants, "boolean")
+        return shapes.text(NAME.pattern, self.wants, word=True)
 
 
 class SkillField(NameField):
@@ -704,18 +703,18 @@ class ZoneField(Kind):
 
     def read(self, node: Tree) -> str:
         text = self.text(node)
-        if text not in zones():
+        if text not in _zones():
             if re.fullmatch(r"[A-Z]{2,5}|(UTC|GMT)? ?[+-][0-9:]+", text):
                 why = "; zones are named by a city, since letters and offsets know no summer time"
                 raise self.expected("E320", node, why)
-            cities = {zone.rpartition("/")[2]: zone for zone in sorted(zones()) if "/" in zone}
-            zone = cities.get(text.title().replace(" ", "_")) or closest(text, zones())
+            cities = {zone.rpartition("/")[2]: zone for zone in sorted(_zones()) if "/" in zone}
+            zone = cities.get(text.title().replace(" ", "_")) or closest(text, _zones())
             raise self.expected("E320", node, f"; did you mean {quoted(zone)}?" if zone else "")
         ZoneInfo(text)
         return text
 
     def shape(self, known: Known) -> Shape:
-        return shapes.named(known, "timezone", "[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*", self.wants, "boolean")
+        return shapes.named(known, "timezone", "[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*", self.wants)
 
 
 #: What people write for a language who do not know its code.
@@ -755,8 +754,8 @@ class LanguageField(Kind):
 
     def shape(self, known: Known) -> Shape:
         if self.known:  # here they are named for the first time
-            return shapes.text(LANGUAGE.pattern, self.wants, "boolean")
-        return shapes.named(known, "language", LANGUAGE.pattern, self.wants, "boolean")
+            return shapes.text(LANGUAGE.pattern, self.wants, word=True)
+        return shapes.named(known, "language", LANGUAGE.pattern, self.wants)
 
 
 class MomentField(Kind):
@@ -907,7 +906,7 @@ class NamedField(Kind):
         return text
 
     def shape(self, known: Known) -> Shape:
-        return shapes.named(known, self.refers, NAME.pattern, self.wants, "boolean")
+        return shapes.named(known, self.refers, NAME.pattern, self.wants)
 
 
 class FlowField(NamedField):
@@ -986,7 +985,7 @@ class EdgeField(Kind):
 
     def shape(self, known: Known) -> Shape:
         either = f"{NAME.pattern}(?:/{NAME.pattern})?"
-        return shapes.named(known, "edge", either, self.wants, "boolean")
+        return shapes.named(known, "edge", either, self.wants)
 
 
 _EDGE = EdgeField()
@@ -1343,15 +1342,21 @@ class TargetField(Kind):
         return Target(group=text, place=place)
 
     def shape(self, known: Known) -> Shape:
-        patterns = {"person": EXTENSION, "group": NAME, "number": _NUMBER}
-        ways = [patterns[sort].pattern for sort in self.only if sort in patterns]
-        ways += [rf"\{{{VARIABLE.pattern}\}}"] if "variable" in self.only else []
-        also = [{"person": "integer", "group": "boolean", "number": "number"}.get(sort, "") for sort in self.only]
-        shape = shapes.text("|".join(ways), self.wants, *(type_ for type_ in also if type_))
-        names = {sort: known.get(sort) for sort in ("person", "group") if sort in self.only}
-        if not all(names.values()) or "number" in self.only or "variable" in self.only:
-            return shape | {"examples": [name for found in names.values() for name in found or ()]} if known else shape
-        return shapes.choice([name for found in names.values() for name in found or ()], self.wants)
+        people, groups = known.get("person", ()), known.get("group", ())
+        ways = {
+            "person": "|".join(people) or EXTENSION.pattern,
+            "group": "|".join(groups) or NAME.pattern,
+            "number": f"(?!{EXTENSION.pattern}$){DIALLED}",
+            "variable": rf"\{{{VARIABLE.pattern}\}}",
+        }
+        types = {"person": "integer", "number": "number"}
+        also = [types[sort] for sort in self.only if sort in types]
+        pattern = "|".join(ways[sort] for sort in self.only)
+        shape = shapes.text(pattern, self.wants, *also, word="group" in self.only)
+        if not people:
+            return shape
+        names = people if "group" not in self.only else (*people, *groups)
+        return shapes.with_more(shape, shapes.only_extensions(people, self.wants), names)
 
 
 class ExtensionsField(ListField):
@@ -1476,10 +1481,10 @@ class PromptField(Kind):
         there = known.get("sound", ())
         files = "|".join(re.escape(name) for name in there)
         other = rf"(?!\s*(?!(?:{files})\s*$)\S+\.(?:wav|mp3|ogg)\s*$)" if there else ""
-        saying = shapes.text(f"{_STRANGE_FILE}{other}(?={_CLEAN}$){_HOLES}", self.wants, "number", "boolean")
-        saying["minimum"] = -1e300
+        pattern = f"{_STRANGE_FILE}{other}(?={_CLEAN}$){_HOLES}"
+        saying = shapes.text(pattern, self.wants, "number", word=True, least=-1e300)
         if there:
-            saying["defaultSnippets"] = [{"label": name, "body": name} for name in there]
+            saying = shapes.with_more(saying, {}, there)
         languages = shapes.keyed(LanguageField().shape(known), saying)
         return shapes.or_(saying, languages)
 
@@ -1532,7 +1537,7 @@ class VariableField(Kind):
 
     def shape(self, known: Known) -> Shape:
         own = "|".join((*BUILT_IN, "position"))
-        return shapes.text(f"(?!(?:{own})$){VARIABLE.pattern}", self.wants, "boolean")
+        return shapes.text(f"(?!(?:{own})$){VARIABLE.pattern}", self.wants, word=True)
 
 
 class VariablesField(ListField):
@@ -1573,8 +1578,10 @@ class AssignmentsField(Kind):
         return variable, value
 
     def shape(self, known: Known) -> Shape:
-        value = shapes.text(r"(?![\s\S]*[{}])[\s\S]*\S[\s\S]*", "text without braces", "number", "boolean")
-        variables = shapes.keyed(VariableField().shape(known), value | {"minimum": -1e300})
+        value = shapes.text(
+            r"(?![\s\S]*[{}])[\s\S]*\S[\s\S]*", "text without braces", "number", word=True, least=-1e300
+        )
+        variables = shapes.keyed(VariableField().shape(known), value)
         return {**variables, "properties": {"language": LanguageField().shape(known)}}
 
 
@@ -1634,6 +1641,25 @@ class HoursField(Kind):
       shut: {switch: "*21"}
     ```
     """
+
+    def shape(self, known: Known) -> Shape:
+        wants = "a time such as 09:00-18:00, closed, or all day"
+        hour = "(?:[01]?[0-9]|2[0-4]):[0-5][0-9]"
+        times = shapes.one_or_list(shapes.text(f"{hour} ?- ?{hour}|closed|all day", wants))
+        day = "(?:" + "|".join(clock.WEEKDAYS) + ")"
+        date = "20[0-9]{2}-[0-9]{2}-[0-9]{2}"
+        days = f"^(?:{day}(?:-{day})?| *{date} *(?:\\.\\. *{date} *)?)$"
+        named = dict.fromkeys(("holidays", "mon-fri", "sat", "sun", *clock.WEEKDAYS[:5]), times)
+        schedule = {"properties": named, "patternProperties": {days: times}}
+        switch = {"properties": {"switch": CodeField().shape(known)}}
+        return {
+            "type": "object",
+            "minProperties": 1,
+            "properties": {**named, **switch["properties"]},
+            "if": {"required": ["switch"]},
+            "then": {**switch, "additionalProperties": False},
+            "else": {**schedule, "additionalProperties": False},
+        }
 
     def read(self, node: Tree) -> Hours:
         given = some_entries(node, self.wants)
@@ -1717,25 +1743,6 @@ class HoursField(Kind):
         if span.end > clock.DAY and span.end - span.start > LONGEST_NIGHT:
             _READER.get().warnings.append(problem("W526", node.place, _long_night(span)))
         return span
-
-    def shape(self, known: Known) -> Shape:
-        wants = "a time such as 09:00-18:00, closed, or all day"
-        hour = "(?:[01]?[0-9]|2[0-4]):[0-5][0-9]"
-        times = shapes.one_or_list(shapes.text(f"{hour} ?- ?{hour}|closed|all day", wants))
-        day = "(?:" + "|".join(clock.WEEKDAYS) + ")"
-        date = "20[0-9]{2}-[0-9]{2}-[0-9]{2}"
-        days = f"^(?:{day}(?:-{day})?| *{date} *(?:\\.\\. *{date} *)?)$"
-        named = dict.fromkeys(("holidays", "mon-fri", "sat", "sun", *clock.WEEKDAYS[:5]), times)
-        schedule = {"properties": named, "patternProperties": {days: times}}
-        switch = {"properties": {"switch": CodeField().shape(known)}}
-        return {
-            "type": "object",
-            "minProperties": 1,
-            "properties": {**named, **switch["properties"]},
-            "if": {"required": ["switch"]},
-            "then": {**switch, "additionalProperties": False},
-            "else": {**schedule, "additionalProperties": False},
-        }
 
 
 def _long_night(span: clock.Span) -> str:

@@ -320,7 +320,7 @@ class _Music(kinds.Kind):
         return str(kinds.NameField().read(node))
 
     def shape(self, known: Known) -> Shape:
-        return shapes.text(rf"{kinds.NAME.pattern}|{kinds.SOUND}", self.wants, "boolean")
+        return shapes.text(rf"{kinds.NAME.pattern}|{kinds.SOUND}", self.wants, word=True)
 
 
 class _Announce(ma.Schema):
@@ -742,7 +742,7 @@ class _StepName(kinds.Kind):
         return text
 
     def shape(self, known: Known) -> Shape:
-        return shapes.named(known, "step", f"{kinds.NAME.pattern}(?:/{kinds.NAME.pattern})?", self.wants, "boolean")
+        return shapes.named(known, "step", f"{kinds.NAME.pattern}(?:/{kinds.NAME.pattern})?", self.wants)
 
 
 class _PathItem(_StepName):
@@ -755,7 +755,7 @@ class _PathItem(_StepName):
         steps = known.get("step")
         if steps:
             return shapes.choice((*steps, "..."), self.wants)
-        return shapes.text(rf"\.\.\.|{kinds.NAME.pattern}(?:/{kinds.NAME.pattern})?", self.wants, "boolean")
+        return shapes.text(rf"\.\.\.|{kinds.NAME.pattern}(?:/{kinds.NAME.pattern})?", self.wants, word=True)
 
 
 class _LookedUp(kinds.Kind):

@@ -257,24 +257,33 @@ def preview(
 @click.command(short_help="Print a JSON Schema of routing files, for editors.")
 @click.argument("routing", required=False, type=click.Path(exists=True, path_type=Path))
 @o.COMPANY
-def schema(routing: Path | None, company: str | None) -> None:
+@click.option("--rehearsals", is_flag=True, help="The schema of files of rehearsals beside the company's.")
+def schema(routing: Path | None, company: str | None, rehearsals: bool) -> None:
     """Print a JSON Schema of routing files: an editor that knows it completes, explains and marks mistakes.
 
     With ROUTING it has the names of that company: its people, steps, queues, hours and sounds, and no others.
+
+    routing/cordboard.schema.json is the one without names, routing/rehearsals.schema.json that of files of
+    rehearsals. Editors with the YAML language server take it by the first line of a file, `# yaml-language-server:
+    $schema=cordboard.schema.json`, VS Code by its setting `"yaml.schemas": {"routing/cordboard.schema.json":
+    "routing/*.yaml"}`, those of JetBrains in their settings, under JSON Schema Mappings.
     """
-    from callcontrol.routing.kinds import zones
+    from zoneinfo import available_timezones
+
     from callcontrol.routing.load import sounds_in
     from callcontrol.workbench import schema as made
 
     if routing is None:
         if company is not None:
             raise click.UsageError("--company needs ROUTING: where the companies' YAML files are.")
-        found = made.schema()
+        found = made.rehearsals() if rehearsals else made.schema()
+    elif rehearsals:
+        found = made.rehearsals(one_company(routing, company))
     else:
         known = one_company(routing, company)
         folder = routing if routing.is_dir() else routing.parent
-        found = made.schema(known, sounds=sounds_in(folder / "sounds" / known.company), zones=zones())
-    click.echo(json.dumps(found, ensure_ascii=False, indent=1))
+        found = made.schema(known, sounds=sounds_in(folder / "sounds" / known.company), zones=available_timezones())
+    click.echo(json.dumps(found, ensure_ascii=False, separators=(",", ":")))
 
 
 @click.command(short_help="Draw each flow as a picture.")

@@ -55,7 +55,7 @@ def schema(routing: Routing | None = None, *, sounds: Iterable[str] = (), zones:
     for name in sections.SECTIONS:
         if name not in properties:
             properties[name] = _section(name, known, routing)
-    definitions = {} if routing is not None else {"step": _step(known), "edge": _EDGE.shape(known)}
+    definitions = {} if routing is not None else {"step": _step(known)}
     definitions |= {} if routing is not None else {f"step {verb}": _verb(step, known) for verb, step in VERBS.items()}
     if routing is not None:
         for flow in routing.flows:
@@ -73,6 +73,13 @@ def schema(routing: Routing | None = None, *, sounds: Iterable[str] = (), zones:
         "properties": properties,
         "definitions": definitions,
     }
+
+
+def rehearsals(routing: Routing | None = None) -> Shape:
+    """The same for a file of rehearsals beside the company's: what the section has stands at its left edge."""
+    found = _section("rehearsals", _known(routing, (), ()), routing)
+    title = f"Cordboard: rehearsals of {routing.title}" if routing else "Cordboard: rehearsals"
+    return {"$schema": DRAFT, **found, "title": title}
 
 
 _EDGE = kinds.EdgeField()
@@ -187,23 +194,24 @@ def _step(known: Known, where: str = "") -> Shape:
         own = step.Fields._declared_fields[verb]
         verbs[verb] = kinds.described(own, verb, _sentences(step.Fields).get(verb, ""), known)
         verbs[verb]["description"] = _about(step) + "\n\n" + verbs[verb]["description"]
-    return {
-        "title": "step",
-        "description": "One thing that is done with a call, by its verb.",
-        "type": "object",
-        "properties": {verb: {"description": found["description"]} for verb, found in verbs.items()},
-        "if": {"anyOf": [{"required": [verb]} for verb in VERBS]},
-        "then": {
-            "allOf": [{"if": {"required": [verb]}, "then": _ref(f"{where}step {verb}")} for verb in VERBS],
-        },
-        "else": {
-            "properties": {"": {}},
-            "additionalProperties": False,
-            "required": ["a verb"],
-            "errorMessage": f"A step has one verb: {', '.join(VERBS)}.",
-        },
+    common = kinds.options_shape(sections.CommonFields, known)["properties"]
+    verb_less = {
+        "properties": {**verbs, **common},
+        "additionalProperties": False,
+        "required": ["a verb"],  # this branch is never right; the words are for editors that know no errorMessage
+        "errorMessage": f"A step has one verb: {', '.join(VERBS)}.",
         "defaultSnippets": [
             {"label": verb, "description": _about(step), "body": _example(step)} for verb, step in VERBS.items()
+        ],
+    }
+    mapping = {"type": "object"}  # what is no mapping is told once, and not by every branch
+    return {
+        "description": "One thing that is done with a call, by its verb.",
+        "type": "object",
+        "errorMessage": "A step is a mapping with a verb, such as {play: Goodbye., then: hangup}.",
+        "allOf": [
+            *({"if": {**mapping, "required": [verb]}, "then": _ref(f"{where}step {verb}")} for verb in VERBS),
+            {"if": mapping, "then": {"if": {"anyOf": [{"required": [verb]} for verb in VERBS]}, "else": verb_less}},
         ],
     }
 
@@ -238,7 +246,10 @@ def _verb(step: type[Step], known: Known, where: str = "") -> Shape:
 
 
 def _edge(word: str, sentence: str, where: str) -> Shape:
-    return {"title": word, "description": prose.plain(prose.sentence(sentence)), "allOf": [_ref(f"{where}edge")]}
+    said = {"title": word, "description": prose.plain(prose.sentence(sentence))}
+    if not where:
+        return {**_EDGE.shape({}), **said}
+    return {**said, "allOf": [_ref(f"{where}edge")]}  # one list of names, and not one for each outcome
 
 
 def _sentences(fields: type[ma.Schema]) -> Mapping[str, str]:
