@@ -23,6 +23,7 @@ _ELSEWHERE: dict[str, str] = {
     "events": "webhooks.events.cli:events",
     "graph": "callcontrol.workbench.cli:graph",
     "journal": "workers.journal.cli:journal",
+    "new": "callcontrol.workbench.cli:new",
     "rehearse": "callcontrol.workbench.cli:rehearse",
     "recordings": "workers.recordings.cli:recordings",
     "tokens": "webhooks.app.cli:tokens",
