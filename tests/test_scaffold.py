@@ -167,7 +167,7 @@ class TestCommand:
         assert result.output.startswith(
             "Wrote routing/acme.yaml: country RU (guessed), timezone Europe/Moscow (guessed), language ru (guessed).\n"
         )
-        for command in ("check routing", "rehearse routing", "serve --routing routing"):
+        for command in ("check routing", "rehearse routing", "passwords routing", "serve --routing routing"):
             assert f"  cordboard {command}" in result.output
         assert "There is no cordboard.yaml here" in result.output
         assert [file.name for file in (here / "routing").iterdir()] == ["acme.yaml"]

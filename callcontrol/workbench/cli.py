@@ -149,12 +149,16 @@ def new(company: str, directory: Path, config: Path, **answers: str | None) -> N
     if not scaffold.speaks(draft.language):
         click.echo(f"What callers hear is in English there: write it in {draft.language}.")
     place = shlex.quote(str(directory))
-    click.echo(
-        "Read it, change it, and then:\n"
-        f"  cordboard check {place}{' ' * 12}# what is wrong with it\n"
-        f"  cordboard rehearse {place}{' ' * 9}# its two calls, without a telephone\n"
-        f"  cordboard serve --routing {place}  # publish it, and take calls"
-    )
+    steps = {
+        f"check {place}": "what is wrong with it",
+        f"rehearse {place}": "its two calls, without a telephone",
+        f"passwords {place}": "for its telephones",
+        f"serve --routing {place}": "publish it, and take calls; where it runs already: cordboard reload",
+    }
+    width = max(map(len, steps))
+    click.echo("Read it, change it, and then:")
+    for command, what in steps.items():
+        click.echo(f"  cordboard {command:<{width}}  # {what}")
     if not config.exists():
         click.echo(
             f"There is no {config} here, which serve needs: it names the switches. In Cordboard's own folder make run "
