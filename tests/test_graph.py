@@ -156,6 +156,13 @@ class TestWhatIsShown:
         assert ("from main: sales", "main") in [(line.text, line.flow) for line in late.lines]
         assert "no number, code or flow leads here" in [line.text for line in all_of(known)["alone"].nodes[0].lines]
 
+    def test_a_flow_of_a_thousand_numbers_has_an_entry_of_some(self) -> None:
+        numbers = "".join(f'  "+7495{n:07}": {{flow: main}}\n' for n in range(2000000, 2001000))
+        head = re.sub(r'  "\+74951234567".*\n', lambda _: numbers, HEAD)
+        entry = pictures(routing("main:\n  a: {hangup: normal}", head=head))[0].nodes[0]
+        assert len(entry.lines) == 9
+        assert entry.lines[-1].text == "and 992 more numbers"
+
     def test_whom_a_step_rings_stands_there_with_names(self, acme: Routing) -> None:
         reception = {node.id: [line.text for line in node.lines] for node in all_of(acme)["reception"].nodes}
         assert "1. service: Boris Orlov 302, Chiara Rossi 303" in reception["service"]
@@ -286,7 +293,17 @@ class TestPage:
             assert len(ids) == len(set(ids))
             links = re.findall(r'href="#([^"]+)"', page)
             assert set(links) <= set(ids)
-            assert {f"flow-{flow}" for flow in company.flows} <= set(links)
+            assert {f"flow:{flow}" for flow in company.flows} <= set(links)
+
+    def test_names_that_look_like_our_own_are_no_confusion(self) -> None:
+        company = routing(
+            "main:\n  fit: {flow: main-title, then: svg}\n  svg: {hangup: normal}\n"
+            "main-title:\n  fit: {menu: Press., keys: {1: main-desc}, otherwise: return}\n"
+            "main-desc:\n  fit: {play: Hi., then: main/fit}\n"
+        )
+        page = drawing.page(pictures(company))
+        ids = re.findall(r'\bid="([^"]+)"', page)
+        assert len(ids) == len(set(ids))
 
     def test_a_stub_leads_to_the_step_in_the_other_picture(self, acme: Routing) -> None:
         assert 'href="#reception.vip"' in drawing.page(pictures(acme))

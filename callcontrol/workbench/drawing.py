@@ -324,9 +324,9 @@ class _Svg:
         parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" class="cordboard" role="img" width="{layout.width}" '
             f'height="{layout.height}" viewBox="0 0 {layout.width} {layout.height}" '
-            f'aria-labelledby="flow-{flow}-title" aria-describedby="flow-{flow}-desc">',
-            f'<title id="flow-{flow}-title">{escaped(self.picture.title)}: the flow {flow}</title>',
-            f'<desc id="flow-{flow}-desc">{escaped(told(self.picture))}</desc>',
+            f'aria-labelledby="title:{flow}" aria-describedby="desc:{flow}">',
+            f'<title id="title:{flow}">{escaped(self.picture.title)}: the flow {flow}</title>',
+            f'<desc id="desc:{flow}">{escaped(told(self.picture))}</desc>',
             f"<style>{_STYLE}</style>",
             f'<rect class="paper" width="{layout.width}" height="{layout.height}"/>',
             *(self._lines(stem, way, arrow.source in dead) for arrow, _, _, stem, way in (*grey, *lively)),
@@ -493,19 +493,19 @@ def page(pictures: Sequence[Picture]) -> str:
     def where(flow: str, step: str) -> str:
         if flow not in shown:
             return ""
-        return f"#{flow}.{step}" if step else f"#flow-{flow}"
+        return f"#{flow}.{step}" if step else f"#flow:{flow}"
 
     entries = []
     for picture in pictures:
         came = ", ".join(line.text for line in picture.nodes[0].lines if line.style == "title")
         quiet = escaped(came if picture.live else "no call comes here")
         entries.append(
-            f'<li><a href="#flow-{escaped(picture.flow)}">{escaped(picture.flow)}</a>'
+            f'<li><a href="#flow:{escaped(picture.flow)}">{escaped(picture.flow)}</a>'
             + (f"<small>{quiet}</small>" if quiet else "")
             + "</li>"
         )
     sections = [
-        f'<section id="flow-{escaped(picture.flow)}"{"" if picture.live else " class=dead-flow"}>'
+        f'<section id="flow:{escaped(picture.flow)}"{"" if picture.live else " class=dead-flow"}>'
         f"<h2>{escaped(picture.flow)}</h2>\n"
         f'<div class="picture">{svg(picture, where)}</div>\n'
         f"<details><summary>In words</summary><p>{escaped(told(picture))}</p></details></section>"
