@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import unicodedata
@@ -21,6 +22,7 @@ from callcontrol.steps import VERBS
 from callcontrol.workbench import drawing, graph
 from callcontrol.workbench.graph import Picture, pictures, schedule
 from tests.playbook import HEAD, routing
+from tests.test_layout import overlap
 
 ROUTING = Path(__file__).parent.parent / "routing"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -227,6 +229,19 @@ class TestWhatIsShown:
 
 
 class TestSvg:
+    def test_no_card_or_label_lies_on_another(self, acme: Routing, known: Routing) -> None:
+        """Also where a small card leads to itself by many keys."""
+        keys = ", ".join(f"{key}: a" for key in (*range(10), "star", "hash"))
+        loop = routing(f"main:\n  a: {{menu: Hi., keys: {{{keys}}}, timeout: hangup, otherwise: a}}")
+        for picture in (one for company in (acme, known, loop) for one in pictures(company)):
+            layout = drawing._Svg(picture, lambda flow, step: "").arranged()
+            labels = [rect for rect in layout.labels if rect.height]
+            for one, other in itertools.combinations([*layout.boxes, *labels], 2):
+                assert not overlap(one, other)
+
+    def test_colours_are_written_out_for_programs_that_know_no_variables(self, acme: Routing) -> None:
+        assert "var(" not in drawing.svg(pictures(acme)[0])
+
     def test_it_is_well_formed_labelled_and_without_scripts(self, acme: Routing) -> None:
         for picture in pictures(acme):
             svg = drawing.svg(picture)
