@@ -26,6 +26,7 @@ _ELSEWHERE: dict[str, str] = {
     "graph": "callcontrol.workbench.cli:graph",
     "journal": "workers.journal.cli:journal",
     "preview": "callcontrol.workbench.cli:preview",
+    "new": "callcontrol.workbench.cli:new",
     "rehearse": "callcontrol.workbench.cli:rehearse",
     "recordings": "workers.recordings.cli:recordings",
     "schema": "callcontrol.workbench.cli:schema",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import unicodedata
@@ -21,6 +22,7 @@ from callcontrol.steps import VERBS
 from callcontrol.workbench import drawing, graph
 from callcontrol.workbench.graph import Picture, pictures, schedule
 from tests.playbook import HEAD, routing
+from tests.test_layout import overlap
 
 ROUTING = Path(__file__).parent.parent / "routing"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -156,6 +158,13 @@ class TestWhatIsShown:
         assert ("from main: sales", "main") in [(line.text, line.flow) for line in late.lines]
         assert "no number, code or flow leads here" in [line.text for line in all_of(known)["alone"].nodes[0].lines]
 
+    def test_a_flow_of_a_thousand_numbers_has_an_entry_of_some(self) -> None:
+        numbers = "".join(f'  "+7495{n:07}": {{flow: main}}\n' for n in range(2000000, 2001000))
+        head = re.sub(r'  "\+74951234567".*\n', lambda _: numbers, HEAD)
+        entry = pictures(routing("main:\n  a: {hangup: normal}", head=head))[0].nodes[0]
+        assert len(entry.lines) == 9
+        assert entry.lines[-1].text == "and 992 more numbers"
+
     def test_whom_a_step_rings_stands_there_with_names(self, acme: Routing) -> None:
         reception = {node.id: [line.text for line in node.lines] for node in all_of(acme)["reception"].nodes}
         assert "1. service: Boris Orlov 302, Chiara Rossi 303" in reception["service"]
@@ -220,6 +229,19 @@ class TestWhatIsShown:
 
 
 class TestSvg:
+    def test_no_card_or_label_lies_on_another(self, acme: Routing, known: Routing) -> None:
+        """Also where a small card leads to itself by many keys."""
+        keys = ", ".join(f"{key}: a" for key in (*range(10), "star", "hash"))
+        loop = routing(f"main:\n  a: {{menu: Hi., keys: {{{keys}}}, timeout: hangup, otherwise: a}}")
+        for picture in (one for company in (acme, known, loop) for one in pictures(company)):
+            layout = drawing._Svg(picture, lambda flow, step: "").arranged()
+            labels = [rect for rect in layout.labels if rect.height]
+            for one, other in itertools.combinations([*layout.boxes, *labels], 2):
+                assert not overlap(one, other)
+
+    def test_colours_are_written_out_for_programs_that_know_no_variables(self, acme: Routing) -> None:
+        assert "var(" not in drawing.svg(pictures(acme)[0])
+
     def test_it_is_well_formed_labelled_and_without_scripts(self, acme: Routing) -> None:
         for picture in pictures(acme):
             svg = drawing.svg(picture)
@@ -286,7 +308,17 @@ class TestPage:
             assert len(ids) == len(set(ids))
             links = re.findall(r'href="#([^"]+)"', page)
             assert set(links) <= set(ids)
-            assert {f"flow-{flow}" for flow in company.flows} <= set(links)
+            assert {f"flow:{flow}" for flow in company.flows} <= set(links)
+
+    def test_names_that_look_like_our_own_are_no_confusion(self) -> None:
+        company = routing(
+            "main:\n  fit: {flow: main-title, then: svg}\n  svg: {hangup: normal}\n"
+            "main-title:\n  fit: {menu: Press., keys: {1: main-desc}, otherwise: return}\n"
+            "main-desc:\n  fit: {play: Hi., then: main/fit}\n"
+        )
+        page = drawing.page(pictures(company))
+        ids = re.findall(r'\bid="([^"]+)"', page)
+        assert len(ids) == len(set(ids))
 
     def test_a_stub_leads_to_the_step_in_the_other_picture(self, acme: Routing) -> None:
         assert 'href="#reception.vip"' in drawing.page(pictures(acme))

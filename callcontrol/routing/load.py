@@ -14,6 +14,7 @@ import datetime as dt
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -106,7 +107,8 @@ def public_holidays(country: str, years: range) -> tuple[dt.date, ...] | None:
     """The public holidays of a country (ISO 3166) in these years, sorted; None if none are known."""
     if country not in holidays.list_supported_countries(include_aliases=False):
         return None
-    return tuple(sorted(holidays.country_holidays(country, years=years)))
+    with warnings.catch_warnings(action="ignore"):  # of some countries the library knows a part of these years
+        return tuple(sorted(holidays.country_holidays(country, years=years)))
 
 
 @lru_cache(maxsize=64)

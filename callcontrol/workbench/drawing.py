@@ -255,32 +255,39 @@ def _colours(palette: dict[str, str]) -> str:
     return "".join(f"--{name}:{colour};" for name, colour in palette.items())
 
 
+def _painted(palette: dict[str, str]) -> str:
+    """The colours of a picture.  Written out: not every program that shows SVG knows variables."""
+    rules = [
+        (".paper", "fill:{paper}"),
+        (".box", "fill:{card};stroke:{edge}"),
+        (".entry .box,.any .box", "fill:{tag};stroke:{line}"),
+        (".end .box", "fill:{quiet};stroke:none"),
+        (".end text", "fill:{paper}"),
+        (".flow .box", "fill:{tag};stroke:{runs}"),
+        (".flow text", "fill:{runs}"),
+        ("text", "fill:{ink}"),
+        (".quiet,.tag .more", "fill:{quiet}"),
+        (".link", "fill:{runs}"),
+        (".line", "stroke:{line}"),
+        (".head", "fill:{line}"),
+        (".tag rect", "fill:{tag};stroke:{edge}"),
+        *((f".{kind} .bar,.{kind} .verb", f"fill:{{{kind}}}") for kind in KINDS),
+        *((f".tag .{tone}", f"fill:{{{tone}}}") for tone in ("good", "key", "time", "fault")),
+    ]
+    return "".join(f"{where}{{{what.format(**palette)}}}" for where, what in rules)
+
+
 _STYLE = (
-    f".cordboard{{{_colours(_LIGHT)}"
-    "font-family:Helvetica,Arial,'Liberation Sans','Noto Sans','DejaVu Sans',sans-serif}\n"
-    f"@media screen and (prefers-color-scheme:dark){{.cordboard{{{_colours(_DARK)}}}}}\n"
-    ".paper{fill:var(--paper)}\n"
-    ".box{fill:var(--card);stroke:var(--edge);stroke-width:1.2}\n"
-    ".bar{fill:var(--kind)}\n"
-    ".entry .box,.any .box{fill:var(--tag);stroke:var(--line)}\n"
-    ".any .box{stroke-dasharray:4 3}\n"
-    ".end .box{fill:var(--quiet);stroke:none}.end text{fill:var(--paper);font-weight:bold}\n"
-    ".flow .box{fill:var(--tag);stroke:var(--runs)}.flow text{fill:var(--runs);font-weight:bold}\n"
-    f"text{{fill:var(--ink);font-size:{_TEXT}px}}\n"
-    f".verb{{font-size:{_VERB}px;font-weight:bold;letter-spacing:.6px;fill:var(--kind)}}\n"
-    f".name{{font-size:{_NAME}px;font-weight:bold}}\n"
-    ".title{font-weight:bold}.quiet{fill:var(--quiet)}.link{fill:var(--runs)}\n"
-    ".slanted{font-style:italic}\n"
-    ".line{fill:none;stroke:var(--line);stroke-width:1.4}.head{fill:var(--line)}\n"
-    f".tag rect{{fill:var(--tag);stroke:var(--edge)}}.tag text{{font-size:{_LABEL}px}}\n"
-    f".tag .outcome{{font-weight:bold}}.tag .more{{font-size:{_LABEL - 1}px;fill:var(--quiet)}}\n"
-    + "".join(f".{kind}{{--kind:var(--{kind})}}" for kind in KINDS)
-    + "\n"
-    + "".join(f".tag .{tone}{{fill:var(--{tone})}}" for tone in ("good", "key", "time", "fault"))
-    + "\n.never{text-decoration:line-through}\n"
-    ".dead{opacity:.42}\n"
-    "a:hover .box,a:focus .box{stroke-width:2.4}a text{text-decoration:underline}\n"
+    f"{_painted(_LIGHT)}\n"
+    f"@media screen and (prefers-color-scheme:dark){{{_painted(_DARK)}}}\n"
     "@media print{.paper{fill:none}}\n"
+    ".cordboard{font-family:Helvetica,Arial,'Liberation Sans','Noto Sans','DejaVu Sans',sans-serif}\n"
+    f"text{{font-size:{_TEXT}px}}.verb{{font-size:{_VERB}px;letter-spacing:.6px}}.name{{font-size:{_NAME}px}}\n"
+    f".tag .outcome{{font-size:{_LABEL}px}}.tag .more{{font-size:{_LABEL - 1}px}}\n"
+    ".verb,.name,.title,.outcome,.end text,.flow text{font-weight:bold}.slanted{font-style:italic}\n"
+    ".box{stroke-width:1.2}.any .box{stroke-dasharray:4 3}.line{fill:none;stroke-width:1.4}\n"
+    ".never{text-decoration:line-through}.dead{opacity:.42}\n"
+    "a:hover .box,a:focus .box{stroke-width:2.4}a text{text-decoration:underline}\n"
 )
 
 
@@ -324,9 +331,9 @@ class _Svg:
         parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" class="cordboard" role="img" width="{layout.width}" '
             f'height="{layout.height}" viewBox="0 0 {layout.width} {layout.height}" '
-            f'aria-labelledby="flow-{flow}-title" aria-describedby="flow-{flow}-desc">',
-            f'<title id="flow-{flow}-title">{escaped(self.picture.title)}: the flow {flow}</title>',
-            f'<desc id="flow-{flow}-desc">{escaped(told(self.picture))}</desc>',
+            f'aria-labelledby="title:{flow}" aria-describedby="desc:{flow}">',
+            f'<title id="title:{flow}">{escaped(self.picture.title)}: the flow {flow}</title>',
+            f'<desc id="desc:{flow}">{escaped(told(self.picture))}</desc>',
             f"<style>{_STYLE}</style>",
             f'<rect class="paper" width="{layout.width}" height="{layout.height}"/>',
             *(self._lines(stem, way, arrow.source in dead) for arrow, _, _, stem, way in (*grey, *lively)),
@@ -493,19 +500,19 @@ def page(pictures: Sequence[Picture]) -> str:
     def where(flow: str, step: str) -> str:
         if flow not in shown:
             return ""
-        return f"#{flow}.{step}" if step else f"#flow-{flow}"
+        return f"#{flow}.{step}" if step else f"#flow:{flow}"
 
     entries = []
     for picture in pictures:
         came = ", ".join(line.text for line in picture.nodes[0].lines if line.style == "title")
         quiet = escaped(came if picture.live else "no call comes here")
         entries.append(
-            f'<li><a href="#flow-{escaped(picture.flow)}">{escaped(picture.flow)}</a>'
+            f'<li><a href="#flow:{escaped(picture.flow)}">{escaped(picture.flow)}</a>'
             + (f"<small>{quiet}</small>" if quiet else "")
             + "</li>"
         )
     sections = [
-        f'<section id="flow-{escaped(picture.flow)}"{"" if picture.live else " class=dead-flow"}>'
+        f'<section id="flow:{escaped(picture.flow)}"{"" if picture.live else " class=dead-flow"}>'
         f"<h2>{escaped(picture.flow)}</h2>\n"
         f'<div class="picture">{svg(picture, where)}</div>\n'
         f"<details><summary>In words</summary><p>{escaped(told(picture))}</p></details></section>"

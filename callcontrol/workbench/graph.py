@@ -49,8 +49,9 @@ KINDS = {
 }
 #: What stands before a label in a field of edges, and is understood without it.
 _FIELDS = ("keys ", "hours ", "caller ")
-#: Names told on one line at most; the tooltip has them all.
+#: Names told on one line at most, and numbers by which calls come in.
 _MOST_NAMES = 40
+_MOST_NUMBERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,13 +263,16 @@ def _leading_here(routing: Routing) -> dict[str, Into]:
 
 def _entry(routing: Routing, flow: Flow, live: bool, into: Mapping[str, Sequence[str]]) -> Node:
     lines = []
-    for number in routing.numbers.values():
-        if number.flow == flow.name:
-            sets = ", ".join(f"{name} = {value}" for name, value in number.sets.items())
-            lines.append(Line(f"{number.number}  {number.label}" if number.label else number.number, "title", 2))
-            lines += [Line(sets, "quiet", 2)] if sets else []
+    numbers = [number for number in routing.numbers.values() if number.flow == flow.name]
+    for number in numbers[:_MOST_NUMBERS]:
+        sets = ", ".join(f"{name} = {value}" for name, value in number.sets.items())
+        lines.append(Line(f"{number.number}  {number.label}" if number.label else number.number, "title", 2))
+        lines += [Line(sets, "quiet", 2)] if sets else []
+    if rest := numbers[_MOST_NUMBERS:]:
+        whole = ", ".join(number.number for number in rest[:_MOST_NAMES])
+        lines.append(Line(f"and {len(rest)} more numbers", "quiet", whole=whole))
     if flow.code is not None:
-        lines.append(Line(f"the code {flow.code}, from the company's phones", "title"))
+        lines.append(Line(f"the code {flow.code}, from the company's phones", "title", 2))
     lines += _from_elsewhere(into)
     if not lines:
         lines.append(Line("no number, code or flow leads here", "quiet"))
@@ -276,7 +280,9 @@ def _entry(routing: Routing, flow: Flow, live: bool, into: Mapping[str, Sequence
 
 
 def _from_elsewhere(into: Mapping[str, Sequence[str]]) -> list[Line]:
-    return [Line(f"from {flow}: {', '.join(steps)}", "link", 2, flow=flow) for flow, steps in into.items()]
+    lines = [Line(f"from {flow}: {', '.join(steps)}", "link", 2, flow=flow) for flow, steps in into.items()]
+    more = [Line(f"and from {len(lines) - _MOST_NUMBERS} more flows", "quiet")] if len(lines) > _MOST_NUMBERS else []
+    return [*lines[:_MOST_NUMBERS], *more]
 
 
 def _card(routing: Routing, step: Step, live: bool, into: Mapping[str, Sequence[str]]) -> Node:
