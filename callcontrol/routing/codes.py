@@ -112,6 +112,11 @@ CODES: dict[str, str] = {
     "E509": "what a rehearsal gives for a lookup is not what the step asks for",
     "E510": "skills that no agent of the queue has: the caller would wait for ever",
     "E511": "the duty of a person is a switch: it has no times",
+    "E520": "the file of a company that takes calls is gone: it goes on by the version that it has",
+    "E521": "numbers would move from one company to another: both keep what they have until that is asked",
+    "E522": "a company looks renamed: it keeps what it has until that is asked",
+    "E523": "a company is pinned to a version by cordboard rollback, and its file says something else",
+    "E524": "numbers cannot move, since one of the two companies does not go live",
     # ---------------------------------------------------------------------------------------- warnings
     "W501": "a step that no call reaches",
     "W502": "a flow that no call reaches",
