@@ -101,6 +101,10 @@ class _Move:
     def __str__(self) -> str:
         return _listed(self.numbers)
 
+    def word(self, verb: str) -> str:
+        """A verb as it stands after the numbers."""
+        return f"{verb}s" if len(self.numbers) == 1 else verb
+
 
 class _Decision:
     def __init__(
@@ -197,7 +201,7 @@ class _Decision:
         for move in moves:
             if not self._possible(move, wanted) or renamed.get(move.old) is move:
                 continue
-            yield _of(move), Need(_token("move", move), f"{move} moves from {move.old} to {move.new}")
+            yield _of(move), Need(_token("move", move), f"{move} {move.word('move')} from {move.old} to {move.new}")
 
     def _asked_ends(self, wanted: set[str], renamed: Mapping[str, _Move]) -> Iterator[tuple[str, Need]]:
         for company in sorted(wanted - self.files.keys()):
@@ -238,7 +242,7 @@ class _Decision:
         for move in shut:
             stay = f"{move.old} and {move.new} stay as they are"
             if not self._possible(move, wanted):
-                message = f"{move} belongs to {move.old}, and {self._obstacle(move, wanted)}: {stay}"
+                message = f"{move} {move.word('belong')} to {move.old}, and {self._obstacle(move, wanted)}: {stay}"
                 yield problem("E524", move.place, message)
             elif _of(move) in yes:
                 message = f"{move} cannot move from {move.old} to {move.new} while another of their moves is held back"
@@ -266,18 +270,14 @@ class _Decision:
         """Companies without a file that take calls all the same."""
         for company in sorted(wanted - self.files.keys() - going):
             if company not in renamed:
-                message = (
-                    f"the file of {company} is gone: it goes on taking calls by version {self.live[company].version}"
-                )
+                message = f"the file of {company} is gone: it goes on by version {self.live[company].version}"
                 yield problem("E520", self._start(company), f"{message} until cordboard publish has asked")
 
     def _pinned(self, company: str) -> Problem:
         pin, file = self.pins[company], self.files.get(company)
         what = "is gone" if file is None else "cannot go live" if file.version is None else "says something else"
-        message = (
-            f"{company} is {pinned_words(pin)}, and its file {what}: cordboard publish --company {company} ends that"
-        )
-        return problem("E523", self._start(company), message)
+        message = f"{company} is {pinned_words(pin)}, and its file {what}"
+        return problem("E523", self._start(company), f"{message}: cordboard publish --company {company} ends the pin")
 
     def _same(self, company: str) -> bool:
         """Whether the file of a company with a pin says what is live already."""

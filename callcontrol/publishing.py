@@ -168,8 +168,8 @@ class Publisher:
     directory: Path
     store: VersionStore
     sounds: Path | None = None
-    voices: Mapping[str, Any] = MappingProxyType({})
-    music: Mapping[str, Path] = MappingProxyType({})
+    voices: Mapping[str, Any] = field(default_factory=dict)
+    music: Mapping[str, Path] = field(default_factory=dict)
     keep: float = KEEP
     trouble: str = ""
     render: Render = render_nothing

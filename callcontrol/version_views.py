@@ -1,7 +1,7 @@
-"""What ``cordboard versions`` tells: what is live, what every process runs, and how it came to that.  Pure.
+"""What ``cordboard versions`` tells: what is live, what every process runs, and how it came to that.
 
 Gets what was found (the outcome and the history of STATE, the reports in Redis) and gives it a shape, which ``--json``
-prints, and text.
+prints, and text.  It reads nothing itself, and knows no clock.
 
 The surprise: past one machine several servers publish, each from its own directory, and their publications are
 numbered apart.  So processes are compared by the versions that they have loaded, and never by numbers.
