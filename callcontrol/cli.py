@@ -26,6 +26,7 @@ _ELSEWHERE: dict[str, str] = {
     "rehearse": "callcontrol.workbench.cli:rehearse",
     "recordings": "workers.recordings.cli:recordings",
     "tokens": "webhooks.app.cli:tokens",
+    "try": "callcontrol.workbench.cli:try_",
     "web": "webhooks.app.cli:web",
     "why": "workers.journal.cli:why",
     "work": "workers.cli:work",

@@ -38,6 +38,7 @@ from callcontrol.outcomes import Outcome
 from callcontrol.planning import File, Live, Pin, Plan, decide, pinned_words
 from callcontrol.routing.codes import problem
 from callcontrol.routing.load import (
+    Beside,
     Loaded,
     LoadError,
     check_loaded,
@@ -46,6 +47,7 @@ from callcontrol.routing.load import (
     load_compiled,
     load_file,
     read_file,
+    rehearsals_beside,
     sounds_in,
 )
 from callcontrol.routing.model import Place, Problem, Routing
@@ -54,6 +56,7 @@ from callcontrol.settings import Config, SettingsError, kept_config, read_config
 from callcontrol.speech import Renderer, SpeechStore, hashes, own_music, render
 from callcontrol.supervisor import CANNOT_START, die_with_parent
 from callcontrol.versions import VersionStore, write_whole
+from callcontrol.workbench.rehearse import failing
 
 #: How long a version is kept at least when nobody says that it is used, seconds; and longer than the longest call.
 KEEP = 86_400.0
@@ -103,6 +106,7 @@ class _Entry:
     version: str | None = None
     again: bool = False
     people: Sequence[str] = ()
+    rehearsals: int = 0
 
 
 class Refusal(Exception):
@@ -274,8 +278,14 @@ class _Publication:
             for company, version in self._before.items()
         }
         plan = decide(str(self._directory), files, live, self._pins, only=only, confirmed=confirmed)
-        told = [found for found in problems if not only or Path(found.place.path).stem in only]
-        return told, plan
+        if only:
+            others = {found for one in self._entries if one.loaded.company not in only for found in one.loaded.problems}
+            problems = [
+                found
+                for found in problems
+                if found not in others and (found.code != "E502" or Path(found.place.path).stem in only)
+            ]
+        return problems, plan
 
     def _make_live(
         self, live: Mapping[str, str], pins: Mapping[str, Pin], record: Record, problems: Sequence[Problem]
@@ -325,9 +335,13 @@ class _Publication:
         except OSError as error:
             _log().error("published, and not all is tidied up", error=str(error))
 
-    def _rehearsals(self, changed: Iterable[str]) -> int:
-        """How many rehearsals were walked of the companies that changed."""
-        return 0
+    def _rehearsals(self, changes: Mapping[str, tuple[str, str]]) -> int:
+        """How many rehearsals the versions that become live have passed."""
+        return sum(
+            entry.rehearsals
+            for entry in self._entries
+            if entry.version is not None and changes.get(entry.loaded.company, ("", ""))[1] == entry.version
+        )
 
     # --------------------------------------------------------------------------------------------- rolling back
 
@@ -434,24 +448,27 @@ class _Publication:
         raw = read_file(file)
         if isinstance(raw, Loaded):
             return _Entry("", raw)
-        key = self._key(file, raw)
+        beside = rehearsals_beside(file)
+        key = self._key(file, raw, beside)
         known = self._known(file, key)
         if known is not None:
             return known
-        entry = _Entry(key, load_file(file, raw, sounds_in(self._sounds / file.stem)), again=not asked_for)
+        loaded = load_file(file, raw, sounds_in(self._sounds / file.stem), beside)
+        entry = _Entry(key, loaded, again=not asked_for)
         if entry.loaded.routing is not None and asked_for:
             self._keep(entry, entry.loaded.routing)
         return entry
 
     def _keep(self, entry: _Entry, routing: Routing) -> None:
-        """Render and store what has no errors of its own; that another company has its number is found later."""
+        """Rehearse, render and store what has no errors of its own; another company may have its number still."""
         company = routing.company
+        failed = failing(routing)
         rendered = self._render(routing, self._sounds, self._store.state, self._voices)
-        entry.loaded.problems.extend(rendered.problems)
+        entry.loaded.problems.extend((*failed, *rendered.problems))
         entry.again = bool(rendered.problems)  # a voice that was missing may be there the next time
-        if any(found.severity == "error" for found in rendered.problems):
+        if any(found.severity == "error" for found in (*failed, *rendered.problems)):
             return
-        entry.people = sorted(routing.people)
+        entry.people, entry.rehearsals = sorted(routing.people), len(routing.rehearsals)
         whole, stored = compiled(entry.loaded, rendered.sounds, rendered.voices)
         self._store.put(company, whole.version, stored)
         self._derive(whole)
@@ -467,13 +484,15 @@ class _Publication:
 
     # ----------------------------------------------------------------------------------------- remembering
 
-    def _key(self, file: Path, raw: bytes) -> str:
-        """Everything that decides what a file comes to: its bytes, its sounds, the voices, the music, the program."""
+    def _key(self, file: Path, raw: bytes, beside: Iterable[Beside]) -> str:
+        """Everything that decides what a file comes to: bytes, rehearsals, sounds, voices, music, the program."""
         found = hashlib.sha256()
         for part in (program(), str(file), json.dumps(self._voices, sort_keys=True, default=str), *self._music):
             found.update(part.encode("utf-8", "surrogateescape") + b"\0")
         for line in sorted(_signatures(self._sounds / file.stem)):
             found.update(line.encode("utf-8", "surrogateescape") + b"\0")
+        for one in beside:
+            found.update(f"{one.path}\0{len(one.raw)}\0{one.problem}\0".encode("utf-8", "surrogateescape") + one.raw)
         found.update(raw)
         return found.hexdigest()
 
@@ -489,8 +508,9 @@ class _Publication:
             problems = [Problem(Place(**found.pop("place")), **found) for found in given["problems"]]
             numbers = {number: Place(str(file), *place) for number, place in given["numbers"].items()}
             loaded = Loaded(str(file), file.stem, None, problems, numbers=numbers)
-            return _Entry(key, loaded, version, people=[str(extension) for extension in given["people"]])
-        except (KeyError, TypeError, AttributeError):
+            people = [str(extension) for extension in given["people"]]
+            return _Entry(key, loaded, version, people=people, rehearsals=int(given["rehearsals"]))
+        except (KeyError, TypeError, ValueError, AttributeError):
             return None
 
     def _there(self, company: str, version: str) -> bool:
@@ -505,6 +525,7 @@ class _Publication:
                 "key": entry.key,
                 "version": entry.version,
                 "people": list(entry.people),
+                "rehearsals": entry.rehearsals,
                 "problems": [asdict(found) for found in entry.loaded.problems],
                 "numbers": {number: [at.line, at.column] for number, at in entry.loaded.numbers.items()},
             }

@@ -14,6 +14,7 @@ FAMILIES: dict[str, str] = {
     "E3": "values and options",
     "E4": "flows and steps",
     "E5": "a company as a whole",
+    "E6": "rehearsals",
     "W": "warnings",
 }
 
@@ -117,6 +118,8 @@ CODES: dict[str, str] = {
     "E522": "a company looks renamed: it keeps what it has until that is asked",
     "E523": "a company is pinned to a version by cordboard rollback, and its file says something else",
     "E524": "numbers cannot move, since one of the two companies does not go live",
+    # -------------------------------------------------------------------------------------- rehearsals
+    "E601": "a rehearsal fails: found when a company is published, and by cordboard rehearse",
     # ---------------------------------------------------------------------------------------- warnings
     "W501": "a step that no call reaches",
     "W502": "a flow that no call reaches",
@@ -137,6 +140,8 @@ CODES: dict[str, str] = {
     "W517": "agents who leave by a code, or are paused, and have none to come back",
     "W518": "a rule of recording for a step in which nobody talks",
     "W519": "an announcement of recording, and nothing is ever recorded",
+    "W601": "rehearsals that are not walked when a company is published, since all together take too long",
+    "W602": "rehearsals of a company that is not there",
 }
 
 

@@ -1,7 +1,7 @@
 """A company's file -> a checked :class:`Routing`, or every problem in it.
 
-The only routing module that reads files (a company's YAML, the names of its sounds).  It knows the sections
-of a file and how a step is put together; what a text means is for ``kinds``, what a whole company means is
+The only routing module that reads files (a company's YAML and rehearsals, the names of its sounds).  It knows the
+sections of a file and how a step is put together; what a text means is for ``kinds``, what a whole company means is
 for ``checks``, and what a step does is for its class.
 
 The surprise: loading goes on after mistakes.  What could be read is checked as well, so sections are read
@@ -53,7 +53,10 @@ FORMAT = 2
 HOLIDAY_YEARS = range(2025, 2041)
 #: Problems shown of one file.
 MOST_PROBLEMS = 300
+#: Files of rehearsals that one company may have.
+MOST_REHEARSAL_FILES = 500
 COMPANY = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_FILE_OF_REHEARSALS = re.compile(r"[\w-]{1,64}")
 
 #: Country -> its public holidays; None: unknown.  ``years`` as asked for.
 HolidaysFor = Callable[[str, range], Sequence[dt.date] | None]
@@ -79,6 +82,18 @@ class Loaded:
     numbers: Mapping[str, Place] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A file of rehearsals beside a company's file: its bytes, or why it is not read.
+
+    What stands in it is checked with the company, and is no part of the company's version.
+    """
+
+    path: str
+    raw: bytes = b""
+    problem: Problem | None = None
+
+
 # ------------------------------------------------------------------------------------- the way in
 
 
@@ -98,12 +113,14 @@ def load_text(
     holidays_for: HolidaysFor = public_holidays,
     years: range = HOLIDAY_YEARS,
     sounds: frozenset[str] | None = None,
+    beside: Sequence[Beside] = (),
 ) -> Loaded:
     """Load a company's file.
 
     ``path`` is how problems name it.  ``sounds``: names of the files that exist; None: they are not checked.
+    ``beside``: its files of rehearsals.
     """
-    draft, days_off = _read(text, path, company, lambda country: holidays_for(country, years))
+    draft, days_off = _read(text, path, company, lambda country: holidays_for(country, years), beside)
     problems = list(draft.problems)
     if draft.whole is not None:
         problems += checks.run(replace(draft.whole, sounds=sounds))
@@ -176,21 +193,70 @@ def read_file(file: Path) -> bytes | Loaded:
         found.append(problem("E119", start, message))
     if found:
         return Loaded(path, company, None, found)
+    read = _bytes_of(file)
+    return Loaded(path, company, None, [read]) if isinstance(read, Problem) else read
+
+
+def _bytes_of(file: Path) -> bytes | Problem:
+    """A file as far as the largest may be, or why it cannot be read."""
+    start = Place(str(file), 1, 1)
     try:
         if not file.is_file():  # a pipe would keep us waiting for ever
-            return Loaded(path, company, None, [problem("E118", start, "is not a regular file")])
+            return problem("E118", start, "is not a regular file")
         with file.open("rb") as stream:
             return stream.read(nodes.LARGEST_FILE + 1)
     except OSError as error:
-        return Loaded(path, company, None, [problem("E118", start, f"cannot be read: {error.strerror}")])
+        return problem("E118", start, f"cannot be read: {error.strerror}")
 
 
-def load_file(file: Path, raw: bytes, sounds: frozenset[str]) -> Loaded:
-    """Load what :func:`read_file` gave."""
+def rehearsals_beside(file: Path) -> tuple[Beside, ...]:
+    """The files of rehearsals of a company's file: ``rehearsals/<company>/*.yaml`` beside it, in the order of names.
+
+    Together they are no larger than one file may be.
+    """
+    folder = file.parent / "rehearsals" / file.stem
+    start = Place(str(folder), 1, 1)
+    try:
+        names = sorted(one.name for one in folder.iterdir() if one.suffix in (".yaml", ".yml") and one.name[0] != ".")
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        return (Beside(str(folder), problem=problem("E118", start, f"cannot be read: {error.strerror}")),)
+    found: list[Beside] = []
+    for name in names[:MOST_REHEARSAL_FILES]:
+        one = folder / name
+        refused = _misnamed(one)
+        read = refused or _bytes_of(one)
+        found.append(
+            Beside(str(one), problem=read) if isinstance(read, Problem) else Beside(str(one), read),
+        )
+        if sum(len(beside.raw) for beside in found) > nodes.LARGEST_FILE:
+            message = f"the rehearsals up to here have more than {nodes.LARGEST_FILE} bytes, the most for a company"
+            return (*found[:-1], Beside(str(one), problem=problem("E112", Place(str(one), 1, 1), message)))
+    if len(names) > MOST_REHEARSAL_FILES:
+        message = f"there are {len(names)} files of rehearsals; {MOST_REHEARSAL_FILES} are the most for a company"
+        found.append(Beside(str(folder), problem=problem("E112", start, message)))
+    return tuple(found)
+
+
+def _misnamed(file: Path) -> Problem | None:
+    """What is wrong with the name of a file of rehearsals."""
+    # A name that could not be shown as it is stands in no line: the place of this one is the directory.
+    if not _FILE_OF_REHEARSALS.fullmatch(file.stem):
+        message = f"{quoted(file.name)}: the name of a file of rehearsals has letters, digits, _ and - only, 64 at most"
+        return problem("E119", Place(str(file.parent), 1, 1), message)
+    if file.suffix == ".yml":
+        return problem("E119", Place(str(file), 1, 1), f"files end in .yaml; rename it to {file.stem}.yaml")
+    return None
+
+
+def load_file(file: Path, raw: bytes, sounds: frozenset[str], beside: Sequence[Beside] | None = None) -> Loaded:
+    """Load what :func:`read_file` gave.  ``beside``: its rehearsals; None: those that are there now."""
     text, found = nodes.decode(raw, str(file))
     if text is None:
         return Loaded(str(file), file.stem, None, found)
-    return load_text(text, path=str(file), company=file.stem, sounds=sounds)
+    beside = rehearsals_beside(file) if beside is None else beside
+    return load_text(text, path=str(file), company=file.stem, sounds=sounds, beside=beside)
 
 
 def sounds_in(folder: Path) -> frozenset[str]:
@@ -262,7 +328,11 @@ def compiled(
         raise ValueError(f"{entry.path} has errors")
     sounds, voices = dict(sounds or {}), dict(voices or {})
     stored = _stored(entry.company, entry.source, entry.days_off, sounds, voices)
-    return replace(entry.routing, version=_version(stored), sounds=sounds, voices=voices), stored
+    own = tuple(
+        one for one in entry.routing.rehearsals if one.place.path == entry.path
+    )  # others may change, and it not
+    version = _version(stored)
+    return replace(entry.routing, version=version, sounds=sounds, voices=voices, rehearsals=own), stored
 
 
 def load_compiled(stored: bytes) -> Routing:
@@ -325,7 +395,11 @@ class _Read:
 
 
 def _read(
-    text: str, path: str, company: str, days_off: Callable[[str], Sequence[dt.date] | None]
+    text: str,
+    path: str,
+    company: str,
+    days_off: Callable[[str], Sequence[dt.date] | None],
+    beside: Sequence[Beside] = (),
 ) -> tuple[_Read, tuple[dt.date, ...]]:
     tree, problems = nodes.read(text, path)
     if tree is None:
@@ -336,7 +410,7 @@ def _read(
         return _Read(problems, None), ()
     company_file = _Company(tree, path, problems)
     with kinds.reading(company_file.reader):
-        whole = company_file.read(company, days_off)
+        whole = company_file.read(company, days_off, beside)
     return _Read([*problems, *company_file.reader.warnings], whole), company_file.days_off
 
 
@@ -353,7 +427,9 @@ class _Company:
         flows = self._entries("flows", quietly=True)
         self.reader = kinds.Reader(flows={name.text: _names_of_steps(flow) for name, flow in flows})
 
-    def read(self, company: str, days_off: Callable[[str], Sequence[dt.date] | None]) -> checks.Whole | None:
+    def read(
+        self, company: str, days_off: Callable[[str], Sequence[dt.date] | None], beside: Sequence[Beside]
+    ) -> checks.Whole | None:
         """The whole company, as far as it could be read."""
         for key, _ in self.tree.items:
             if key.text not in sections.SECTIONS:
@@ -390,7 +466,7 @@ class _Company:
             queues=self._section("queues", kinds.NameField(), self._queue),
             outbound=self._outbound(),
             flows=self._section("flows", kinds.NameField(), self._flow),
-            rehearsals=tuple(self._section("rehearsals", kinds.TextField(200), self._rehearsal(numbers)).values()),
+            rehearsals=self._rehearsals(numbers, beside),
             duty_codes=self._duty_codes(),
             recording=self._recording(),
         )
@@ -420,21 +496,30 @@ class _Company:
 
     def _section(self, section: str, name: kinds.Kind, read: Callable[[str, Scalar, Tree], Any]) -> dict[str, Any]:
         """Every entry of a section that could be read, by its name as ``name`` reads it."""
+        found, whole = self._read_all(self._entries(section), name, read)
+        self.incomplete |= not whole and section in ("flows", "numbers", "queues")
+        if section == "numbers":
+            return {number: replace(value, number=number) for number, value in found.items()}
+        return found
+
+    def _read_all(
+        self, entries: Iterable[tuple[Scalar, Tree]], name: kinds.Kind, read: Callable[[str, Scalar, Tree], Any]
+    ) -> tuple[dict[str, Any], bool]:
+        """Every entry that could be read, and whether that was each of them."""
         found: dict[str, Any] = {}
-        for key, node in self._entries(section):
+        whole = True
+        for key, node in entries:
             try:
                 own, value = kinds.both(partial(name.read, key), partial(read, key.text, key, node))
             except Wrong as error:
                 self.problems += error.problems
-                self.incomplete |= section in ("flows", "numbers", "queues")
+                whole = False
                 continue
             if own in found:
                 self._say("E323", key, f"{quoted(key.text)} is the same as an entry above")
                 continue
             found[own] = value
-        if section == "numbers":
-            return {number: replace(value, number=number) for number, value in found.items()}
-        return found
+        return found, whole
 
     def _names(
         self, head: Mapping[str, Any], numbers: Mapping[str, Any], switches: Mapping[str, str]
@@ -742,6 +827,40 @@ class _Company:
 
     # ------------------------------------------------------------------------------------- rehearsals
 
+    def _rehearsals(self, numbers: Mapping[str, Number], beside: Iterable[Beside]) -> tuple[Rehearsal, ...]:
+        """Those of the company's own file, then those of the files beside it."""
+        name, read = kinds.TextField(200), self._rehearsal(numbers)
+        found = self._section("rehearsals", name, read)
+        for file in beside:
+            more, _ = self._read_all(self._entries_beside(file), name, read)
+            for own, rehearsal in more.items():
+                if own in found:
+                    message = f"the rehearsal {quoted(own)} stands at {found[own].place} already; name one otherwise"
+                    self.problems.append(problem("E323", rehearsal.place, message))
+                found.setdefault(own, rehearsal)
+        return tuple(found.values())
+
+    def _entries_beside(self, file: Beside) -> list[tuple[Scalar, Tree]]:
+        if file.problem is not None:
+            self.problems.append(file.problem)
+            return []
+        text, problems = nodes.decode(file.raw, file.path)
+        self.problems += problems
+        if text is None:
+            return []
+        tree, problems = nodes.read(text, file.path)
+        self.problems += problems
+        if not isinstance(tree, MappingNode):
+            if tree is not None and not isinstance(tree, Broken):
+                self._say("E303", tree, "a file of rehearsals is a mapping of their names to what they are")
+            return []
+        section = tree.items[0] if len(tree.items) == 1 else None
+        if section is not None and section[0].text == "rehearsals" and not _has_call(section[1]):
+            message = "in a file of their own the names of rehearsals stand at the left edge: leave out this line"
+            self._say("E303", section[0], message)
+            return []
+        return tree.items
+
     def _rehearsal(self, numbers: Mapping[str, Number]) -> Callable[[str, Scalar, Tree], Rehearsal]:
         def read(name: str, key: Scalar, node: Tree) -> Rehearsal:
             self.reader.flow = self._home(node, numbers)
@@ -772,6 +891,10 @@ class _Company:
             return None
         known = numbers.get(to.text)
         return known.flow if known else None
+
+
+def _has_call(node: Tree) -> bool:
+    return isinstance(node, MappingNode) and node.get("call") is not None
 
 
 def _codes_in(node: Tree, values: Mapping[str, Any]) -> list[DutyCode]:
