@@ -126,8 +126,8 @@ def answer_to(state: Path, request: Request) -> Answer | None:
     try:
         given = json.loads((state / _FOLDER / f"{request.id}{_ANSWER}").read_bytes())
         changes = {str(company): (str(old), str(new)) for company, (old, new) in given.pop("changes").items()}
-        lists = {name: tuple(given.pop(name)) for name in ("lines", "problems")}
-        return Answer(**given, **lists, changes=changes)
+        lists: dict[str, Any] = {name: tuple(given.pop(name)) for name in ("lines", "problems")}
+        return Answer(**{**given, **lists, "changes": changes})
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 

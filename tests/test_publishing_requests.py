@@ -19,6 +19,7 @@ from callcontrol.outcomes import Moment, Outcome
 from callcontrol.published import Published
 from callcontrol.publishing import Publisher, answer_requests, prune_speech, publish
 from callcontrol.routing.load import load_compiled
+from callcontrol.routing.packing import program
 from callcontrol.speech import SpeechStore, hash_of, hashes
 from callcontrol.supervisor import process_name
 from callcontrol.versions import VersionStore
@@ -326,7 +327,7 @@ class TestWhatIsKept:
             os.utime(speech.path(name), (time.time() - 3 * 86_400,) * 2)
         told = store.state / "versions/swept.json"
 
-        def sweep(days_ago: float, program: str = publishing.program()) -> list[str]:
+        def sweep(days_ago: float, program: str = program()) -> list[str]:
             told.write_text(json.dumps({"program": program, "at": time.time() - days_ago * 86_400}))
             return prune_speech(store, 86_400.0)
 
@@ -334,7 +335,7 @@ class TestWhatIsKept:
         assert sweep(0.5) == []
         assert sweep(-2) == []  # the clock was set
         (store.state / "versions/gamma" / live["gamma"]).write_bytes(b"damaged")
-        (store.state / "versions/gamma" / f"{live['gamma']}.{publishing.program()}").unlink()
+        (store.state / "versions/gamma" / f"{live['gamma']}.{program()}").unlink()
         assert sweep(2) == []  # what it says is not known
         (store.state / "versions/gamma" / live["gamma"]).unlink()
         assert sweep(2) == [lost]
@@ -375,14 +376,14 @@ def die_at_a_request(state: Path, record: history.Record) -> None:
     ADD(state, record)
 
 
-BEFORE_IT_COUNTS = {
+BEFORE_IT_COUNTS: dict[str, tuple[Any, str, Any]] = {
     "reading the request": (asking, "_judged", die),
     "storing": (VersionStore, "put", die),
     "pointing": (VersionStore, "publish", after(VersionStore.publish)),
     "telling the switch": (Publisher, "announce", die),
     "saying": (outcomes, "write_outcome", die),
 }
-SINCE_IT_COUNTS = {
+SINCE_IT_COUNTS: dict[str, tuple[Any, str, Any]] = {
     "said": (outcomes, "write_outcome", after(outcomes.write_outcome)),
     "the history": (history, "add", die_at_a_request),
     "remembering": (publishing._Publication, "_remember", die),
