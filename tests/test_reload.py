@@ -319,7 +319,7 @@ class TestServer:
         assert (code, complained) == (0, "")
         assert said.count(" is now version ") == 61
         new = served.in_menu("+79050000001")
-        new.press("2")
+        new.press("1")
         assert served.ended(new)["cause"] == "USER_BUSY"
         served.rig.switch.phone("302", Answers(after=0.1, talk=0.2))
         for caller in old:
@@ -379,7 +379,7 @@ class TestServer:
         os.kill(publisher, signal.SIGCONT)
         assert [served.answer(asked)[0] for asked in (first, second, third)] == [0, 0, 0]
         new = served.in_menu()
-        new.press("2")
+        new.press("1")
         assert served.ended(new)["cause"] == "USER_BUSY"
 
     def test_a_wrong_cordboard_yaml_is_said_and_stops_nobody_not_even_who_starts_again(self, served: Served) -> None:

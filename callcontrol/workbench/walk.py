@@ -427,7 +427,7 @@ class Walk:
             self._records[command.id] = (command.name, self._now)
             self._later(length, m.RecordEnded(command.id, command.name, length))
         elif isinstance(command, m.StopRecord):
-            name, since = self._records[command.id]
+            name, since = self._records.get(command.id, ("", self._now))
             self._later(0.0, m.RecordEnded(command.id, name, self._now - since))
         elif isinstance(command, m.FindLeg):
             self._later(0.0, m.LegFailed(command.leg, "lost"))
