@@ -6,8 +6,9 @@ import datetime as dt
 import getpass
 import json
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,107 @@ def reload(state: Path, wait: float) -> None:
     from callcontrol.reload import reload as ask
 
     sys.exit(ask(state.resolve(), wait, click.echo, lambda text: click.echo(text, err=True)))
+
+
+_WAIT = click.option("--wait", default=600.0, show_default=True, help="Seconds to wait.", type=click.FloatRange(0))
+
+
+@main.command(short_help="Publish, after saying what changes and asking what must be asked.")
+@o.STATE
+@click.option("--company", "companies", multiple=True, help="Only this company; may be given several times.")
+@click.option("--why", default="", help="Why, for those who wonder later.")
+@click.option("--yes", is_flag=True, help="Do not ask: withdraw, rename and move as it is shown.")
+@click.option("--dry-run", is_flag=True, help="Only say what would change.")
+@_WAIT
+def publish(state: Path, companies: tuple[str, ...], why: str, yes: bool, dry_run: bool, wait: float) -> None:
+    """Make live what is in the running server's directory, at once and for every company, or for none.
+
+    Checks it, walks the rehearsals, and prints the problems, the companies that change and the numbers they gain and
+    lose. cordboard diff says what callers would notice. A company with errors keeps the version it has. A company
+    that is gone or renamed, and numbers that move from one company to another, are asked about: on a terminal, or
+    with --yes; a reload leaves them as they are. A company that a rollback pinned is published by its name only, which
+    ends the pin. Live calls stay on their version. cordboard.yaml is not read again by controllers: cordboard reload.
+    """
+    from callcontrol.release import Asker
+
+    confirm = (lambda text: click.confirm(text, err=True)) if sys.stdin.isatty() and sys.stderr.isatty() else None
+    asker = Asker(state.resolve(), _who(), wait, click.echo, lambda text: click.echo(text, err=True))
+    sys.exit(asker.publish(_names(companies), _reason(why), yes=yes, dry_run=dry_run, confirm=confirm))
+
+
+@main.command(short_help="Bring back an earlier version of a company, and pin it.")
+@click.argument("company")
+@click.argument("version", required=False, default="")
+@o.STATE
+@click.option("--why", required=True, help="Why, for those who wonder later.")
+@_WAIT
+def rollback(company: str, version: str, state: Path, why: str, wait: float) -> None:
+    """Make VERSION of COMPANY what new calls get: the one before, or the one whose name so begins.
+
+    The company is pinned to it: a start, a reload and SIGHUP leave it alone and say so, whatever its file says, until
+    cordboard publish --company COMPANY. No file is changed. Live calls stay on their version. cordboard versions
+    COMPANY lists the versions that there are. Refused, with the reason, is a version that this program cannot read,
+    whose speech is not there any more, or one of whose numbers another company has by now.
+    """
+    from callcontrol.release import Asker
+
+    if not re.fullmatch(r"[0-9a-f]{0,16}", version):
+        raise click.UsageError("VERSION is the beginning of a version's name: digits and the letters a to f.")
+    asker = Asker(state.resolve(), _who(), wait, click.echo, lambda text: click.echo(text, err=True))
+    sys.exit(asker.rollback(_names([company])[0], version, _reason(why)))
+
+
+@main.command(short_help="Say what is live, and what every process runs.")
+@click.argument("company", required=False, default="")
+@o.STATE
+@o.REDIS
+@click.option("--json", "as_json", is_flag=True, help="Print the same as data.")
+def versions(company: str, state: Path, redis: str, as_json: bool) -> None:
+    """List what is live of every company; with COMPANY, what was live when, by whom and why.
+
+    Below stands what every controller of every machine has loaded, asked of Redis; a ! marks those that have other
+    versions than were published here, and another program than that of this command is named. When Redis does not
+    answer, only this machine's processes are told of.
+    """
+    from callcontrol import history, outcomes, running, version_views
+    from callcontrol.queue_views import shown
+    from callcontrol.routing.packing import program
+    from callcontrol.versions import VersionStore
+
+    try:
+        outcome = outcomes.read_outcome(state)
+        records = history.read(state, outcome.record if outcome else None)
+        reports = running.reports(redis)
+    except (OSError, ValueError) as error:
+        click.echo(f"cordboard: {error}", err=True)
+        sys.exit(3)
+    stored = VersionStore(state).versions(company)
+    found = version_views.versions(
+        outcome, records, reports, outcomes.acknowledged(state), program(), company=company, stored=stored
+    )
+    if company and not found["history"] and not found["companies"][0]["version"]:
+        click.echo(f"cordboard: nothing is known of a company {shown(company)} in {state}", err=True)
+        sys.exit(1)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for part in version_views.lines(found):
+        _show(part)
+
+
+def _names(companies: Sequence[str]) -> list[str]:
+    """Companies as they were typed, or an end: nothing else may stand in a request."""
+    for company in companies:
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,30}", company):
+            raise click.UsageError(f"{company!r} is no company: a small letter, then small letters, digits or -.")
+    return list(dict.fromkeys(companies))
+
+
+def _reason(why: str) -> str:
+    """A reason as it was typed, or an end."""
+    if len(why) > 500 or not why.isprintable():
+        raise click.UsageError("--why is one line of 500 characters at most.")
+    return why.strip()
 
 
 @main.group(short_help="Say what agents do; log them in and out.", invoke_without_command=True)
@@ -361,22 +463,26 @@ def _asked(redis: str, config: Path, verb: str, *, switch: str = "", may_refuse:
 
 
 def _who() -> str:
-    """Who asks, as facts tell it."""
+    """Who asks, as facts and the history tell it: whoever became root to do it, if that is known."""
     try:
-        name = getpass.getuser()
+        name = (os.environ.get("SUDO_USER") if os.geteuid() == 0 else "") or getpass.getuser()
     except (OSError, KeyError):  # a user without a name
         name = str(os.getuid())
-    return f"{name[:60]} on the command line"
+    return "".join(c if c.isprintable() else "?" for c in f"{name[:60]} on the command line")
 
 
 def _print(answer: Any, as_json: bool, text: Callable[[], Any]) -> None:
-    """An answer as data, or its text or table: in colours on a terminal, else as plain columns."""
-    from callcontrol import queue_views as views
-
+    """An answer as data, or its text or table."""
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
-    table = text()
+    _show(text())
+
+
+def _show(table: Any) -> None:
+    """Text or a table: in colours on a terminal, else as plain columns."""
+    from callcontrol import queue_views as views
+
     if isinstance(table, str):
         click.echo(table)
     elif sys.stdout.isatty():

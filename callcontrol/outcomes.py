@@ -1,10 +1,12 @@
 """What the publisher, the supervisor, the controllers and ``cordboard reload`` tell each other: files in STATE.
 
 =======================  ==========================================================================================
-``published.json``       by the publisher: what is live, and what was wrong.  The one pointer that controllers follow
+``published.json``       by the publisher: what is live, what is pinned, what it did for whom, and what was wrong.
+                         The one pointer that controllers follow
 ``publishing.json``      by the supervisor: the newest attempt to publish, from its beginning on
 ``loaded/<process>``     by each controller: up to which publication it has loaded
 ``lock``                 held by the supervisor, whose name stands in it
+``requests/``            by people: what they want published or rolled back, with its answers: see ``asking.py``
 =======================  ==========================================================================================
 
 Each is replaced whole.  Times are seconds of a clock that runs from boot and stands still for nobody, together
@@ -18,11 +20,13 @@ import fcntl
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
+from callcontrol.history import Record, record_of
+from callcontrol.planning import Pin
 from callcontrol.routing.model import Place, Problem
 from callcontrol.supervisor import process_name
 from callcontrol.versions import write_whole
@@ -65,7 +69,8 @@ class Outcome:
     """What publishing did.
 
     ``live``: company → version that new calls get.  ``trouble``: why cordboard.yaml could not be read, or nothing;
-    its last good reading was used.
+    its last good reading was used.  ``pins``: the companies that stay at their version until they are published by
+    name; ``record``: what this publication changed and for whom, for the history, if it changed anything.
     """
 
     serial: int
@@ -75,11 +80,16 @@ class Outcome:
     live: Mapping[str, str]
     problems: tuple[Problem, ...] = ()
     trouble: str = ""
+    pins: Mapping[str, Pin] = field(default_factory=dict)
+    record: Record | None = None
 
     @property
     def errors(self) -> int:
         """How many problems keep a file from going live."""
         return sum(problem.severity == "error" for problem in self.problems)
+
+
+_FIELDS = frozenset(one.name for one in fields(Outcome))
 
 
 def write_outcome(state: Path, outcome: Outcome) -> None:
@@ -92,7 +102,12 @@ def read_outcome(state: Path) -> Outcome | None:
     data = _read(state / "published.json")
     try:
         problems = tuple(Problem(Place(**given.pop("place")), **given) for given in data.pop("problems"))
-        return Outcome(**{**data, "problems": problems, **_moments(data, "began", "ended")})
+        pins = {company: Pin(**given) for company, given in data.pop("pins", {}).items()}
+        record = record_of(data.pop("record", None))
+        known = {name: value for name, value in data.items() if name in _FIELDS}  # a newer program may say more
+        return Outcome(
+            **{**known, "problems": problems, "pins": pins, "record": record, **_moments(data, "began", "ended")}
+        )
     except (KeyError, TypeError, AttributeError):
         return None
 
@@ -102,11 +117,15 @@ def read_outcome(state: Path) -> Outcome | None:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The supervisor's newest attempt to publish.  ``ended`` None: it runs.  ``failed``: why it changed nothing."""
+    """The supervisor's newest attempt to publish.  ``ended`` None: it runs.  ``failed``: why it changed nothing.
+
+    ``how``: ``start reload requests``.
+    """
 
     began: Moment
     ended: Moment | None = None
     failed: str = ""
+    how: str = ""
 
 
 def write_attempt(state: Path, attempt: Attempt) -> None:

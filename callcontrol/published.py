@@ -125,6 +125,10 @@ class Published:
         """Their current versions."""
         return tuple(self._current.values())
 
+    def versions(self) -> dict[str, str]:
+        """Company → version, of all that can take calls."""
+        return {company: routing.version for company, routing in self._current.items()}
+
     def current(self, company: str) -> Routing | None:
         """A company's current version, if it can take calls."""
         return self._current.get(company)

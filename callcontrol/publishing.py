@@ -1,11 +1,14 @@
-"""Publishing: a directory of routing becomes what new calls get, in a process of its own.
+"""Publishing: a directory of routing becomes what new calls get, in a process of its own; so does an older version.
 
-Reads, checks, renders and stores; the supervisor runs it (``python -m callcontrol.publishing``) at its start and
-for each reload, and never a process that has calls.  Only files that changed since the last publication are parsed:
-``versions/index.json`` remembers what each file came to, by the hash of everything that it depended on.
+Reads, checks, renders and stores; the supervisor runs it (``python -m callcontrol.publishing``) at its start, for each
+reload and when somebody has left a request (``asking.py``), and never a process that has calls.  Only files that
+changed since the last publication are parsed: ``versions/index.json`` remembers what each file came to, by the hash of
+everything that it depended on.
 
 The surprise: until the last step nothing of it counts.  Controllers follow ``published.json`` and nothing else, and
-that is replaced once, at the end: whoever kills this process before changes nothing, for no company.
+that is replaced once, at the end: whoever kills this process before changes nothing, for no company.  In the same file
+stand the pins and the record of what was done for whom; what follows (the line of the history, the answer to who
+asked) the next publisher makes good, if this one dies before it.
 """
 
 from __future__ import annotations
@@ -18,8 +21,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -27,9 +30,12 @@ from typing import Any, Protocol
 
 import structlog
 
-from callcontrol import outcomes
+from callcontrol import asking, history, outcomes
+from callcontrol.asking import Answer, Request
 from callcontrol.directory import write_directory
+from callcontrol.history import Record
 from callcontrol.outcomes import Outcome
+from callcontrol.planning import File, Live, Pin, Plan, decide, pinned_words
 from callcontrol.routing.load import (
     Beside,
     Loaded,
@@ -45,15 +51,17 @@ from callcontrol.routing.load import (
     sounds_in,
 )
 from callcontrol.routing.model import Place, Problem, Routing
-from callcontrol.routing.packing import PackError, pack, program
+from callcontrol.routing.packing import PackError, pack, program, unpack
 from callcontrol.settings import Config, SettingsError, kept_config, read_config
-from callcontrol.speech import Renderer, render
+from callcontrol.speech import Renderer, SpeechStore, hashes, own_music, render
 from callcontrol.supervisor import CANNOT_START, die_with_parent
 from callcontrol.versions import VersionStore, write_whole
 from callcontrol.workbench.rehearse import failing
 
 #: How long a version is kept at least when nobody says that it is used, seconds; and longer than the longest call.
 KEEP = 86_400.0
+#: How many versions of each company, counted from the last that was live, are kept to be rolled back to.
+KEPT = 10
 #: How much less than call processes this one is in a hurry (nice).
 NICE = 10
 
@@ -98,6 +106,11 @@ class _Entry:
     version: str | None = None
     again: bool = False
     people: Sequence[str] = ()
+    rehearsals: int = 0
+
+
+class Refusal(Exception):
+    """What was asked for is not done; ``str()`` says why."""
 
 
 # ---------------------------------------------------------------------------------------------- publishing
@@ -114,75 +127,328 @@ def publish(
     trouble: str = "",
     render: Render = render_nothing,
     announce: Announce = lambda _: None,
+    how: str = "start",
 ) -> Outcome:
     """Make live what has no errors; a company whose file has some keeps the version that it has.
 
+    So do companies that are pinned, and whatever must be asked first (``planning.py``): nobody can be asked here.
     ``music``: the operator's, which ``render`` knows too: a version is made anew when it changes.  ``keep``: seconds
     for which a version that is not current is kept although nobody uses it.  Raises LoadError, and changes nothing,
     for a directory that cannot be read or holds no company; OSError when the disk takes nothing.
     """
-    publication = _Publication(directory, store, sounds or directory / "sounds", voices, music, render)
-    return publication.run(keep, trouble, announce)
+    publisher = Publisher(directory, store, sounds, voices, music, keep, trouble, render, announce)
+    return publisher.publish(how)
+
+
+def answer_requests(publisher: Publisher) -> None:
+    """Do what people left in STATE to be done, one after the other, and answer each.  Raises OSError."""
+    state = publisher.store.state
+
+    def refused(name: str, why: str) -> None:
+        _log().error("a request is refused", request=name, why=why)
+
+    for request in asking.waiting(state, refused):
+        try:
+            answer = _done_before(state, request) or publisher.do(request)
+        except (LoadError, Refusal) as error:
+            refused(request.id, str(error))
+            answer = Answer(refused=str(error))
+        asking.answer(state, request, answer)
+
+
+def _done_before(state: Path, request: Request) -> Answer | None:
+    """What a publisher that did not live to say so did for a request."""
+    last = outcomes.read_outcome(state)
+    for record in reversed(history.read(state, last.record if last else None)):
+        if record.request == request.id:
+            return Answer(record.serial, changes=record.changes)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """What publications have in common: where they read from, how they render.  See :func:`publish`."""
+
+    directory: Path
+    store: VersionStore
+    sounds: Path | None = None
+    voices: Mapping[str, Any] = field(default_factory=dict)
+    music: Mapping[str, Path] = field(default_factory=dict)
+    keep: float = KEEP
+    trouble: str = ""
+    render: Render = render_nothing
+    announce: Announce = lambda _: None
+
+    def publish(self, how: str) -> Outcome:
+        """Publish the whole directory, as far as nobody must be asked."""
+        return _Publication(self).publish(how)
+
+    def do(self, request: Request) -> Answer:
+        """Do what is asked.  Raises LoadError, Refusal and OSError: nothing was changed then."""
+        publication = _Publication(self)
+        match request.verb:
+            case "plan":
+                return publication.plan(request)
+            case "publish":
+                return publication.publish_for(request)
+            case _:
+                return publication.rollback(request)
 
 
 class _Publication:
-    def __init__(
-        self,
-        directory: Path,
-        store: VersionStore,
-        sounds: Path,
-        voices: Mapping[str, Any],
-        music: Mapping[str, Path],
-        render: Render,
-    ) -> None:
+    def __init__(self, given: Publisher) -> None:
         self._began = outcomes.now()
-        self._directory = directory
-        self._store = store
-        self._sounds = sounds
-        self._index = _read_index(store.state)
-        self._voices = voices
-        self._music = [f"{name} {_signature(file)}" for name, file in sorted(music.items())]
-        self._render = render
+        self._given = given
+        self._directory = given.directory
+        self._store = given.store
+        self._sounds = given.sounds or given.directory / "sounds"
+        self._voices = given.voices
+        self._music = [f"{name} {_signature(file)}" for name, file in sorted(given.music.items())]
+        self._render = given.render
+        self._index = _read_index(self._store.state)
+        self._last = last = outcomes.read_outcome(self._store.state)
+        self._records = history.read(self._store.state, last.record if last else None)
+        self._before = (
+            dict(last.live) if last else {name: self._store.current(name) or "" for name in self._store.live()}
+        )
+        self._pins = dict(last.pins) if last else history.pins_of(self._records)
+        self._people, self._numbers = _told(self._index)
+        self._entries: list[_Entry] = []
 
-    def run(self, keep: float, trouble: str, announce: Announce) -> Outcome:
-        last = outcomes.read_outcome(self._store.state)
-        before = dict(last.live) if last else {name: self._store.current(name) or "" for name in self._store.live()}
-        files = company_files(self._directory)
-        if not files:
+    # ------------------------------------------------------------------------------------------- what is done
+
+    def publish(self, how: str) -> Outcome:
+        problems, plan = self._planned((), ())
+        return self._make_live(plan.live, self._pins, Record(0, 0.0, how), (*problems, *plan.problems))
+
+    def plan(self, request: Request) -> Answer:
+        """What ``publish_for`` would do if all is said yes to."""
+        problems, plan = self._planned(request.companies, ())
+        if plan.needs:
+            problems, plan = self._planned(request.companies, [need.token for need in plan.needs])
+        self._remember()
+        return self._answer(0, plan, [*problems, *plan.problems])
+
+    def publish_for(self, request: Request) -> Answer:
+        problems, plan = self._planned(request.companies, request.confirmed)
+        pins = {company: pin for company, pin in self._pins.items() if company not in plan.released}
+        record = Record(0, 0.0, "publish", request.by, request.why, request.id, released=plan.released)
+        every = [*problems, *plan.problems]
+        answer = self._answer(0, plan, every)
+        outcome = self._make_live(plan.live, pins, record, every)
+        return replace(answer, serial=outcome.serial)
+
+    def rollback(self, request: Request) -> Answer:
+        (company,) = request.companies
+        version, routing = self._version(company, request.version)
+        self._refuse_lost_sounds(routing)
+        self._refuse_taken_numbers(company, routing)
+        if self._store.derived(company, version, program()) is None:
+            self._derive(routing)
+        self._people[company, version], self._numbers[company, version] = sorted(routing.people), {*routing.numbers}
+        plan = Plan({**self._before, company: version})
+        pins = {**self._pins, company: Pin(version, request.by, time.time(), request.why)}
+        pinned = {company: version}
+        record = Record(0, 0.0, "rollback", request.by, request.why, request.id, pinned=pinned)
+        answer = self._answer(0, plan, ())
+        outcome = self._make_live(plan.live, pins, record, ())
+        return replace(answer, serial=outcome.serial)
+
+    def _planned(self, only: Sequence[str], confirmed: Collection[str]) -> tuple[list[Problem], Plan]:
+        """Read the directory: what is wrong, and what is to become of it."""
+        found = company_files(self._directory)
+        if not found:
             raise LoadError(f"{self._directory}: there is no company here: no file that ends in .yaml")
-        entries = [self._entry(file) for file in files]
-        problems = check_loaded(entry.loaded for entry in entries)
+        strangers = {*only} - {file.stem for file in found} - {*self._before}
+        if strangers:
+            raise Refusal(f"there is no company {', '.join(sorted(strangers))} in {self._directory}")
+        self._entries = self._entries or [self._entry(file, not only or file.stem in only) for file in found]
+        problems = check_loaded(entry.loaded for entry in self._entries)
         broken = {found.place.path for found in problems if found.severity == "error"}
+        files: dict[str, File] = {}
+        for entry in self._entries:
+            company, version = entry.loaded.company, entry.version if entry.loaded.path not in broken else None
+            if entry.version is not None:
+                self._people[company, entry.version] = entry.people
+                self._numbers[company, entry.version] = {*entry.loaded.numbers}
+            if company not in files or version is not None:  # acme.yml beside acme.yaml is nothing
+                files[company] = File(entry.loaded.path, version, entry.loaded.numbers)
         live = {
-            entry.loaded.company: before[entry.loaded.company] for entry in entries if entry.loaded.company in before
+            company: Live(version, frozenset(self._numbers_of(company, version)))
+            for company, version in self._before.items()
         }
-        live |= {
-            entry.loaded.company: entry.version
-            for entry in entries
-            if entry.version is not None and entry.loaded.path not in broken
-        }
+        plan = decide(str(self._directory), files, live, self._pins, only=only, confirmed=confirmed)
+        if only:
+            others = {found for one in self._entries if one.loaded.company not in only for found in one.loaded.problems}
+            problems = [
+                found
+                for found in problems
+                if found not in others and (found.code != "E502" or Path(found.place.path).stem in only)
+            ]
+        return problems, plan
+
+    def _make_live(
+        self, live: Mapping[str, str], pins: Mapping[str, Pin], record: Record, problems: Sequence[Problem]
+    ) -> Outcome:
+        """The one step that counts, and what goes before and after it."""
+        state = self._store.state
+        if self._last is not None and self._last.record is not None:
+            history.add(state, self._last.record)  # its publisher may not have lived to do it
         for company, version in live.items():
             if self._store.current(company) != version and self._store.get(company, version) is not None:
                 self._store.publish(company, version)
-        for company in before.keys() - live.keys():
+        for company in self._before.keys() - live.keys():
             self._store.withdraw(company)
-        announce(self._people(entries, live))
-        serial = last.serial + 1 if last else 1
-        shown = tuple(first_of(problems, outcomes.MOST_PROBLEMS))
-        outcome = Outcome(serial, self._began, outcomes.now(), time.time(), live, shown, trouble)
-        outcomes.write_outcome(self._store.state, outcome)
+        self._given.announce({company: self._people_of(company, version) for company, version in live.items()})
+        newest = max((known.serial for known in self._records[-1:]), default=0)
+        serial = max(self._last.serial if self._last else 0, newest) + 1
+        now = time.time()
+        changes = _changes(self._before, live)
+        record = replace(record, serial=serial, at=now, changes=changes, rehearsals=self._rehearsals(changes))
+        told = record if changes or record.pinned or record.released else None
+        shown = tuple(
+            first_of(
+                sorted(problems, key=lambda found: (found.place, found.code, found.message)), outcomes.MOST_PROBLEMS
+            )
+        )
+        outcome = Outcome(
+            serial, self._began, outcomes.now(), now, dict(live), shown, self._given.trouble, dict(pins), told
+        )
+        outcomes.write_outcome(state, outcome)
         _log().info(
             "published",
             serial=serial,
-            changed=len(dict(live.items() ^ before.items())),
+            changed=len(changes),
             problems=len(problems),
             seconds=round(outcome.ended.seconds - outcome.began.seconds, 2),
         )
-        self._remember(entries)
-        self._store.prune({*before.items(), *live.items()}, keep, program())
+        self._afterwards(outcome)
         return outcome
 
-    def _entry(self, file: Path) -> _Entry:
+    def _afterwards(self, outcome: Outcome) -> None:
+        """What must not make anybody believe that nothing was published when it fails; the next publication does it."""
+        try:
+            if outcome.record is not None:
+                history.add(self._store.state, outcome.record)
+                self._records.append(outcome.record)
+            self._remember()
+            pins = ((company, pin.version) for company, pin in outcome.pins.items())
+            keep = {*self._before.items(), *outcome.live.items(), *pins, *history.newest(self._records, KEPT)}
+            self._store.prune(keep, self._given.keep, program())
+            prune_speech(self._store, self._given.keep)
+        except OSError as error:
+            _log().error("published, and not all is tidied up", error=str(error))
+
+    def _rehearsals(self, changes: Mapping[str, tuple[str, str]]) -> int:
+        """How many rehearsals the versions that become live have passed."""
+        return sum(
+            entry.rehearsals
+            for entry in self._entries
+            if entry.version is not None and changes.get(entry.loaded.company, ("", ""))[1] == entry.version
+        )
+
+    # --------------------------------------------------------------------------------------------- rolling back
+
+    def _version(self, company: str, begins: str) -> tuple[str, Routing]:
+        """The version that is meant: the one before, or the one that so begins.  Raises Refusal."""
+        there = self._store.versions(company)
+        if not there:
+            raise Refusal(f"nothing was ever published of a company {company}")
+        known = history.versions_of(self._records, company)
+        current = self._before.get(company, "")
+        if begins:
+            found = [version for version in there if version.startswith(begins)]
+        else:
+            earlier = known[: known.index(current)] if current in known else known if not current else []
+            found = [version for version in earlier if version in there][-1:]
+        if len(found) > 1:
+            raise Refusal(f"several versions of {company} begin with {begins}: {', '.join(sorted(found))}")
+        if not found:
+            has = f"; there are: {', '.join(_newest_first(known, there))}" if begins or len(there) > 1 else ""
+            which = f"no version that begins with {begins}" if begins else "no version before this one"
+            raise Refusal(f"{company} has {which}{has}")
+        (version,) = found
+        stored = self._store.get(company, version)
+        try:
+            if stored is None:
+                raise LoadError("it is damaged")
+            return version, load_compiled(stored)
+        except LoadError as error:
+            raise Refusal(f"version {version} of {company} cannot be used by this program: {error}") from None
+
+    def _refuse_lost_sounds(self, routing: Routing) -> None:
+        speech = SpeechStore(self._store.state)
+        lost = sorted(name for name in hashes(routing) if not speech.has(name))
+        if lost:
+            words = speech.words(lost[0])
+            which = f', such as "{words[1][:60]}"' if words else ""
+            raise Refusal(
+                f"version {routing.version} of {routing.company} has {len(lost)} texts or sounds whose files are not"
+                f" there any more{which}: put its text back into the file and publish that"
+            )
+
+    def _refuse_taken_numbers(self, company: str, routing: Routing) -> None:
+        own = self._numbers_of(company, self._before[company]) if company in self._before else set()
+        for other, version in sorted(self._before.items()):
+            taken = sorted({*routing.numbers} & {*self._numbers_of(other, version)} - {*own})
+            if other != company and taken:
+                raise Refusal(
+                    f"{', '.join(taken[:3])} of version {routing.version} of {company} belongs to {other} now:"
+                    f" publish {other} without it first"
+                )
+
+    # -------------------------------------------------------------------------------------------- telling
+
+    def _answer(self, serial: int, plan: Plan, problems: Sequence[Problem]) -> Answer:
+        changes = _changes(self._before, plan.live)
+        return Answer(
+            serial,
+            changes=changes,
+            lines=[*self._lines(changes), *self._pin_lines(plan)],
+            needs={need.token: need.text for need in plan.needs},
+            problems=[str(found) for found in sorted(problems, key=lambda found: (found.place, found.code))],
+            errors=sum(found.severity == "error" for found in problems),
+            rehearsals=self._rehearsals(changes),
+            trouble=self._given.trouble,
+        )
+
+    def _lines(self, changes: Mapping[str, tuple[str, str]]) -> Iterator[str]:
+        """Which numbers the companies gain and lose."""
+        for company, (old, new) in changes.items():
+            had = self._numbers_of(company, old) if old else set()
+            has = self._numbers_of(company, new) if new else set()
+            for word, numbers in (("gets", {*has} - {*had}), ("gives up", {*had} - {*has})):
+                if numbers and old and new:
+                    yield f"{company} {word} {', '.join(sorted(numbers))}"
+
+    def _pin_lines(self, plan: Plan) -> Iterator[str]:
+        for company in plan.released:
+            yield f"{company} is not pinned any more: it was {pinned_words(self._pins[company])}"
+        for company, same in plan.pinned.items():
+            if same:  # else it is told as a problem
+                yield f"{company} is {pinned_words(self._pins[company])}; its file says the same"
+
+    def _numbers_of(self, company: str, version: str) -> Collection[str]:
+        """The numbers of a stored version; none if it cannot be read."""
+        self._look_up(company, version)
+        return self._numbers[company, version]
+
+    def _people_of(self, company: str, version: str) -> Sequence[str]:
+        """The extensions of a stored version; none if it cannot be read."""
+        self._look_up(company, version)
+        return self._people[company, version]
+
+    def _look_up(self, company: str, version: str) -> None:
+        key = (company, version)
+        if key not in self._people or key not in self._numbers:
+            routing = _stored_routing(self._store, company, version)
+            self._people[key] = sorted(routing.people) if routing else ()
+            self._numbers[key] = {*routing.numbers} if routing else ()
+
+    # ---------------------------------------------------------------------------------------- one company
+
+    def _entry(self, file: Path, asked_for: bool) -> _Entry:
+        """What a file comes to; one that is not asked for is only read: it says which numbers it claims."""
         raw = read_file(file)
         if isinstance(raw, Loaded):
             return _Entry("", raw)
@@ -191,8 +457,9 @@ class _Publication:
         known = self._known(file, key)
         if known is not None:
             return known
-        entry = _Entry(key, load_file(file, raw, sounds_in(self._sounds / file.stem), beside))
-        if entry.loaded.routing is not None:
+        loaded = load_file(file, raw, sounds_in(self._sounds / file.stem), beside)
+        entry = _Entry(key, loaded, again=not asked_for)
+        if entry.loaded.routing is not None and asked_for:
             self._keep(entry, entry.loaded.routing)
         return entry
 
@@ -205,26 +472,19 @@ class _Publication:
         entry.again = bool(rendered.problems)  # a voice that was missing may be there the next time
         if any(found.severity == "error" for found in (*failed, *rendered.problems)):
             return
-        entry.people = sorted(routing.people)
+        entry.people, entry.rehearsals = sorted(routing.people), len(routing.rehearsals)
         whole, stored = compiled(entry.loaded, rendered.sounds, rendered.voices)
         self._store.put(company, whole.version, stored)
-        try:
-            self._store.derive(company, whole.version, program(), pack(whole))
-        except PackError as error:  # controllers parse it, and lose time only
-            _log().error("a version cannot be packed", company=company, version=whole.version, error=str(error))
+        self._derive(whole)
         entry.version = whole.version
 
-    def _people(self, entries: Iterable[_Entry], live: Mapping[str, str]) -> dict[str, Sequence[str]]:
-        """The extensions of every live company, by the version that it has."""
-        known = {(entry.loaded.company, entry.version): entry.people for entry in entries}
-        found: dict[str, Sequence[str]] = {}
-        for company, version in live.items():
-            people = known.get((company, version))
-            if people is None:  # its file has errors: it keeps an earlier version
-                stored = self._store.get(company, version)
-                people = sorted(load_compiled(stored).people) if stored is not None else ()
-            found[company] = people
-        return found
+    def _derive(self, routing: Routing) -> None:
+        try:
+            self._store.derive(routing.company, routing.version, program(), pack(routing))
+        except PackError as error:  # controllers parse it, and lose time only
+            _log().error(
+                "a version cannot be packed", company=routing.company, version=routing.version, error=str(error)
+            )
 
     # ----------------------------------------------------------------------------------------- remembering
 
@@ -252,28 +512,113 @@ class _Publication:
             problems = [Problem(Place(**found.pop("place")), **found) for found in given["problems"]]
             numbers = {number: Place(str(file), *place) for number, place in given["numbers"].items()}
             loaded = Loaded(str(file), file.stem, None, problems, numbers=numbers)
-            return _Entry(key, loaded, version, people=[str(extension) for extension in given["people"]])
-        except (KeyError, TypeError, AttributeError):
+            people = [str(extension) for extension in given["people"]]
+            return _Entry(key, loaded, version, people=people, rehearsals=int(given["rehearsals"]))
+        except (KeyError, TypeError, ValueError, AttributeError):
             return None
 
     def _there(self, company: str, version: str) -> bool:
         packed = self._store.derived(company, version, program())
         return packed is not None and self._store.get(company, version) is not None
 
-    def _remember(self, entries: Iterable[_Entry]) -> None:
+    def _remember(self) -> None:
+        if not self._entries:  # a rollback reads no file
+            return
         files = {
             entry.loaded.path: {
                 "key": entry.key,
                 "version": entry.version,
                 "people": list(entry.people),
+                "rehearsals": entry.rehearsals,
                 "problems": [asdict(found) for found in entry.loaded.problems],
                 "numbers": {number: [at.line, at.column] for number, at in entry.loaded.numbers.items()},
             }
-            for entry in entries
+            for entry in self._entries
             if entry.key and not entry.again
         }
         text = json.dumps({"files": files}, ensure_ascii=False)
         write_whole(_index_path(self._store.state), text.encode("utf-8", "replace"), durable=False)
+
+
+def prune_speech(store: VersionStore, keep: float) -> list[str]:
+    """Remove speech and sounds that no stored version names, and that were not published for ``keep`` seconds.
+
+    Once in that time, since every version has to be read for it; and only then, since a process of the program before
+    this one may still say what this one says otherwise.  Returns what was removed.  Raises OSError.
+    """
+    told = store.state / "versions" / "swept.json"
+    try:
+        last = json.loads(told.read_bytes())
+        waited = time.time() - last["at"] if last["program"] == program() else -1.0
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        waited = -1.0
+    if 0 <= waited <= keep:
+        return []
+    removed: list[str] = []
+    if waited > keep:
+        named = {own_music()}
+        for company in store.companies():
+            for version in store.versions(company):
+                routing = _stored_routing(store, company, version)
+                if routing is None:
+                    _log().warning("old speech stays: a version cannot be read", company=company, version=version)
+                    return []
+                named |= hashes(routing)
+        removed = SpeechStore(store.state).prune(named, keep)
+        _log().info("speech that nothing says any more is removed", files=len(removed))
+    write_whole(told, json.dumps({"program": program(), "at": time.time()}).encode(), durable=False)
+    return removed
+
+
+def _stored_routing(store: VersionStore, company: str, version: str) -> Routing | None:
+    """A version as this program reads it, the quick way if there is one; None if it cannot."""
+    packed = store.derived(company, version, program())
+    if packed is not None:
+        try:
+            pieces = unpack(packed, company, version)
+            while True:
+                next(pieces)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        except PackError:
+            pass
+    stored = store.get(company, version)
+    try:
+        return load_compiled(stored) if stored is not None else None
+    except LoadError:
+        return None
+
+
+def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Company → version before and after, "" for none, of those where they differ."""
+    every = sorted({*before, *after})
+    return {
+        company: (before.get(company, ""), after.get(company, ""))
+        for company in every
+        if before.get(company) != after.get(company)
+    }
+
+
+def _newest_first(known: Sequence[str], there: Collection[str]) -> list[str]:
+    """Stored versions, the newest of those that were live first, ten at most."""
+    first = [version for version in reversed(known) if version in there]
+    return [*first, *sorted({*there} - {*first})][:10]
+
+
+def _told(
+    index: Mapping[str, Any],
+) -> tuple[dict[tuple[str, str], Sequence[str]], dict[tuple[str, str], Collection[str]]]:
+    """The extensions and the numbers of versions, as far as they are remembered: (company, version) → them."""
+    people: dict[tuple[str, str], Sequence[str]] = {}
+    numbers: dict[tuple[str, str], Collection[str]] = {}
+    for file, entry in index.get("files", {}).items():
+        try:
+            key = (Path(file).stem, str(entry["version"]))
+            found = [str(extension) for extension in entry["people"]], {str(number) for number in entry["numbers"]}
+        except (KeyError, TypeError):
+            continue
+        people[key], numbers[key] = found
+    return people, numbers
 
 
 def _signatures(folder: Path) -> list[str]:
@@ -314,8 +659,10 @@ def _read_index(state: Path) -> dict[str, Any]:
 # --------------------------------------------------------------------------------------------- the process
 
 
-def command(directory: Path, sounds: Path, state: Path, config: Path, domain: str, parent: int) -> list[str]:
-    """The command line of a publisher that ends with the process ``parent``."""
+def command(
+    directory: Path, sounds: Path, state: Path, config: Path, domain: str, parent: int, how: str = "start"
+) -> list[str]:
+    """The command line of a publisher that ends with the process ``parent``; ``how``: ``start reload requests``."""
     return [
         sys.executable,
         "-P",  # nothing of the directory that the server happens to run in
@@ -327,13 +674,14 @@ def command(directory: Path, sounds: Path, state: Path, config: Path, domain: st
         *("--config", str(config)),
         *("--domain", domain),
         *("--parent", str(parent)),
+        *("--how", how),
     ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Publish once.  Returns the exit code: 0 published (perhaps with problems), 3 nothing was changed.
+    """Publish once, or do what is asked for.  Returns the exit code.
 
-    Then it says why on stdout.
+    0: it is done, perhaps with problems; 3: nothing was changed, or not all was done, and why is on stdout.
     """
     from callcontrol.serving import configure_logs
 
@@ -342,6 +690,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--domain", required=True)
     parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--how", choices=("start", "reload", "requests"), default="start")
     given = parser.parse_args(arguments)
     die_with_parent(signal.SIGKILL)  # whatever we are at: until its last step nothing counts
     if os.getppid() != given.parent:
@@ -353,7 +702,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX)  # one that is being killed may not be dead yet
             config, trouble = _config(given.config, given.state)
             with Renderer() as renderer:
-                publish(
+                publisher = Publisher(
                     given.routing,
                     VersionStore(given.state),
                     given.sounds,
@@ -364,6 +713,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     render=partial(render, renderer=renderer, music=config.music),
                     announce=partial(write_directory, config=config, state=given.state, domain=given.domain),
                 )
+                if given.how == "requests":
+                    answer_requests(publisher)
+                else:
+                    publisher.publish(given.how)
     except (LoadError, SettingsError, OSError) as error:
         print(error, flush=True)
         return CANNOT_START

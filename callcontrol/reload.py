@@ -1,7 +1,7 @@
 """``cordboard reload``: ask the running server to publish, wait, and say what came of it.
 
-Knows the server only by the files of STATE (``outcomes.py``) and one signal.  It never publishes itself: who may
-write STATE may ask, and the server alone does it.
+Knows the server only by the files of STATE (``outcomes.py``) and a signal.  It never publishes itself: who may
+write STATE may ask, and the server alone does it.  ``cordboard publish`` asks and waits as this does.
 
 The surprise: what is waited for is an attempt that *began after we asked*.  One that was under way may have read the
 files before they were changed; the server begins another for us when it is done.
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from callcontrol import outcomes
 from callcontrol.outcomes import Attempt, Moment, Outcome, Taken
+from callcontrol.planning import pinned_words
 from callcontrol.queue_views import counted
 
 #: How often files are looked at, seconds.
@@ -35,7 +36,7 @@ def reload(state: Path, wait: float, say: Say, complain: Say) -> int:
     deadline = time.monotonic() + wait
     before = outcomes.read_outcome(state)
     asked = outcomes.now()
-    why_not = _ask(state)
+    why_not = ask(state, signal.SIGHUP)
     if why_not:
         complain(f"cordboard: {why_not}")
         return _UNKNOWN
@@ -48,8 +49,15 @@ def reload(state: Path, wait: float, say: Say, complain: Say) -> int:
         complain(f"cordboard: nothing was published, what is live stays: {attempt.failed or 'see the log'}")
         return _UNKNOWN
     _tell(before.live if before else {}, outcome, say, complain)
-    taken = _taken_up(state, outcome.serial, deadline)
-    behind = [process for process, known in taken.items() if known.serial < outcome.serial]
+    if not taken_up(state, outcome.serial, deadline, wait, complain):
+        return _UNKNOWN
+    return _PROBLEMS if outcome.errors or outcome.trouble else _FINE
+
+
+def taken_up(state: Path, serial: int, deadline: float, wait: float, complain: Say) -> bool:
+    """Wait until every controller has loaded this publication, and complain of those that have not."""
+    taken = _taken_up(state, serial, deadline)
+    behind = [process for process, known in taken.items() if known.serial < serial]
     unread = [f"{process}: {company}" for process, known in taken.items() for company in known.unread]
     for process in behind:
         complain(f"cordboard: the process {process} has not taken it up within {wait:g} s")
@@ -57,13 +65,14 @@ def reload(state: Path, wait: float, say: Say, complain: Say) -> int:
         complain(f"cordboard: a version could not be read, its company stays as it was in the process {one}")
     if not taken:
         complain("cordboard: no process is ready for calls; those that start have it from the beginning")
-    if behind or unread or not taken:
-        return _UNKNOWN
-    return _PROBLEMS if outcome.errors or outcome.trouble else _FINE
+    return bool(taken) and not behind and not unread
 
 
-def _ask(state: Path) -> str:
-    """Signal the server that holds the lock of STATE.  Why that cannot be, or nothing."""
+def ask(state: Path, signum: signal.Signals) -> str:
+    """Signal the server that holds the lock of STATE.  Why that cannot be, or nothing.
+
+    A server of an earlier program would die of a signal that it does not know: it is not sent, then.
+    """
     try:
         name = outcomes.holder(state) if state.is_dir() else None
         if name is None:
@@ -75,12 +84,24 @@ def _ask(state: Path) -> str:
         try:
             if not outcomes.is_running(name):
                 return "the server has just ended"
-            signal.pidfd_send_signal(process, signal.SIGHUP)
+            if signum != signal.SIGHUP and not _hears(number, signum):
+                return "the server that runs is of an earlier program, which cannot do this: start it anew"
+            signal.pidfd_send_signal(process, signum)
         finally:
             os.close(process)
     except OSError as error:
         return f"{error.filename or 'the server'}: {error.strerror or error}"
     return ""
+
+
+def _hears(number: int, signum: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal, or will have one when it lets it in."""
+    masks = dict.fromkeys(("SigBlk", "SigCgt"), 0)
+    for line in Path(f"/proc/{number}/status").read_text(encoding="ascii", errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if name in masks:
+            masks[name] = int(value, 16)
+    return bool((masks["SigBlk"] | masks["SigCgt"]) >> (signum - 1) & 1)
 
 
 def _attempt_after(state: Path, asked: Moment, deadline: float) -> Attempt | None:
@@ -119,6 +140,10 @@ def _tell(before: Mapping[str, str], outcome: Outcome, say: Say, complain: Say) 
         say(f"{company} is now version {outcome.live[company]}")
     for company in sorted(gone):
         say(f"{company} takes no more calls: its file is gone")
+    differing = {Path(problem.place.path).stem for problem in outcome.problems if problem.code == "E523"}
+    for company, pin in outcome.pins.items():
+        if company not in differing:
+            complain(f"{company} is left alone: it is {pinned_words(pin)}")
     if outcome.trouble:
         complain(f"cordboard: {outcome.trouble}; going by what it said before")
     if outcome.errors:

@@ -30,7 +30,7 @@ from gevent import socket
 from gevent.server import StreamServer
 
 from callcontrol import messages as m
-from callcontrol import outcomes, wire
+from callcontrol import outcomes, running, wire
 from callcontrol.call import ended_by, epilogue
 from callcontrol.commands import Commands, calls_performed_by, performed_by, recorded_by
 from callcontrol.desk import Desk
@@ -46,6 +46,7 @@ from callcontrol.queues import Queues
 from callcontrol.recorder import Recorder
 from callcontrol.ringing import CONTEXT, RESUME_EXTENSION, Line
 from callcontrol.routing.model import Routing
+from callcontrol.running import Running
 from callcontrol.session import RATE, Session, typed_company, typed_extension
 from callcontrol.settings import Settings, SettingsError, admits, read_config
 from callcontrol.shared import Counts, Switches
@@ -155,8 +156,12 @@ class Controller:
         self._suspects: dict[str, set[str]] = {}
         self._ready = False
         self._draining = False
+        self._running = Running(self.board, self.name, settings.state)
+        self._trouble = ""  # what is wrong with cordboard.yaml
+        self._taken = Taken(0)
         self._reloading = False
         self._reload_wanted = False
+        self._config_wanted = False
         self._server: StreamServer | None = None
 
     # ------------------------------------------------------------------------------------------- running
@@ -164,7 +169,7 @@ class Controller:
     def serve(self, listener: socket.socket, ready: Callable[[], object] = lambda: None) -> None:
         """Accept calls until drained.  ``ready`` is called when the first may come."""
         self._acknowledge(Taken(0))
-        self._take_up("")
+        self._take_up()
         self._warn_of_secrets()
         self._ready = True
         ready()
@@ -174,6 +179,7 @@ class Controller:
         self.queues.start()
         for line in self._lines:
             line.start()
+        gevent.spawn(self._report_forever)
         gevent.spawn(self._reconcile_forever)
         gevent.spawn(self._settle_forever)
         self._commanding = gevent.spawn(self.commands.run)
@@ -194,6 +200,11 @@ class Controller:
 
         One that comes while another is under way begins when that is done.
         """
+        self._config_wanted = True
+        self.follow()
+
+    def follow(self) -> None:
+        """As :meth:`reload`, and cordboard.yaml stays as it was read."""
         self._reload_wanted = True
         if self._reloading:
             return
@@ -201,14 +212,18 @@ class Controller:
         try:
             while self._reload_wanted and not self._draining:
                 self._reload_wanted = False
-                self._take_up(self._read_config())
+                if self._config_wanted:
+                    self._config_wanted = False
+                    self._trouble = self._read_config()
+                self._take_up()
+                self._report()
                 self._log.info("routing was read again", companies=len(self.published.companies))
                 self._directory.tell(*self._lines)
         finally:
             self._reloading = False
 
-    def _take_up(self, trouble: str) -> None:
-        """Load what is published and say so.  ``trouble``: what is wrong with cordboard.yaml."""
+    def _take_up(self) -> None:
+        """Load what is published and say so."""
         gc.disable()  # hundreds of thousands of objects come into being, and not one of them in a cycle
         try:
             taken = self.published.load()
@@ -216,7 +231,8 @@ class Controller:
             gc.enable()
         gc.freeze()  # routing and code live for long: the collector need not walk them at each round
         self.queues.take_up(self.published.routings, self._let_calls_go_on)
-        self._acknowledge(replace(taken, trouble=trouble))
+        self._taken = replace(taken, trouble=self._trouble)
+        self._acknowledge(self._taken)
 
     def _read_config(self) -> str:
         """Read cordboard.yaml again; the last good reading holds if it is wrong.  What is wrong, or nothing."""
@@ -251,6 +267,20 @@ class Controller:
         except OSError as error:
             self._log.error("nobody can be told what is loaded", error=str(error))
 
+    def _report_forever(self) -> None:
+        while not self._draining:
+            self._report()
+            gevent.sleep(running.EVERY)
+
+    def _report(self) -> None:
+        """Tell the other machines what this process runs."""
+        if not self._draining:
+            switches = [line.name for line in self._lines]
+            try:
+                self._running.report(self._taken.serial, self.published.versions(), switches)
+            except Exception:  # something by hand in Redis must not silence us for ever
+                self._log.exception("nobody can be told what this process runs")
+
     def _let_calls_go_on(self) -> None:
         if self._ready:
             gevent.sleep(PAUSE)
@@ -261,6 +291,7 @@ class Controller:
             return
         self._draining = True
         outcomes.forget(self.settings.state, self.name)
+        gevent.spawn(self._running.forget)
         self._log.info("draining", calls=len(self.sessions))
         if self._server is not None:
             self._server.close()
@@ -650,6 +681,7 @@ def run_child(settings: Settings, beat: int | None) -> int:
     gevent.signal_handler(signal.SIGTERM, lambda: gevent.spawn(controller.drain))
     gevent.signal_handler(signal.SIGINT, lambda: gevent.spawn(controller.drain))
     gevent.signal_handler(signal.SIGHUP, lambda: gevent.spawn(controller.reload))
+    gevent.signal_handler(signal.SIGUSR1, lambda: gevent.spawn(controller.follow))
     # A call leaves no cycles behind, and a full round over ten thousand that wait takes a second, in which none is
     # served and the supervisor takes us for hung: the old are collected when few calls live (_reconcile_forever).
     gc.set_threshold(700, 10, 1_000_000)

@@ -19,9 +19,10 @@ from typing import Any, TextIO, cast
 import structlog
 
 from callcontrol import outcomes
+from callcontrol.planning import pinned_words
 from callcontrol.secrets import Secrets
 from callcontrol.settings import Settings, SettingsError, keep_config
-from callcontrol.supervisor import heartbeat_fd, supervise
+from callcontrol.supervisor import HEARD_LATE, heartbeat_fd, supervise
 from callcontrol.versions import VersionStore
 
 #: How long a publication may take, speech included, before it is given up; seconds.
@@ -78,21 +79,22 @@ def run(settings: Settings, child: int | None) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a call needs a descriptor, and so do silent peers
     _prepare(settings)
     # Whoever finds our name in the lock may ask for a reload at once: it waits until we can hear it.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    signal.pthread_sigmask(signal.SIG_BLOCK, HEARD_LATE)
     with contextlib.ExitStack() as held:
         try:
             held.enter_context(outcomes.held(settings.state))
         except BlockingIOError:
             message = f"{settings.state} is in use by another cordboard; name another with --state"
             raise SettingsError(message) from None
-        if not _publish(settings):
+        if not _publish(settings, "start"):
             return 3
         command = [sys.argv[0], *sys.argv[1:]] if os.path.exists(sys.argv[0]) else ["cordboard", *sys.argv[1:]]
         return supervise(
             lambda index: [sys.executable, *command, "--child", str(index)],
             settings.processes,
             on_child_death=lambda name: _bury(settings, name),
-            on_reload=lambda: _publish(settings),
+            on_reload=lambda: _publish(settings, "reload"),
+            on_request=lambda: _do_requests(settings),
         )
 
 
@@ -102,7 +104,7 @@ def _prepare(settings: Settings) -> None:
         settings.spool.mkdir(parents=True, exist_ok=True)
         settings.state.mkdir(parents=True, exist_ok=True)
         settings.state.chmod(0o711)  # the switch, another user, plays files of speech/; see ``speech.py``
-        for private in ("facts", "versions", "directory"):
+        for private in ("facts", "versions", "directory", "requests"):
             path = settings.state / private
             path.mkdir(exist_ok=True)
             path.chmod(0o700)
@@ -110,23 +112,20 @@ def _prepare(settings: Settings) -> None:
         raise SettingsError(f"{error.filename}: {error.strerror or error}") from None
 
 
-def _publish(settings: Settings) -> bool:
+def _publish(settings: Settings, how: str) -> bool:
     """Run the publisher and say what came of it.  False if no company can be served at all."""
     log: Any = structlog.get_logger("routing")
     log.info("publishing", directory=str(settings.routing))
-    began = outcomes.now()
-    with contextlib.suppress(OSError):  # who waits for the attempt will say that it never saw it
-        outcomes.write_attempt(settings.state, outcomes.Attempt(began))
     keep_config(settings.config_path, settings.state)
-    failed = _run_publisher(settings)
-    with contextlib.suppress(OSError):
-        outcomes.write_attempt(settings.state, outcomes.Attempt(began, outcomes.now(), failed))
+    failed = _attempt(settings, how)
     if failed:
         log.error("nothing was published: what is live stays", why=failed)
     outcome = outcomes.read_outcome(settings.state)
     for problem in outcome.problems if outcome is not None and not failed else ():
         if problem.severity == "error":
             log.error("this file does not go live: its company keeps the version it has", problem=str(problem))
+    for company, pin in outcome.pins.items() if outcome is not None else ():
+        log.warning("a company is left alone", company=company, why=pinned_words(pin))
     live = outcome.live if outcome is not None else VersionStore(settings.state).live()
     if not live:
         print(
@@ -138,12 +137,33 @@ def _publish(settings: Settings) -> bool:
     return True
 
 
-def _run_publisher(settings: Settings) -> str:
+def _do_requests(settings: Settings) -> bool:
+    """Do what people left in STATE to be done.  Whether anything is live now that was not, or is pinned."""
+    before = outcomes.read_outcome(settings.state)
+    failed = _attempt(settings, "requests")
+    if failed:
+        structlog.get_logger("routing").error("what was asked for is not done: what is live stays", why=failed)
+    after = outcomes.read_outcome(settings.state)
+    return after is not None and (before is None or before.serial != after.serial)
+
+
+def _attempt(settings: Settings, how: str) -> str:
+    """Run the publisher, and tell those who wait for it.  Why nothing was changed, or nothing."""
+    began = outcomes.now()
+    with contextlib.suppress(OSError):  # who waits for the attempt will say that it never saw it
+        outcomes.write_attempt(settings.state, outcomes.Attempt(began, how=how))
+    failed = _run_publisher(settings, how)
+    with contextlib.suppress(OSError):
+        outcomes.write_attempt(settings.state, outcomes.Attempt(began, outcomes.now(), failed, how))
+    return failed
+
+
+def _run_publisher(settings: Settings, how: str) -> str:
     """Publish in a process of its own.  Why nothing was changed, or nothing."""
     from callcontrol.publishing import command
 
     line = command(
-        settings.routing, settings.sounds, settings.state, settings.config_path, settings.domain, os.getpid()
+        settings.routing, settings.sounds, settings.state, settings.config_path, settings.domain, os.getpid(), how
     )
     try:
         done = subprocess.run(  # noqa: S603 - our own program

@@ -41,6 +41,9 @@ HEARTBEAT_VARIABLE = "CORDBOARD_HEARTBEAT_FD"
 #: A child ends with this code when it cannot start at all (port taken, routing unreadable…).
 CANNOT_START = 3
 
+#: Who asks for these may do so as soon as our name is known; to be blocked until :func:`supervise` can hear them.
+HEARD_LATE = (signal.SIGHUP, signal.SIGUSR1)
+
 _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
@@ -121,19 +124,21 @@ def supervise(
     *,
     on_child_death: Callable[[str], None] | None = None,
     on_reload: Callable[[], object] | None = None,
+    on_request: Callable[[], bool] | None = None,
     timing: Timing = Timing(),
 ) -> int:
     """Run ``processes`` children until SIGTERM or SIGINT; returns the exit code of the whole: 0, or 3.
 
     ``command_for_child(i)`` gives the command line of child ``i`` (from 0).  ``on_child_death(process_name)``
-    is called after each death and ``on_reload()`` on SIGHUP, in a thread of their own, one call at a time, so
-    that they may take their time; deaths do not wait for a reload.
+    is called after each death, ``on_reload()`` on SIGHUP and ``on_request()`` on SIGUSR1, in a thread of their own, one
+    call at a time, so that they may take their time; deaths do not wait for a reload.
 
     * a dead child is started again at once; one that dies soon, again and again, after 0.1 … 5 s;
     * a child that has beaten and then is silent for a second is killed; the first beat may take 15 s;
     * SIGTERM, SIGINT: children are told to drain (SIGTERM), killed after 10 s; a second SIGINT kills at once;
     * SIGHUP: passed on once ``on_reload()`` is done, unless it raised (to a child that is still starting:
       with its first beat);
+    * SIGUSR1: passed on in the same way, if ``on_request()`` says that it changed something;
     * SIGUSR2: children are replaced one by one, the old one told to drain once the new one beats;
     * 3 is returned only if the first start of every child ended with exit code 3; their own words are on
       stderr, which children share.
@@ -143,7 +148,7 @@ def supervise(
     """
     if processes < 1:
         raise ValueError(f"a supervisor needs at least one process, not {processes}")
-    return _Supervisor(command_for_child, processes, on_child_death, on_reload, timing).run()
+    return _Supervisor(command_for_child, processes, on_child_death, on_reload, on_request, timing).run()
 
 
 class _State(enum.Enum):
@@ -162,7 +167,7 @@ class _Child:
     started: float
     deadline: float
     state: _State = _State.STARTING
-    reload_when_ready: bool = False
+    when_ready: set[int] = field(default_factory=set)  # signals that it could not hear yet
 
 
 @dataclass(slots=True)
@@ -193,6 +198,7 @@ class _Supervisor:
         processes: int,
         on_child_death: Callable[[str], None] | None,
         on_reload: Callable[[], object] | None,
+        on_request: Callable[[], bool] | None,
         timing: Timing,
     ) -> None:
         self._command = command_for_child
@@ -205,6 +211,7 @@ class _Supervisor:
         self._selector = selectors.DefaultSelector()
         self._on_child_death = on_child_death
         self._on_reload = on_reload
+        self._on_request = on_request
         self._errands = _Errands("errands")
         self._reloads = _Errands("reloads")
 
@@ -233,8 +240,8 @@ class _Supervisor:
                     for signum in _drain_pipe(signals):
                         self._on_signal(signum)
                 elif key.fd == self._reloads.done:
-                    _drain_pipe(key.fd)
-                    self._pass_reload_on()
+                    for signum in sorted({*_drain_pipe(key.fd)}):
+                        self._pass_on(signum)
                 elif _drain_pipe(key.fd):
                     self._on_beat(key.data)
                 else:
@@ -344,8 +351,8 @@ class _Supervisor:
         if child.state is _State.STARTING:
             child.state = _State.BEATING
             _log().info("process ready", child=child.index, pid=child.process.pid)
-            if child.reload_when_ready:
-                _signal(child, signal.SIGHUP)
+            for signum in sorted(child.when_ready):
+                _signal(child, signum)
             slot = self._slots[child.index]
             slot.first_code = None
             if slot.successor is child:
@@ -368,18 +375,25 @@ class _Supervisor:
                 _log().info("stopping", processes=len(self._children))
             self._stopping = True
         elif signum == signal.SIGHUP:
-            self._reloads.reload(self._on_reload or (lambda: None))
+            self._reloads.once("the reload", self._reload, signum)
+        elif signum == signal.SIGUSR1 and self._on_request is not None:
+            self._reloads.once("what was asked for", self._on_request, signum)
         elif signum == signal.SIGUSR2:
             _log().info("rolling restart", processes=len(self._slots))
             self._rolling.to_do = [slot.index for slot in self._slots]
 
-    def _pass_reload_on(self) -> None:
+    def _reload(self) -> bool:
+        if self._on_reload is not None:
+            self._on_reload()
+        return True
+
+    def _pass_on(self, signum: int) -> None:
         for child in self._children:
-            # A Python that has no handler yet dies of SIGHUP, and may have read the old routing already.
+            # A Python that has no handler yet dies of these signals, and may have read the old routing already.
             if child.state is _State.STARTING:
-                child.reload_when_ready = True
+                child.when_ready.add(signum)
             elif child.state is _State.BEATING:
-                _signal(child, signal.SIGHUP)
+                _signal(child, signum)
 
     def _judge(self, now: float) -> None:
         for child in self._children:
@@ -410,7 +424,7 @@ class _Supervisor:
         before: dict[int, Any] = {}
         old_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         try:
-            for heard in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
+            for heard in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, *HEARD_LATE, signal.SIGUSR2):
                 before[heard] = signal.signal(heard, lambda *_: None)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, before)  # one may have come before we could hear it
             yield reader
@@ -426,28 +440,28 @@ class _Errands:
     """Does the caller's slow things in one thread, so that a slow disk or Redis never stops the watching."""
 
     def __init__(self, name: str) -> None:
-        self.done, self._tell = os.pipe()  # a byte here: something is done that was to be told
+        self.done, self._tell = os.pipe()  # a byte here: something is done, and this signal is to be passed on
         os.set_blocking(self.done, False)
-        self._queue: queue.SimpleQueue[tuple[str, Callable[[], object], bool] | None] = queue.SimpleQueue()
-        self._reload_waits = False
+        self._queue: queue.SimpleQueue[tuple[str, Callable[[], object], int] | None] = queue.SimpleQueue()
+        self._waits: set[str] = set()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
 
-    def run(self, what: str, errand: Callable[[], object], *, tell: bool = False) -> None:
-        """Do it when its turn comes; ``tell``: make ``done`` readable afterwards, unless it raised."""
+    def run(self, what: str, errand: Callable[[], object], tell: int = 0) -> None:
+        """Do it when its turn comes; ``tell``: what to write to ``done`` if its answer is true."""
         if not self._thread.is_alive():
             self._thread.start()
         self._queue.put((what, errand, tell))
 
-    def reload(self, errand: Callable[[], object]) -> None:
-        """As ``run`` with ``tell``; one that waits for its turn stands for all that come meanwhile."""
-        if not self._reload_waits:
-            self._reload_waits = True
+    def once(self, what: str, errand: Callable[[], bool], tell: int) -> None:
+        """As ``run``; one that waits for its turn stands for all the same that come meanwhile."""
+        if what not in self._waits:
+            self._waits.add(what)
 
-            def begin() -> None:
-                self._reload_waits = False
-                errand()
+            def begin() -> bool:
+                self._waits.discard(what)
+                return errand()
 
-            self.run("the reload", begin, tell=True)
+            self.run(what, begin, tell)
 
     def finish(self, timeout: float = 5.0) -> None:
         """Wait at most ``timeout`` seconds for what is still to be done."""
@@ -462,12 +476,12 @@ class _Errands:
         while (item := self._queue.get()) is not None:
             what, errand, tell = item
             try:
-                errand()
+                changed = errand()
             except Exception:
                 _log().exception(f"{what} failed")
             else:
-                if tell:
-                    os.write(self._tell, b".")
+                if tell and changed:
+                    os.write(self._tell, bytes([tell]))
 
 
 def _drain_pipe(fd: int) -> bytes:

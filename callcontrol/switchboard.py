@@ -13,6 +13,7 @@ It knows no socket of a switch, no file and no flow; of facts it knows the few t
 ``cordboard:out:<cap>``                   sorted set: legs that count as calls outside → when each is forgotten
 ``cordboard:out-legs:<switch>``           hash: leg → when it was claimed, and its caps
 ``cordboard:switches``                    hash: ``company/name`` of each day/night switch that is on → when, by whom
+``cordboard:running…``                    what every process runs: see ``running.py``
 any other name                            a lease: its owner, until it expires
 ========================================  =================================================================
 

@@ -153,6 +153,15 @@ class VersionStore:
         except FileNotFoundError:
             return []
 
+    def versions(self, company: str) -> list[str]:
+        """Every version of a company that is stored, sorted by name."""
+        if not _COMPANY.fullmatch(company):
+            return []
+        try:
+            return sorted(path.name for path in (self._root / company).iterdir() if _VERSION.fullmatch(path.name))
+        except OSError:
+            return []
+
     def live(self) -> list[str]:
         """Every company that takes calls: that has a current version.  Sorted."""
         return [company for company in self.companies() if self.current(company) is not None]

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PURE_NAMES = (
     *("messages", "call", "hunt", "forwards", "dialling", "policy", "voicemail", "keypad", "phrases"),
     *("state", "view", "wire", "queueing", "queue_views", "call_views", "queue_rows", "holding", "spool"),
-    *("addresses", "sentences"),
+    *("addresses", "planning", "sentences"),
 )
 PURE = [
     *(ROOT / "callcontrol" / f"{name}.py" for name in PURE_NAMES),
@@ -64,7 +64,7 @@ def test_the_pure_core_imports_no_socket_clock_redis_or_log(path: Path) -> None:
 def test_the_pure_core_imports_nothing_of_the_shell(path: Path) -> None:
     shell = "esl session ringing server serving supervisor switchboard facts published versions settings cli embedded "
     shell += "outcomes publishing reload lookups secrets shared speech voice directory "
-    shell += "music queueboard queues caretaker desk exchange commands private"
+    shell += "music queueboard queues caretaker desk exchange commands private asking history release running"
     assert not imports(path) & {f"callcontrol.{name}" for name in shell.split()}
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -23,6 +23,7 @@ from callcontrol.cli import main
 from callcontrol.publishing import publish
 from callcontrol.settings import Config, SettingsError
 from callcontrol.versions import VersionStore
+from tests.releases import publish_yes
 
 SECRET = "hunter2hunter2"
 OTHER = "correct-horse-battery"
@@ -280,7 +281,7 @@ class Operator:
         assert found is not None
         return found
 
-    def publishes(self, domain: str = DOMAIN) -> bool:
+    def publishes(self, domain: str = DOMAIN, publish: Callable[..., object] = publish) -> bool:
         store = VersionStore(self.state)
         config = Config((), passwords=self.file)
         changed: list[bool] = []
@@ -519,7 +520,7 @@ class TestDirectory:
         operator.makes()
         operator.publishes()
         (operator.routing / "bolt.yaml").unlink()
-        assert operator.publishes()
+        assert operator.publishes(publish=publish_yes)
         assert sorted(inodes(operator)) == ["0-version.xml", "acme.xml"]
 
     def test_what_a_killed_writer_left_is_cleared_away(self, operator: Operator) -> None:

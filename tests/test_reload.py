@@ -227,9 +227,10 @@ class Served:
         self.rig = Rig(directory / "rig", routing=self.routing, processes=2)
         self.state = directory / "rig/state"
 
-    def ask(self) -> subprocess.Popen[str]:
-        line = [CORDBOARD, "reload", "--state", str(self.state), "--wait", "60"]
-        return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def ask(self, *words: str) -> subprocess.Popen[str]:
+        line = [CORDBOARD, *(words or ("reload",)), "--state", str(self.state), "--wait", "60"]
+        given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(line, text=True, **given)  # type: ignore[call-overload,no-any-return]
 
     def answer(self, asked: subprocess.Popen[str]) -> tuple[int, str, str]:
         self.rig.until(lambda: asked.poll() is not None, 70, "the answer of cordboard reload")
@@ -238,6 +239,9 @@ class Served:
 
     def reload(self) -> tuple[int, str, str]:
         return self.answer(self.ask())
+
+    def publish(self, *words: str) -> tuple[int, str, str]:
+        return self.answer(self.ask("publish", *words))
 
     def change(self, old: str, new: str) -> None:
         text = self.acme.read_text()
@@ -300,7 +304,7 @@ def served(shared: Served) -> Served:
     for file in shared.routing.glob("*.yaml"):
         file.unlink()
     shutil.copy(ROUTING / "acme.yaml", shared.acme)
-    assert shared.reload()[0] == 0
+    assert shared.publish("--yes")[0] == 0
     return shared
 
 

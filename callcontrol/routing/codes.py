@@ -114,6 +114,11 @@ CODES: dict[str, str] = {
     "E510": "skills that no agent of the queue has: the caller would wait for ever",
     "E511": "the duty of a person is a switch: it has no times",
     "E513": "a queue in which nobody is ever asked: callers wait less long than its first agents",
+    "E520": "the file of a company that takes calls is gone: it goes on by the version that it has",
+    "E521": "numbers would move from one company to another: both keep what they have until that is asked",
+    "E522": "a company looks renamed: it keeps what it has until that is asked",
+    "E523": "a company is pinned to a version by cordboard rollback, and its file says something else",
+    "E524": "numbers cannot move, since one of the two companies does not go live",
     # -------------------------------------------------------------------------------------- rehearsals
     "E601": "a rehearsal fails: found when a company is published, and by cordboard rehearse",
     # ---------------------------------------------------------------------------------------- warnings
