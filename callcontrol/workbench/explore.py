@@ -20,8 +20,10 @@ is left out beyond that, because there is too much of it, is said (:attr:`Explor
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import heapq
 import itertools
+import operator
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -45,8 +47,11 @@ SOMEBODY = "+12025550143"
 #: What a lookup may bring for a variable that is dialled, if it is nobody's extension.
 NOBODY = "0"
 
-_DAY = 86400.0
+#: What a queue says of how long things take, and how many there may be.
+_PACE = ("max_wait", "max_callers", "unstaffed", "ring", "wrap_up", "strategy", "pause_after")
 Interval = tuple[float, float]
+#: A step that was entered: its name, how many choices had been made, and all that had been seen until then.
+Entry = tuple[str, int, tuple[Any, ...]]
 
 
 # --------------------------------------------------------------------------------- times, turns and callers
@@ -251,8 +256,8 @@ class Watching:
         self._began = self._at = began
         self._chosen = chosen
         #: Each step entered: its name, how many choices were made before, and what was seen until then.
-        self.entries: list[tuple[str, int, tuple[Any, ...]]] = []
-        self._chain: list[tuple[Any, ...]] = []
+        self.entries: list[Entry] = []
+        self.chain: list[tuple[Any, ...]] = []
         self._rang = -1.0
         self._steps: list[str] = []
         self.names: list[str] = []
@@ -289,7 +294,7 @@ class Watching:
         """What was seen."""
         self._leave()
         return Told(
-            chain=tuple(self._chain),
+            chain=tuple(self.chain),
             end=tuple(end),
             steps=tuple(self._steps),
             heard=tuple(self._heard),
@@ -302,7 +307,7 @@ class Watching:
     def _step(self, data: Mapping[str, Any]) -> None:
         self._steps.append(data["verb"])
         self.names.append(f"{data['flow']}/{data['step']}")
-        seen = (*self._chain, *self._heard, *self._pace, self._at)
+        seen = (*self.chain, *self._heard, *self._pace, self._at)
         self.entries.append((self.names[-1], len(self._chosen), seen))
         if data["verb"] in ("set", "collect", "lookup"):
             self.changed |= {self.names[-1]}
@@ -313,10 +318,10 @@ class Watching:
         who = (ring.phone.person, ring.phone.address)
         if self._queue is not None:
             self._agents[ring.phone.person or ring.phone.address] = None
-        elif self._chain and self._chain[-1][0] == "rings" and self._rang == at:
-            self._chain[-1] = ("rings", (*self._chain[-1][1], who))
+        elif self.chain and self.chain[-1][0] == "rings" and self._rang == at:
+            self.chain[-1] = ("rings", (*self.chain[-1][1], who))
         else:
-            self._chain.append(("rings", (who,)))
+            self.chain.append(("rings", (who,)))
         self._rang = at
         heard = (self._sound(ring.whisper), self._sound(ring.confirm), ring.shown, ring.name)
         self._heard[("phone", who, *heard)] = None
@@ -334,11 +339,13 @@ class Watching:
         for one in queue.announce:
             sayings = tuple(getattr(said, "text", "") or getattr(said, "name", "") for said in one.say.sayings.values())
             self._heard["announces", one.every, *sayings] = None
-        self._pace.append(("waits", enter.queue, enter.priority, enter.skills, enter.patience, enter.most))
+        told = {name: getattr(queue, name) for name in _PACE}
+        told |= {"delays": tuple(queue.delays.items()), "priority": enter.priority, "skills": enter.skills}
+        self._pace.append(("waits", enter.queue, *told.items()))
 
     def _leave(self) -> None:
         if self._queue is not None:
-            self._chain.append(("queue", self._queue, tuple(self._agents)))
+            self.chain.append(("queue", self._queue, tuple(self._agents)))
         self._queue, self._patience = None, float("inf")
 
     def _hear(self, sound: m.Sound) -> None:
@@ -375,13 +382,18 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """One walk: under which times, turns and callers it is walked, by which answers, and what each version did."""
+    """One walk: under which times, turns and callers it is walked, by which answers, and what each version did.
+
+    ``turning``: where, once the versions have parted, somebody is rung because it is their turn: version, place in its
+    chain, rota.
+    """
 
     times: int
     turns: int
     callers: int
     asked: tuple[Asked, ...]
     told: tuple[Told, ...]
+    turning: tuple[tuple[int, int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,6 +417,7 @@ class _Run:
         self.position: dict[Hashable, int] = {}
         #: What another version would have chosen from besides: position and answer.
         self.more: list[tuple[int, Any]] = []
+        self.turned: list[_Turned] = []
         self.deep = False
 
     def choose(self, options: tuple[Any, ...], unusual: int = 1, always: bool = False) -> Any:
@@ -429,6 +442,26 @@ class _Run:
         label = self.choose(tuple(label for label, _ in left), unusual=0)
         self.masks[kind] &= next(mask for known, mask in left if known == label)
         return label
+
+    def turn(self, side: _Side, rota: Group, members: Mapping[str, int]) -> str:
+        """Whose turn it is."""
+        at = len(self.path)
+        whose = str(self.split("turns", tuple(members.items())))
+        if sum(other.name == rota.name for other in side.ground.turn) == 1:  # else it is the rota that has changed
+            at = at if len(self.path) > at else -1
+            self.turned.append(_Turned(side.number, len(side.watch.chain), rota.name, members[whose], at))
+        return whose
+
+
+@dataclass(frozen=True, slots=True)
+class _Turned:
+    """Whose turn it is: asked in which version, after how many items of its chain, and where in the path (or -1)."""
+
+    side: int
+    chain: int
+    rota: str
+    mask: int
+    at: int
 
 
 class _AskedHours:
@@ -464,7 +497,7 @@ class _AskedTurn:
     @property
     def start(self) -> dt.datetime:
         turn = dt.timedelta(days=1 if self.rotate == "daily" else 7)
-        whose = self._side.run.split("turns", tuple(self._side.ground.turn[self._group].items()))
+        whose = self._side.run.turn(self._side, self._group, self._side.ground.turn[self._group])
         now = dt.datetime.fromtimestamp(self._side.ground.since, ZoneInfo(self._side.routing.timezone))
         return now.replace(tzinfo=None) - self.members.index(whose) * turn - turn / 2
 
@@ -475,6 +508,7 @@ class _Side:
     def __init__(self, ground: Ground, number: int, routing: Routing, values: Mapping[str, tuple[str, ...]]) -> None:
         self.ground, self.number, self.values = ground, number, values
         self.run: Any = None
+        self.watch: Any = None
         asked: dict[str, Any] = {
             "hours": {name: _AskedHours(self, hours) for name, hours in routing.hours.items()},
             "lists": {name: _AskedList(self, known) for name, known in routing.lists.items()},
@@ -517,21 +551,21 @@ class _Alike:
             return False
         return first.sets == second.sets and first.record == second.record
 
-    def from_here(self, old: Sequence[Any], new: Sequence[Any], otherwise: int) -> int:
-        """After how many choices the two walks cannot part any more."""
+    def from_here(self, old: Sequence[Entry], new: Sequence[Entry]) -> tuple[int, int] | None:
+        """After how many choices, in the one walk and the other, the two cannot part any more; None: they can."""
         run: list[str] = []  # flows come back to who ran them
-        for (step, choices, seen), (other, _, also) in zip(old, new, strict=False):
+        for (step, choices, seen), (other, others, also) in zip(old, new, strict=False):
             if step != other or seen != also:
-                return otherwise
+                return None
             if step not in self._parting and not any(one in self._parting for one in run):
-                return int(choices)
+                return choices, others
             flow, _, name = step.partition("/")
             found = self._old.step(flow, name)
             if found is None or (step in self._other and found.verb in ("set", "collect", "lookup")):
-                return otherwise
+                return None
             if found.verb == "flow":
                 run.append(step)
-        return otherwise
+        return None
 
     def _unlike(self) -> set[str]:
         steps = {f"{step.flow}/{step.name}": step for flow in self._old.flows.values() for step in flow.steps.values()}
@@ -626,6 +660,22 @@ def _following(routing: Routing, step: Any) -> list[str]:
     return [f"{flow}/{name or routing.flows[flow].start}" for flow, name in edges if flow in routing.flows]
 
 
+def _parted(told: Sequence[Told]) -> int:
+    """How many items of their chains the versions have in common before they part; more than any, if they do not."""
+    ways = [(*one.chain, one.end) for one in told]
+    alike = 0
+    while alike < min(map(len, ways)):
+        if any(way[alike] != ways[0][alike] for way in ways):
+            return alike
+        alike += 1
+    return 1_000_000
+
+
+def _rung(item: tuple[Any, ...]) -> Iterable[str]:
+    """Whose telephones an item of a chain rings: addresses, and agents."""
+    return item[2] if item[0] == "queue" else (address for _, address in item[1])
+
+
 class Explorer:
     """Finds every walk of ``routings`` (one or more versions) over their common ``ground``."""
 
@@ -653,32 +703,56 @@ class Explorer:
                 break
             run = _Run(self.ground, script)
             watches = [self._watch(run, side) for side in self._sides]
-            told = tuple(
-                self._walk(run, side, called[side.number], watch)
-                for side, watch in zip(self._sides, watches, strict=True)
-            )
+            told, begins = [], []
+            for side, watch in zip(self._sides, watches, strict=True):
+                begins.append(len(run.path))
+                told.append(self._walk(run, side, called[side.number], watch))
+            parted = _parted(told)
+            turned = tuple(one for one in run.turned if one.chain >= parted)
+            kept = [one.mask for one in run.turned if one not in turned]
             walked.append(
-                Walked(run.masks["times"], run.masks["turns"], run.masks["callers"], tuple(run.asked.values()), told)
+                Walked(
+                    run.masks["times"],
+                    functools.reduce(operator.and_, kept, self.ground.everything["turns"]),
+                    run.masks["callers"],
+                    tuple(run.asked.values()),
+                    tuple(told),
+                    tuple((one.side, one.chain, one.rota) for one in turned),
+                )
             )
             if run.deep:
                 cut = f"calls that are asked more than {DEEPEST} things were not followed to every end"
             taken = tuple(answer for answer, _, _ in run.path)
-            open_ = len(taken)
+            shut = self._settled(run, told, parted) | {one.at for one in turned}
+            alike = None
             if self._alike is not None and self._alike.begin(*called):
-                open_ = self._alike.from_here(*(watch.entries for watch in watches), open_)
-            others = [(at, one) for at in range(len(script), open_) for one in run.path[at][1][1:]]
+                alike = self._alike.from_here(watches[0].entries, watches[1].entries)
+            if alike is not None:
+                shut |= {*range(alike[0], begins[1]), *range(alike[1], len(taken))}
+            others = [(at, one) for at in range(len(script), len(taken)) for one in run.path[at][1][1:]]
             for at, one in (*others, *run.more):
                 following = (*taken[:at], one)
-                if following not in seen:
+                if at not in shut and following not in seen:
                     seen[following] = None
                     heapq.heappush(heap, (unusual + run.path[at][2], next(order), following))
         return Explored(tuple(walked), cut)
 
+    def _settled(self, run: _Run, told: Sequence[Told], parted: int) -> set[int]:
+        """Choices that matter no more: of telephones that are rung only where the versions have parted already."""
+        if parted > min(len(one.chain) for one in told) or len(told) < 2:
+            return set()
+        rung = {one for item in told[0].chain[:parted] for one in _rung(item)}
+        return {
+            at
+            for key, at in run.position.items()
+            if isinstance(key, tuple) and key[0] in ("desk", "phone") and key[1] not in rung
+        }
+
     def _watch(self, run: _Run, side: _Side) -> Watching:
-        return Watching(side.routing, self.ground.since, side.whole.sounds if self._sounds else {}, run.path)
+        return Watching(side.whole, self.ground.since, side.whole.sounds if self._sounds else {}, run.path)
 
     def _walk(self, run: _Run, side: _Side, called: str, watch: Watching) -> Told:
-        side.run = run
+        side.run, side.watch = run, watch
         world = _Scripted(run, side, watch)
         walk = Walk(side.routing, caller=SOMEBODY, called=called, at=self.ground.since, world=world, watch=watch)
         try:
@@ -727,7 +801,8 @@ class _Scripted:
             run.asked[key] = Asked(question, answer, self._wrong(question, answer), frozenset({self._side.number}))
         else:
             answer = known.answer
-            run.asked[key] = replace(known, sides=known.sides | {self._side.number})
+            wrong = known.wrong and (question.kind != "keys" or self._wrong(question, answer))
+            run.asked[key] = replace(known, wrong=wrong, sides=known.sides | {self._side.number})
             at = run.position.get(key, -1)
             if question.kind == "keys" and at >= 0:
                 run.more += [(at, one) for one in options if one not in run.path[at][1] and one != answer]
