@@ -112,6 +112,8 @@ class View:
         #: The place in a queue, while it is announced: ``{position}``.
         self.position = ""
         self.reasons: list[str] = []
+        #: What the caller has entered in the step so far, "" for nothing, an item each time they were asked.
+        self.keys: list[str] = []
         self._last_id = 0
 
     # -------------------------------------------------------------------------------------------- values

@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from callcontrol.routing.model import Routing
+from callcontrol.workbench import times
 from callcontrol.workbench.explore import Asked, CallerClass, Explorer, Ground, Told, Walked
-from callcontrol.workbench.times import in_words
 
 #: What may have changed of a call, the most first.
 ELSEWHERE, WAY, HEARS, PACE = KINDS = ("elsewhere", "another way", "hears", "pace")
@@ -257,11 +257,11 @@ class _Telling:
         words = {part.times: self._times(part.times) for part in order}
         return [Line(part.kind, words[part.times], self._who(part), part.was, part.now) for part in order]
 
-    def _times(self, times: int) -> str:
+    def _times(self, when: int) -> str:
         ground = self._ground
-        if times == ground.everything["times"]:
+        if when == ground.everything["times"]:
             return "always"
-        return in_words(ground.spans(times), ground.zone, ground.today, ground.days, ground.holidays)
+        return times.in_words(ground.spans(when), ground.zone, ground.today, ground.days, ground.holidays)
 
     # ------------------------------------------------------------------------------------------ ends elsewhere
 
@@ -278,8 +278,8 @@ class _Telling:
             alike += 1
         core = ways[0][alike:], ways[1][alike:]
         agents = any(a[:2] == b[:2] and a != b for a, b in zip(*core, strict=False) if a[0] == "queue" == b[0])
-        was = self._way(self._old, ways[0], agents, old.again > new.again)
-        now = self._way(self._new, ways[1], agents, new.again > old.again)
+        was = _way(self._old, ways[0], agents, old.again > new.again)
+        now = _way(self._new, ways[1], agents, new.again > old.again)
         given, usual = _given(walk, self._new, self._old)
         return _Part(
             ELSEWHERE,
@@ -291,24 +291,10 @@ class _Telling:
             core,
             was,
             now,
-            (self._way(self._old, core[0], agents, False), self._way(self._new, core[1], agents, False)),
+            (_way(self._old, core[0], agents, False), _way(self._new, core[1], agents, False)),
             ways,
             usual,
         )
-
-    def _way(self, routing: Routing, way: Sequence[Item], agents: bool, again: bool) -> str:
-        words = ["asked again"] if again else []
-        for item in way[:-1]:
-            if item[0] == "rings":
-                words.append(_rings(routing, item[1]))
-            elif item[0] == "turn":
-                words.append(f"whoever's turn it is in {item[1]} rings")
-            elif agents:
-                named = _and([_person(routing, agent) for agent in item[2]])
-                words.append(f"the queue {item[1]} ({f'which asks {named}' if named else 'which asks nobody'})")
-            elif way[-1] != ("end", "waits", item[1]):
-                words.append(f"the queue {item[1]}")
-        return ", then ".join((*words, _end(way[-1][1:])))
 
     # ---------------------------------------------------------------------------------------------- weaker ones
 
@@ -600,6 +586,31 @@ _PLURAL = {
 def _person(routing: Routing, extension: str) -> str:
     person = routing.people.get(extension)
     return f"{person.name} ({extension})" if person else extension
+
+
+def way_of(told: Told) -> tuple[Item, ...]:
+    """Whom a call rings, and where it ends."""
+    return (*told.chain, ("end", *told.end))
+
+
+def in_words(routing: Routing, told: Told) -> str:
+    """Where a call went, as a line."""
+    return _way(routing, way_of(told), False, False)
+
+
+def _way(routing: Routing, way: Sequence[Item], agents: bool, again: bool) -> str:
+    words = ["asked again"] if again else []
+    for item in way[:-1]:
+        if item[0] == "rings":
+            words.append(_rings(routing, item[1]))
+        elif item[0] == "turn":
+            words.append(f"whoever's turn it is in {item[1]} rings")
+        elif agents:
+            named = _and([_person(routing, agent) for agent in item[2]])
+            words.append(f"the queue {item[1]} ({f'which asks {named}' if named else 'which asks nobody'})")
+        elif way[-1] != ("end", "waits", item[1]):
+            words.append(f"the queue {item[1]}")
+    return ", then ".join((*words, _end(way[-1][1:])))
 
 
 def _rings(routing: Routing, phones: Sequence[tuple[str, str]]) -> str:

@@ -24,6 +24,7 @@ import functools
 import heapq
 import itertools
 import operator
+from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -81,6 +82,7 @@ class Ground:
         self.begin = instant(dt.datetime.combine(today, dt.time()), self.zone)
         self.end = instant(dt.datetime.combine(today + dt.timedelta(days=days), dt.time()), self.zone)
         self.since = since
+        self._order: list[tuple[float, float, int]] | None = None
         scheduled = {hours: None for one in routings for hours in one.hours.values() if not hours.switch}
         #: Hours → the times at which they are on.
         self.on: dict[Hours, int] = {}
@@ -110,6 +112,15 @@ class Ground:
     def spans(self, times: int) -> list[Interval]:
         """The intervals of a set of times, joined where they touch."""
         return _joined(span for at, spans in enumerate(self.intervals) if times >> at & 1 for span in spans)
+
+    def time_at(self, moment: float) -> tuple[int, float]:
+        """Which time it is at a UTC epoch, and until when; -1 outside of what is looked at."""
+        if self._order is None:
+            self._order = sorted((*span, at) for at, spans in enumerate(self.intervals) for span in spans)
+        found = bisect_right(self._order, (moment, float("inf"), 0)) - 1
+        if found < 0 or moment >= self._order[found][1]:
+            return -1, moment
+        return self._order[found][2], self._order[found][1]
 
     def _find_times(self, scheduled: Sequence[Hours]) -> None:
         toggles: list[tuple[float, int]] = []
@@ -447,21 +458,25 @@ class _Run:
         """Whose turn it is."""
         at = len(self.path)
         whose = str(self.split("turns", tuple(members.items())))
-        if sum(other.name == rota.name for other in side.ground.turn) == 1:  # else it is the rota that has changed
-            at = at if len(self.path) > at else -1
-            self.turned.append(_Turned(side.number, len(side.watch.chain), rota.name, members[whose], at))
+        changed = sum(other.name == rota.name for other in side.ground.turn) > 1
+        at = at if len(self.path) > at else -1
+        self.turned.append(_Turned(side.number, len(side.watch.chain), rota.name, members[whose], at, changed))
         return whose
 
 
 @dataclass(frozen=True, slots=True)
 class _Turned:
-    """Whose turn it is: asked in which version, after how many items of its chain, and where in the path (or -1)."""
+    """Whose turn it is: asked in which version, after how many items of its chain, and where in the path (or -1).
+
+    ``changed``: the rota itself is another.
+    """
 
     side: int
     chain: int
     rota: str
     mask: int
     at: int
+    changed: bool
 
 
 class _AskedHours:
@@ -708,7 +723,7 @@ class Explorer:
                 begins.append(len(run.path))
                 told.append(self._walk(run, side, called[side.number], watch))
             parted = _parted(told)
-            turned = tuple(one for one in run.turned if one.chain >= parted)
+            turned = tuple(one for one in run.turned if one.chain >= parted and not one.changed)
             kept = [one.mask for one in run.turned if one not in turned]
             walked.append(
                 Walked(
