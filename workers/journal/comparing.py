@@ -79,7 +79,8 @@ class Happened:
     queues: list[str] = field(default_factory=list)
     away: str = "logged_out"
     lookups: list[Answer] = field(default_factory=list)
-    switches: frozenset[str] = frozenset()
+    switched: dict[str, bool] = field(default_factory=dict)  # as the call saw them
+    switches: frozenset[str] = frozenset()  # those that were on, as far as it is known
 
     @property
     def key(self) -> Hashable:
@@ -87,7 +88,7 @@ class Happened:
         return (
             *(self.version, self.end, self.why_not, tuple(self.visits), tuple(self.keys), tuple(self.queue_keys)),
             *(tuple((one, *results) for one, results in self.phones.items()), frozenset(self.stopped)),
-            *(tuple(self.agents.items()), tuple(self.queues), self.away, self.switches),
+            *(tuple(self.agents.items()), tuple(self.queues), self.away, self.switches, tuple(self.switched.items())),
             tuple(one if isinstance(one, str) else tuple((one or {}).items()) for one in self.lookups),
         )
 
@@ -140,17 +141,19 @@ class _Reading:
             case "talk.started":
                 address = str(data.get("with"))
                 found.end = ("talk", self._people.get(address) or address)
-                if self._extension:
-                    found.keys.append(self._extension)
             case "call.ended":
                 found.end = ("hangup",) if data.get("by") == "cordboard" else ("left",)
             case _:
                 self._queue(type_, data)
+        if found.end != ("live",) and self._extension:  # in a menu that was not left
+            found.keys.append(self._extension)
         return found.end == ("live",)
 
     def _left(self, data: Mapping[str, Any]) -> None:
         keys = [str(key) for key in data.get("keys") or ()]
         (self._found.queue_keys if self._verb == "queue" else self._found.keys).extend(keys)
+        for name, on in (data.get("switches") or {}).items():
+            self._found.switched.setdefault(str(name), on is True)
         self._extension = ""
 
     def _leg(self, type_: str, data: Mapping[str, Any]) -> None:
@@ -235,13 +238,21 @@ class _Switches:
 
 
 class _World:
-    """What happened, as the world of a walk.  ``tried``: answers to what nobody knows, in order.
+    """What happened, as the world of a walk.  ``tried``: answers to what nobody knows, in order; ``silent``: who is
+    asked for keys and was not in truth, presses none.
 
     ``unknown``: the first question that nobody could answer, not even by trying.
     """
 
-    def __init__(self, call: Happened, routing: Routing, agents: frozenset[str], tried: Sequence[Answer] = ()) -> None:
-        self._call, self._routing, self._agents = call, routing, agents
+    def __init__(
+        self,
+        call: Happened,
+        routing: Routing,
+        agents: frozenset[str],
+        tried: Sequence[Answer] = (),
+        silent: bool = False,
+    ) -> None:
+        self._call, self._routing, self._agents, self._silent = call, routing, agents, silent
         self._keys, self._queue_keys = iter(call.keys), iter(call.queue_keys)
         self._lookups = iter(call.lookups)
         self._tried = iter(tried)
@@ -251,7 +262,7 @@ class _World:
         """What happened; else what is tried; else None."""
         found = self._known(question)
         if found is None:
-            found = next(self._tried, None)
+            found = "" if self._silent and question.kind == "keys" else next(self._tried, None)
         if found is None and self.unknown is None:
             self.unknown = question
         return found
@@ -260,7 +271,7 @@ class _World:
         call, subject = self._call, question.subject
         match question.kind:
             case "switch":
-                return "on" if subject in call.switches else "off"
+                return "on" if call.switched.get(subject, subject in call.switches) else "off"
             case "lookup":
                 found = next(self._lookups, None)
                 return found if isinstance(found, str) or set(question.wanted) <= set(found or ()) else None
@@ -294,9 +305,14 @@ class _Walked:
 
 
 def _walk(
-    routing: Routing, call: Happened, called: str, agents: frozenset[str], tried: Sequence[Answer] = ()
+    routing: Routing,
+    call: Happened,
+    called: str,
+    agents: frozenset[str],
+    tried: Sequence[Answer] = (),
+    silent: bool = False,
 ) -> _Walked:
-    world = _World(call, routing, agents, tried)
+    world = _World(call, routing, agents, tried, silent)
     watch = Watching(routing, call.began, {})
     waits = _Waits(call)
     walk = Walk(
@@ -423,8 +439,19 @@ class Judge:
             same = (was.question.kind, was.told.chain) == (would.question.kind, would.told.chain)
             if same and (was.question.kind == "keys" or was.question.subject == would.question.subject):
                 return Verdict(ALIKE)  # the caller hung up there
-        if _parted(was.told, would.told):
+        if _parted(was, would):
             return Verdict(ELSEWHERE, *self._words([was], [would]))
+        if "keys" in {one.question.kind for one in (was, would) if one.question is not None}:
+            quiet = [
+                one if one.question is None else _walk(routing, call, call.called, agents, silent=True)
+                for routing, one in ((self._old, was), (self._new, would))
+            ]
+            if _parted(quiet[0], quiet[1]):
+                words = self._words([was], [would]), self._words([quiet[0]], [quiet[1]])
+                first, second = (
+                    one if one == other else f"{one}; without a key {other}" for one, other in zip(*words, strict=True)
+                )
+                return Verdict(ELSEWHERE, first, second)
         befores = self._ways(self._old, call, was, agents)
         afters = self._ways(self._new, call, would, agents)
         return self._verdict(befores, afters, would.question or was.question)
@@ -496,9 +523,10 @@ def _went(real: Sequence[tuple[str, str]], walked: Sequence[tuple[str, str]]) ->
     return f"it went another way than its walk, at {step[0]}/{step[1]}"
 
 
-def _parted(was: Told, would: Told) -> bool:
-    """Whether two walks, of which one or both stopped early, have parted before that."""
-    return any(one != other for one, other in zip(was.chain, would.chain, strict=False))
+def _parted(was: _Walked, would: _Walked) -> bool:
+    """Whether two walks have parted, of which one or both may have stopped where nobody knew more."""
+    ways = [one.told.chain if one.question is not None else way_of(one.told) for one in (was, would)]
+    return any(one != other for one, other in zip(*ways, strict=False))
 
 
 def _unknown(question: Question) -> str:
@@ -511,6 +539,7 @@ def _unknown(question: Question) -> str:
 
 
 def _open(question: Question) -> tuple[str, str]:
+    """The end of a walk at a question, in words."""
     if question.kind == "keys":
         return "asked for keys in", question.subject
-    return "hung up before", f"{question.subject} did anything"
+    return "and then it depends on", _unknown(question)

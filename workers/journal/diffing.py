@@ -26,7 +26,7 @@ from callcontrol import options as o
 from callcontrol.outcomes import read_outcome
 from callcontrol.private import SettingsError
 from callcontrol.queue_views import shown
-from callcontrol.routing.load import LoadError, load_company, load_compiled, load_directory
+from callcontrol.routing.load import Loaded, LoadError, load_company, load_compiled, load_directory, load_text
 from callcontrol.routing.model import Routing
 from callcontrol.versions import VersionStore
 from callcontrol.workbench.compare import Comparison, compare, compare_all, told
@@ -147,7 +147,7 @@ def _version(given: str, company: str | None, state: Path) -> _Version:
         raise _Cannot(f"there is no {given}: write a directory, a file, live, or COMPANY@VERSION")
     try:
         one = path.is_file() or company is not None
-        loaded = [load_company(path, company)] if one else load_directory(path)
+        loaded = [_soundless(entry) for entry in ([load_company(path, company)] if one else load_directory(path))]
     except LoadError as error:
         raise _Cannot(str(error)) from None
     broken = [found for entry in loaded if entry.routing is None for found in entry.problems]
@@ -159,6 +159,14 @@ def _version(given: str, company: str | None, state: Path) -> _Version:
         {entry.company: (entry.source, tuple(map(str, entry.days_off))) for entry in loaded},
         one,
     )
+
+
+def _soundless(entry: Loaded) -> Loaded:
+    """A file whose sounds are not beside it says all the same where its calls go: to miss them is for ``check``."""
+    errors = [found for found in entry.problems if found.severity == "error"]
+    if not errors or any(found.code != "E209" for found in errors):
+        return entry
+    return load_text(entry.source, path=entry.path, company=entry.company)
 
 
 def _whole(store: VersionStore, state: Path, company: str, beginning: str) -> str:
@@ -225,6 +233,8 @@ def _calls(
 ) -> tuple[dict[str, _Calls], str]:
     """What the journal's calls say, by company; and why there is nothing, or no more, to say."""
     found: dict[str, _Calls] = {}
+    if not database and not Path(default_url(state.resolve()).removeprefix("sqlite:///")).exists():
+        return found, ""  # nobody has a journal here, or asked for one
     try:
         with _journal(database, state) as journal:
             for company, (old, new) in pairs.items():
