@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from typing import Any
 
@@ -55,13 +56,19 @@ def walked(
     """One random call: its journey (None: the caller gave up), and its facts."""
     facts: list[dict[str, Any]] = []
     world = Random(chance, gives_up=gives_up)
-    talked: list[str] = []
 
     def tell(at: float, type_: str, data: dict[str, Any]) -> None:
         facts.append(
             {
-                **{"v": 1, "type": type_, "company": routing.company, "call": call, "epoch": 1, "n": len(facts) + 1},
-                **{"at": at, "switch": "s1", "data": data},
+                "v": 1,
+                "type": type_,
+                "company": routing.company,
+                "call": call,
+                "epoch": 1,
+                "n": len(facts) + 1,
+                "at": at,
+                "switch": "s1",
+                "data": data,
             }
         )
 
@@ -74,13 +81,10 @@ def walked(
             legs[command.leg] = command.phone.address
         elif isinstance(command, m.Join):
             tell(now, "talk.started", {"with": legs[command.leg], "leg": command.leg})
-            talked.append(command.leg)
 
     journey = None
-    try:
+    with contextlib.suppress(GivesUp):
         journey = Walk(routing, caller=caller, called=called, at=at, world=world, watch=watch).run()
-    except GivesUp:
-        pass
     by = "cordboard" if journey is not None and "hangup" in journey.ends else "caller"
     tell(facts[-1]["at"] if facts else at, "call.ended", {"cause": "NORMAL_CLEARING", "by": by})
     return journey, facts

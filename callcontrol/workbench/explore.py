@@ -10,7 +10,7 @@ versions share one ground and one set of answers: the caller presses the same ke
 are called), a telephone that is busy in one is busy in the other.
 
 Where all versions have come to the same step in the same way, and nothing that can be reached from there differs, they
-are walked to one end only: they cannot part any more (:class:`_Alike`).
+are walked to one end only: they cannot part any more (:class:`Common`).
 
 The surprise: telephones do not need every combination.  Of those that ring together one answers, or none does and all
 alike; a telephone stays as it was the first time; a prompt that was answered wrongly is answered so again.  Whatever
@@ -542,7 +542,7 @@ def _hurried(queue: Queue) -> Queue:
     return queue if queue.max_wait is None else replace(queue, max_wait=min(queue.max_wait, _patience(queue)))
 
 
-class _Alike:
+class Common:
     """What two versions have in common: the steps from which they cannot part any more.
 
     A step counts as alike only with everything that it names and everything that can be reached from it.
@@ -565,6 +565,16 @@ class _Alike:
         if first is None or second is None or not self._whole:
             return False
         return first.sets == second.sets and first.record == second.record
+
+    def throughout(self, called: str) -> bool:
+        """Whether a call to this number is the same in both from its beginning to its end."""
+        if not self.begin(called, called):
+            return False
+        flow, other = self._old.numbers[called].flow, self._new.numbers[called].flow
+        return flow == other and f"{flow}/{self._old.flows[flow].start}" not in self._parting and self._starts(flow)
+
+    def _starts(self, flow: str) -> bool:
+        return flow in self._new.flows and self._old.flows[flow].start == self._new.flows[flow].start
 
     def from_here(self, old: Sequence[Entry], new: Sequence[Entry]) -> tuple[int, int] | None:
         """After how many choices, in the one walk and the other, the two cannot part any more; None: they can."""
@@ -701,7 +711,7 @@ class Explorer:
         self._sides = [
             _Side(ground, number, routing, _dialled(routing, people)) for number, routing in enumerate(routings)
         ]
-        self._alike = _Alike(ground, routings[0], routings[-1]) if len(routings) == 2 else None
+        self._alike = Common(ground, routings[0], routings[-1]) if len(routings) == 2 else None
         #: What published versions know of sound files, if all know it.
         self._sounds = all(one.sounds for one in routings)
 
@@ -711,7 +721,7 @@ class Explorer:
         order, seen = itertools.count(1), {(): None}
         walked: list[Walked] = []
         cut = ""
-        while heap and not cut:
+        while heap:
             unusual, _, script = heapq.heappop(heap)
             if len(walked) >= self._most:
                 cut = f"only the {len(walked)} likeliest ways were walked (up to {unusual} unusual answers in one call)"

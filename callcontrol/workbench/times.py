@@ -37,6 +37,7 @@ def in_words(
         return "always"
     found = _nights(found)
     usual = {weekday: _usual([on for day, on in found.items() if day.weekday() == weekday]) for weekday in range(7)}
+    _complete(found, usual)
     words = [f"{which} {_span_words(on)}" for which, on in _weekly(usual)]
     more = {day: on for day, on in found.items() if on != usual[day.weekday()] and on}
     less = [day for day, on in found.items() if on != usual[day.weekday()] and not on]
@@ -69,6 +70,17 @@ def _nights(found: Mapping[dt.date, Spans]) -> dict[dt.date, Spans]:
         if on and on[-1][1] == 1440 and on[-1][0] > 0 and after and after[0][0] == 0 and after[0][1] <= _MORNING:
             result[day][-1] = (on[-1][0], 1440 + after.pop(0)[1])
     return {day: tuple(on) for day, on in result.items()}
+
+
+def _complete(found: dict[dt.date, Spans], usual: Mapping[int, Spans]) -> None:
+    """Give the first and the last day the nights that are cut in two by the beginning and the end of it all."""
+    first, last = min(found), max(found)
+    before = usual[(first - dt.timedelta(days=1)).weekday()]
+    if found[first] and before and found[first][0] == (0, before[-1][1] - 1440):
+        found[first] = found[first][1:]
+    on = usual[last.weekday()]
+    if found[last] and on and on[-1][1] > 1440 and found[last][-1] == (on[-1][0], 1440):
+        found[last] = (*found[last][:-1], on[-1])
 
 
 def _usual(all_: Sequence[Spans]) -> Spans:

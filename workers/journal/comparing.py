@@ -24,7 +24,7 @@ from callcontrol.hunt import NEARNESS
 from callcontrol.routing.hours import member_at
 from callcontrol.routing.model import Routing
 from callcontrol.workbench.compare import in_words, way_of
-from callcontrol.workbench.explore import Enough, Ground, Told, Watching
+from callcontrol.workbench.explore import Common, Enough, Ground, Told, Watching
 from callcontrol.workbench.walk import LOST, Answer, Question, Walk
 from workers.journal.folding import order
 from workers.journal.tables import Call, Fact
@@ -160,6 +160,8 @@ class _Reading:
         found, person = self._found, str(data.get("person") or "")
         if self._verb == "menu" and not self._extension:
             self._extension = person
+        if type_ == "leg.rung":
+            found.stopped.add(str(data.get("address") or ""))  # until its result is told
         if type_ != "leg.result":
             return
         address, result = str(data.get("address") or ""), str(data.get("result"))
@@ -168,8 +170,6 @@ class _Reading:
             found.phones.setdefault(address, []).append("answers")
         elif result in NEARNESS and not data.get("why"):  # one that was barred was never rung
             found.phones.setdefault(address, []).append(result)
-        elif result == "lost":
-            found.stopped.add(address)
 
     def _queue(self, type_: str, data: Mapping[str, Any]) -> None:
         found, agent = self._found, str(data.get("agent") or "")
@@ -387,6 +387,7 @@ class Judge:
         self._versions: dict[str, Routing | None] = {old.version: old, new.version: new}
         self._grounds: dict[str, Ground] = {}
         self._known: dict[Hashable, Verdict] = {}
+        self._common = Common(Ground((new, old), *self._span), old, new)
         self.counts: Counter[str] = Counter()
 
     def judge(self, call: Happened) -> Verdict:
@@ -395,9 +396,14 @@ class Judge:
             self._versions[call.version] = self._version(call.version) if call.version else None
         had = self._versions[call.version]
         if had is None:
-            verdict = Verdict(UNSAID, why="the version that it had is not kept any more")
+            why = (
+                "the version that it had is not kept any more" if call.version else "which version it had is not known"
+            )
+            verdict = Verdict(UNSAID, why=why)
         elif call.why_not:
             verdict = Verdict(UNSAID, why=call.why_not)
+        elif self._common.throughout(call.called):
+            verdict = Verdict(ALIKE)  # whatever it was, both do the same
         else:
             key = self._key(call, had)
             found = self._known.get(key) if key is not None else None
@@ -542,4 +548,4 @@ def _open(question: Question) -> tuple[str, str]:
     """The end of a walk at a question, in words."""
     if question.kind == "keys":
         return "asked for keys in", question.subject
-    return "and then it depends on", _unknown(question)
+    return "it depends on", _unknown(question)
