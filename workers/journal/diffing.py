@@ -267,7 +267,7 @@ def _of_company(
     found = _Calls()
     judge = comparing.Judge(old, new, version, since, now)
     with journal.reading() as session:
-        for call in comparing.read(session, company, since, now):
+        for call in comparing.read(session, company, since, now, judge.plain):
             verdict = judge.judge(call)
             found.total += 1
             listed = comparing.Judged(call.call, call.began, call.caller, call.called, verdict)
