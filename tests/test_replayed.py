@@ -13,11 +13,14 @@ from callcontrol.routing.model import Routing
 from callcontrol.versions import VersionStore
 from scripts import demo
 from scripts.rig import ROUTING, Rig
-from tests.facts import Told
+from tests.facts import CALL, Told
 from tests.playbook import CALLED, CALLER, epoch
 from tests.walked import walked
 from workers.journal.comparing import ALIKE, ELSEWHERE, UNSAID, Happened, Judge, Verdict, happened
+from workers.journal.comparing import read as calls_of
+from workers.journal.database import Database
 from workers.journal.folding import order
+from workers.journal.ingest import take
 
 ACME = (ROUTING / "acme.yaml").read_text(encoding="utf-8")
 MONDAY = epoch("2026-11-23 00:00")
@@ -171,6 +174,22 @@ class TestVerdicts:
         monkeypatch.setattr(Judge, "_judged", lambda *given: pytest.fail("it was walked again"))
         assert one.judge(read(left_a_message(epoch("2026-11-23 21:00")))) == first
         assert one.counts[ALIKE] == 2
+
+
+def test_calls_are_read_as_they_began_whatever_the_database(database: Database) -> None:
+    first, second = left_a_message(AT), left_a_message(AT + 60)
+    for fact in second:
+        fact["call"] = CALL[:-1] + "2"
+    with database.writing() as session:
+        take(session, [*second, *first], lambda company, version: None, AT + 90)
+    with database.reading() as session:
+        found = [*calls_of(session, "acme", AT, AT + 3600)]
+        assert [one.call for one in found] == [CALL, CALL[:-1] + "2"]
+        assert found[0].end == ("voicemail", ("301", "302"))
+        assert found[0].visits[-1] == ("reception", "message")
+        assert [one.visits for one in calls_of(session, "acme", AT, AT + 3600, lambda called: True)] == [[], []]
+        assert not [*calls_of(session, "other", AT, AT + 3600)]
+        assert [one.call for one in calls_of(session, "acme", AT + 60, AT + 3600)] == [CALL[:-1] + "2"]
 
 
 @pytest.fixture(scope="module")

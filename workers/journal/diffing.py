@@ -83,7 +83,14 @@ class _Calls:
 @click.option("--since", type=Moment(), default="1d", show_default=True, help="Calls since then: 2h, 3d, 2026-11-23.")
 @click.option("--no-calls", is_flag=True, help="Compare the routing only, and look at no calls.")
 @click.option("--all", "whole", is_flag=True, help=f"List all of the calls that differ, not only {MOST_LISTED}.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="For people, or one object for machines.",
+)
 @o.DATABASE
 @o.STATE
 def diff(
