@@ -358,7 +358,7 @@ class Call:
     def _enter(self, step: Step, progress: dict[str, Any], *, resumed: bool = False) -> None:
         self._step, self._flow, self._progress = step, step.flow, dict(progress)
         self._dirty = True
-        self.view.reasons = []
+        self.view.reasons, self.view.keys, self.view.switches = [], [], {}
         self.path.append((step.flow, step.name))
         self.view.steps = (*self._stack, (step.flow, step.name))
         data: dict[str, Any] = {"flow": step.flow, "step": step.name, "verb": step.verb}
@@ -455,11 +455,9 @@ class Call:
         self.view.talk, self.view.talked = None, False
         self._leave_queue()
         word = result if isinstance(result, str) else f"→ {result}" if isinstance(result, Edge) else result.flow
-        why = "; ".join(self.view.reasons)
-        self._tell(
-            "step.left",
-            {"flow": step.flow, "step": step.name, "outcome": word, **({"why": why} if why else {})},
-        )
+        known = {"keys": self.view.keys, "switches": self.view.switches, "why": "; ".join(self.view.reasons)}
+        data = {"flow": step.flow, "step": step.name, "outcome": word}
+        self._tell("step.left", {**data, **{name: value for name, value in known.items() if value}})
         self._hurried += 1
         if self._hurried > MOST_STEPS_AT_ONCE:
             self._log("error", f"{self.where}: {MOST_STEPS_AT_ONCE} steps without a pause")

@@ -21,6 +21,7 @@ from callcontrol import settings as s
 #: workers and web, so they are named here.
 _ELSEWHERE: dict[str, str] = {
     "calls": "workers.journal.cli:calls",
+    "diff": "workers.journal.diffing:diff",
     "endpoints": "workers.delivery.cli:endpoints",
     "events": "webhooks.events.cli:events",
     "explain": "callcontrol.workbench.cli:explain",

@@ -80,10 +80,16 @@ class Entered:
 
 
 def ask(call: View, prompt: Prompt, wanted: Choice | Digits, wait: float) -> Part:
-    """Play ``prompt``, which any key cuts short, and return what the caller Entered.
+    """Play ``prompt``, which any key cuts short, and return what the caller Entered; the call remembers the keys.
 
     ``wait``: seconds of silence after the prompt before giving up.
     """
+    entered = yield from _entered(call, prompt, wanted, wait)
+    call.keys.append(entered.digits)
+    return entered
+
+
+def _entered(call: View, prompt: Prompt, wanted: Choice | Digits, wait: float) -> Part:
     playing = Playing(call, call.sound(prompt), bargein=True)
     yield from playing.start()
     digits = ""

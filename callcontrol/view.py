@@ -112,6 +112,10 @@ class View:
         #: The place in a queue, while it is announced: ``{position}``.
         self.position = ""
         self.reasons: list[str] = []
+        #: What the caller has entered in the step so far, "" for nothing, an item each time they were asked.
+        self.keys: list[str] = []
+        #: The day/night switches that the step has looked at, and whether they were on.
+        self.switches: dict[str, bool] = {}
         self._last_id = 0
 
     # -------------------------------------------------------------------------------------------- values
@@ -162,7 +166,10 @@ class View:
     def hours_on(self, name: str) -> bool:
         """Whether these hours are on at this moment of the call."""
         hours = self.routing.hours[name]
-        return self.switched_on(name) if hours.switch else hours.is_on(self.now)
+        if not hours.switch:
+            return hours.is_on(self.now)
+        self.switches[name] = self.switched_on(name)
+        return self.switches[name]
 
     def next_id(self) -> int:
         """A number for a sound or a recording, unique in this session."""

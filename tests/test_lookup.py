@@ -88,10 +88,11 @@ class TestOutcomes:
         assert book.told("lookup.done") == [told]
         assert book.told("step.left")[0]["why"] == "crm.test: status 500"
 
-    def test_what_was_found_is_told_once(self) -> None:
+    def test_what_was_found_is_told_as_data_and_the_step_says_it_in_words(self) -> None:
         book = Playbook(FLOW)
         book.happens(found(book, manager="301", tier="gold"), 0.25)
-        assert book.told("lookup.done") == [{"step": "main/who", "host": "crm.test", "outcome": "then", "ms": 250}]
+        told = {"step": "main/who", "host": "crm.test", "outcome": "then", "ms": 250}
+        assert book.told("lookup.done") == [{**told, "values": {"manager": "301", "tier": "gold"}}]
         assert book.told("step.left")[0]["why"] == "crm.test: manager = 301, tier = gold"
 
 

@@ -88,7 +88,7 @@ class Lookup(Step):
         host = urlsplit(self.what).hostname or ""
         call.why(f"{host[:80]}: {why}")
         told = {"step": f"{self.flow}/{self.name}", "host": host[:80], "outcome": outcome}
-        reason = {} if outcome == THEN else {"why": why}
+        reason = {"values": {name: answer.values[name] for name in self.into}} if outcome == THEN else {"why": why}
         yield Tell("lookup.done", {**told, **reason, "ms": round((call.now - began) * 1000)})
         return outcome
 

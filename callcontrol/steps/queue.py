@@ -366,6 +366,7 @@ class _Waiting:
     def _pressed(self, key: str) -> Part:
         edge = self._keys[key]
         left = edge.special == kinds.LEFT
+        self._call.keys.append(key)
         self._call.why(f"pressed {key}")
         yield from self._leave("queue.left", key=key, outcome=kinds.LEFT if left else f"→ {edge}")
         return kinds.LEFT if left else edge
