@@ -127,11 +127,12 @@ def passwords(
 @o.DOMAIN
 @click.option("--clock-offset", envvar="CORDBOARD_CLOCK_OFFSET", type=float, default=0.0, hidden=True)
 @click.option("--child", type=int, hidden=True)
-def serve(child: int | None, **given: Any) -> None:
+@o.TRY
+def serve(child: int | None, attempt: bool, **given: Any) -> None:
     """Take the calls that switches bring, and walk each through its company's routing.
 
     SIGHUP publishes the directory again (see cordboard reload), SIGTERM hands every call over and stops, SIGUSR2
-    replaces the processes one by one.
+    replaces the processes one by one, by those of the next release if there is one (see cordboard upgrade).
     """
     if child is not None:
         from gevent import monkey
@@ -140,7 +141,7 @@ def serve(child: int | None, **given: Any) -> None:
     from callcontrol import serving
 
     try:
-        sys.exit(serving.run(_settings(child=child, **given), child))
+        sys.exit(serving.run(_settings(child=child, **given), child, attempt=attempt))
     except s.SettingsError as error:
         click.echo(f"cordboard: {error}", err=True)
         sys.exit(3)

@@ -30,7 +30,7 @@ from gevent import socket
 from gevent.server import StreamServer
 
 from callcontrol import messages as m
-from callcontrol import outcomes, wire
+from callcontrol import outcomes, running, wire
 from callcontrol.call import ended_by, epilogue
 from callcontrol.commands import Commands, calls_performed_by, performed_by, recorded_by
 from callcontrol.desk import Desk
@@ -179,7 +179,14 @@ class Controller:
         self._commanding = gevent.spawn(self.commands.run)
         self._server = StreamServer(listener, self._accepted)
         host, port = listener.getsockname()[:2]
-        self._log.info("ready for calls", host=host, port=port, companies=len(self.published.companies))
+        running.announce(self.settings.state, "controller")
+        self._log.info(
+            "ready for calls",
+            host=host,
+            port=port,
+            companies=len(self.published.companies),
+            release=running.release(),
+        )
         self._server.serve_forever()
 
     def _accepted(self, sock: socket.socket, address: tuple[str, int]) -> None:
