@@ -161,6 +161,39 @@ def reload(state: Path, wait: float) -> None:
     sys.exit(ask(state.resolve(), wait, click.echo, lambda text: click.echo(text, err=True)))
 
 
+@main.command(short_help="Say what runs here, and of which release.")
+@o.STATE
+@click.option("--json", "as_json", is_flag=True, help="Print the same as data.")
+def processes(state: Path, as_json: bool) -> None:
+    """Say which processes of Cordboard run on this machine with STATE, and of which release each is."""
+    from callcontrol import queue_views as views
+    from callcontrol import running
+
+    found = running.everybody(state.resolve())
+    if as_json:
+        fields = ("role", "pid", "release", "where", "since", "process")
+        _print([{name: getattr(one, name) for name in fields} for one in found], True, str)
+    elif not found:
+        click.echo(f"nothing runs with the state directory {state}")
+    else:
+        rows = tuple((one.role, str(one.pid), one.release, one.where) for one in found)
+        _print(found, False, lambda: views.Table(("ROLE", "PID", "RELEASE", "OF"), rows))
+
+
+@main.command(short_help="Have what runs here become the next release.")
+@o.STATE
+@click.option("--wait", default=600.0, show_default=True, help="Seconds to wait.", type=click.FloatRange(0))
+def upgrade(state: Path, wait: float) -> None:
+    """Have serve, work and web of this machine become the release that their program's name leads to now.
+
+    Each tries it first, in a process of its own: what cannot start replaces nobody. Then they go over to it, one after
+    the other, without losing a call. scripts/UPGRADE.md tells the whole way, there and back.
+    """
+    from callcontrol.machine import upgrade as ask
+
+    sys.exit(ask(state.resolve(), wait, click.echo, lambda text: click.echo(text, err=True)))
+
+
 @main.group(short_help="Say what agents do; log them in and out.", invoke_without_command=True)
 @o.REDIS
 @o.CONFIG
@@ -383,6 +416,8 @@ def _colourful(table: Any) -> None:
 
 
 def _settings(child: int | None, **given: Any) -> s.Settings:
+    from callcontrol.upgrading import taking_over
+
     config, state = given["config"].resolve(), given["state"].resolve()
     routing = given["routing"].resolve()
     sounds = Path(given["sounds"]).resolve() if given["sounds"] else routing / "sounds"
@@ -392,7 +427,7 @@ def _settings(child: int | None, **given: Any) -> s.Settings:
         routing=routing,
         listen=s.address(given["listen"]),
         redis=given["redis"],
-        config=s.read_config(config) if child is None else _config_of_child(config, state),
+        config=_config_again(config, state) if child is not None or taking_over() else s.read_config(config),
         peers=s.networks(given["peers"]),
         state=state,
         sounds=sounds,
@@ -404,8 +439,8 @@ def _settings(child: int | None, **given: Any) -> s.Settings:
     )
 
 
-def _config_of_child(path: Path, state: Path) -> s.Config:
-    """A controller that is started again must start, also while somebody edits cordboard.yaml."""
+def _config_again(path: Path, state: Path) -> s.Config:
+    """Who is started again, or takes over, must start, also while somebody edits cordboard.yaml."""
     try:
         return s.read_config(path)
     except s.SettingsError as error:

@@ -1,8 +1,8 @@
 """What runs on this machine with one STATE, and of which release: a file in ``STATE/running`` for each process.
 
 Written by whoever starts, named like the process (``supervisor.process_name``), so that a file that a dead one left
-is told from a living one's, whatever became of the process's number.  ``cordboard processes``, ``drain``, ``upgrade`` and
-``restore`` go by it.  Nothing here is needed for a call.
+is told from a living one's, whatever became of the process's number.  ``cordboard processes``, ``drain``, ``upgrade``
+and ``restore`` go by it.  Nothing here is needed for a call.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SUPERVISORS = ("work", "web", "serve")
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A living process.  ``role``: ``serve work web``, ``controller``, or what ``work`` calls its own; ``since``: UTC."""
+    """A living process.  ``role``: ``serve work web``, ``controller``, or what ``work`` calls its own."""
 
     process: str
     role: str

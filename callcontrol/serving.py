@@ -82,7 +82,7 @@ def run(settings: Settings, child: int | None, *, attempt: bool = False) -> int:
     systemd = Systemd.of_environment()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a call needs a descriptor, and so do silent peers
-    _prepare(settings)
+    _prepare(settings, read_secrets=before is None)
     # Whoever finds our name in the lock may ask for a reload at once: it waits until we can hear it.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     with contextlib.ExitStack() as held:
@@ -156,8 +156,9 @@ class _Succession:
             os.set_inheritable(descriptor, False)
 
 
-def _prepare(settings: Settings) -> None:
-    Secrets.read(settings.config.secrets)  # here a mistake is told once and at once; each process reads it for itself
+def _prepare(settings: Settings, *, read_secrets: bool = True) -> None:
+    if read_secrets:  # here a mistake is told once and at once; each process reads it for itself
+        Secrets.read(settings.config.secrets)
     try:
         settings.spool.mkdir(parents=True, exist_ok=True)
         settings.state.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Keep N controller processes alive: start, watch, kill what hangs, restart, drain, replace one by one, and itself last.
+"""Keep N controller processes alive: start, watch, kill what hangs, restart, drain, replace one by one.
 
 Plain Python: no gevent, nothing patched, since what watches must not share the fault of what is watched.
 It knows no call, no switch, no Redis.  A child is a command line and a pipe on which it writes one byte
@@ -466,8 +466,7 @@ class _Supervisor:
                 self._reloads.run("trying the next release", self._prepare, tell=_TRIED)
 
     def _prepare(self) -> None:
-        assert self._succession is not None
-        why = self._succession.prepare()
+        why = self._succession.prepare() if self._succession is not None else ""
         if why:
             raise _Refused(why)
 

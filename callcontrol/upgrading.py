@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -60,7 +59,7 @@ class Trial:
         self._failed = ""
         self._process: subprocess.Popen[bytes] | None = None
         try:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - the program that the operator has put there
                 [*program, *arguments, TRY],
                 stdin=subprocess.DEVNULL,
                 process_group=0,  # Ctrl-C is for us
@@ -94,13 +93,20 @@ class Trial:
             self._process.wait()
 
 
-def execute(program: Sequence[str], arguments: Sequence[str], handover: Mapping[str, Any], more: Mapping[str, str]) -> None:
+def execute(
+    program: Sequence[str], arguments: Sequence[str], handover: Mapping[str, Any], more: Mapping[str, str]
+) -> None:
     """Become ``program``.  Raises OSError if it cannot be run; otherwise it does not come back.
 
     ``more``: variables besides ours.  Signals that must not get lost are blocked by the caller.
     """
     told = json.dumps({"pid": os.getpid(), **handover})
-    os.execve(program[0], [*program, *arguments], {**os.environ, **more, HANDOVER: told})
+    os.execve(program[0], [*program, *arguments], {**os.environ, **more, HANDOVER: told})  # noqa: S606 - our own
+
+
+def taking_over() -> bool:
+    """Whether this process was another program before, which has left us something."""
+    return HANDOVER in os.environ
 
 
 def handed_over() -> dict[str, Any] | None:
@@ -110,4 +116,3 @@ def handed_over() -> dict[str, Any] | None:
         return told if isinstance(told, dict) and told.get("pid") == os.getpid() else None
     except ValueError:
         return None
-
