@@ -18,11 +18,13 @@ from callcontrol import settings as s
 #: Commands of the workbench, the workers and the web, loaded when they are asked for.  Call control does not import
 #: workers and web, so they are named here.
 _ELSEWHERE: dict[str, str] = {
+    "backup": "workers.backup.cli:backup",
     "calls": "workers.journal.cli:calls",
     "endpoints": "workers.delivery.cli:endpoints",
     "events": "webhooks.events.cli:events",
     "journal": "workers.journal.cli:journal",
     "rehearse": "callcontrol.workbench.cli:rehearse",
+    "restore": "workers.backup.cli:restore",
     "recordings": "workers.recordings.cli:recordings",
     "tokens": "webhooks.app.cli:tokens",
     "web": "webhooks.app.cli:web",

@@ -45,7 +45,7 @@ queues: {desk: {agents: [303], max_callers: 1000, max_wait: 30m, ring: 30s}}
 flows:
   asked: {ask: {menu: Press 1., keys: {1: talks/go}, wait: 30s, tries: 5, otherwise: hangup}}
   waits: {go: {queue: desk, otherwise: hangup}}
-  rings: {go: {dial: 301, ring: 2m, otherwise: hangup}}
+  rings: {go: {dial: 301, ring: 5m, otherwise: hangup}}
   talks: {go: {dial: 302, ring: 30s, otherwise: hangup}}
 """
 OLD, NEXT = "1.0.0", "2.0.0"
