@@ -18,14 +18,18 @@ from callcontrol import settings as s
 #: Commands of the workbench, the workers and the web, loaded when they are asked for.  Call control does not import
 #: workers and web, so they are named here.
 _ELSEWHERE: dict[str, str] = {
+    "backfill": "workers.failures.cli:backfill",
     "backup": "workers.backup.cli:backup",
     "calls": "workers.journal.cli:calls",
     "endpoints": "workers.delivery.cli:endpoints",
     "events": "webhooks.events.cli:events",
+    "failed": "workers.failures.cli:failed",
     "journal": "workers.journal.cli:journal",
-    "rehearse": "callcontrol.workbench.cli:rehearse",
-    "restore": "workers.backup.cli:restore",
     "recordings": "workers.recordings.cli:recordings",
+    "rehearse": "callcontrol.workbench.cli:rehearse",
+    "replay": "workers.delivery.cli:replay",
+    "restore": "workers.backup.cli:restore",
+    "retry": "workers.failures.cli:retry",
     "tokens": "webhooks.app.cli:tokens",
     "web": "webhooks.app.cli:web",
     "why": "workers.journal.cli:why",
@@ -180,6 +184,27 @@ def processes(state: Path, as_json: bool) -> None:
     else:
         rows = tuple((one.role, str(one.pid), one.release, one.where) for one in found)
         _print(found, False, lambda: views.Table(("ROLE", "PID", "RELEASE", "OF"), rows))
+
+
+@main.command(short_help="Take no more calls here; hand over what there is.")
+@o.STATE
+@o.SPOOL
+@o.REDIS
+@o.CONFIG
+@click.option("--all", "everything", is_flag=True, help="End work and web as well, once nothing is left to them here.")
+@click.option("--wait", default=30.0, show_default=True, help="Seconds to wait.", type=click.FloatRange(0, 3600))
+def drain(state: Path, spool: Path, redis: str, config: Path, everything: bool, wait: float) -> None:
+    """Have serve of this machine hand every call to other controllers and stop, and say what became of them.
+
+    With --all the machine can be taken away: work goes on until facts and recordings that only this machine has are
+    gone from it, and ends with web. Exit code 1 says that something remains, or that nobody else takes calls.
+    """
+    from callcontrol.machine import drain as ask
+
+    def complain(text: str) -> None:
+        click.echo(text, err=True)
+
+    sys.exit(ask(state.resolve(), spool.resolve(), redis, _switches(config), wait, everything, click.echo, complain))
 
 
 @main.command(short_help="Have what runs here become the next release.")

@@ -12,13 +12,113 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from callcontrol import running
+from callcontrol.commands import CommandError, ask
+from callcontrol.outcomes import is_running
 from callcontrol.running import SUPERVISORS, Running
+from callcontrol.spool import read_name
 
 #: How often files are looked at, seconds.
 _LOOK = 0.1
 _FINE, _REFUSED, _UNKNOWN = 0, 1, 3
 
 Say = Callable[[str], object]
+
+
+def drain(
+    state: Path,
+    spool: Path,
+    redis: str,
+    switches: Sequence[str],
+    wait: float,
+    everything: bool,
+    say: Say,
+    complain: Say,
+) -> int:
+    """Have this machine take no more calls and hand over those that it has, and say what became of them.
+
+    ``everything``: then, once what its calls left behind is taken from here, ``work`` and ``web`` end as well.  Returns
+    the exit code: 1 if something remains, or somebody waits for a controller that is not there.
+    """
+    deadline = time.monotonic() + wait
+    everybody = running.everybody(state)
+    controllers = [one for one in everybody if one.role == "controller"]
+    server = next((one for one in everybody if one.role == "serve"), None)
+    code = _FINE
+    if server is None and not everything:
+        complain(f"cordboard: nobody takes calls with the state directory {state}; name it with --state")
+        return _UNKNOWN
+    if server is not None:
+        if not _ended(server, signal.SIGTERM, deadline):
+            complain(f"cordboard: serve ({server.pid}) is not done within {wait:g} s; it goes on, and so may you")
+            return _UNKNOWN
+        code = _tell_handed_over(state, controllers, redis, switches, say, complain)
+    if not everything:
+        return code
+    while (remains := _remains(state, spool)) and time.monotonic() < deadline:
+        time.sleep(_LOOK)
+    for line in remains:
+        complain(f"cordboard: {line}")
+    for one in everybody:
+        if one.role in ("work", "web") and not _ended(one, signal.SIGTERM, max(deadline, time.monotonic() + 15.0)):
+            complain(f"cordboard: {one.role} ({one.pid}) is not done within {wait:g} s")
+            return _UNKNOWN
+    say("nothing of Cordboard runs here any more" if not remains else "nothing runs here any more; see what remains")
+    return _REFUSED if remains else code
+
+
+def _ended(one: Running, number: signal.Signals, deadline: float) -> bool:
+    """Tell a process to end; whether it has until then."""
+    try:
+        running.tell(one.process, number)
+    except OSError:
+        return False
+    while is_running(one.process):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK)
+    return True
+
+
+def _tell_handed_over(
+    state: Path, controllers: Sequence[Running], redis: str, switches: Sequence[str], say: Say, complain: Say
+) -> int:
+    accounts = [running.drained(state, one.process) for one in controllers]
+    known = [account for account in accounts if account is not None]
+    calls, left = sum(one.calls for one in known), sum(one.left for one in known)
+    say(f"{calls - left} calls are handed over, {left} remain; talks go on by themselves")
+    code = _FINE
+    if left:
+        complain("cordboard: those that remain are brought to another controller by the switch, a little later")
+        code = _REFUSED
+    if len(known) < len(accounts):
+        complain(f"cordboard: {len(accounts) - len(known)} processes left no account: they were killed")
+        code = _REFUSED
+    for switch in switches:
+        try:
+            found = ask(redis, switch, "call.list", {})
+        except CommandError as error:
+            complain(
+                f"cordboard: no other controller answers for the switch {switch} ({error}): calls that wait there "
+                "hear an apology after ten seconds, new ones are refused; start cordboard serve somewhere"
+            )
+            code = _REFUSED
+        else:
+            say(f"others take the calls of {switch}: {len(found['calls'])} live there now")
+    return code
+
+
+def _remains(state: Path, spool: Path) -> list[str]:
+    """What only this machine has: facts that nobody else can read, recordings that nobody else can store."""
+    found = []
+    facts = sum(1 for path in (state / "facts").glob("*.facts") if path.stat().st_size) if state.is_dir() else 0
+    if facts:
+        found.append(
+            f"{facts} files of facts in {state / 'facts'} are not shipped yet: Redis is away, or it takes longer"
+        )
+    sounds = sum(1 for path in spool.iterdir() if read_name(path.name) is not None) if spool.is_dir() else 0
+    if sounds:
+        found.append(f"{sounds} recordings are in {spool} and not in the store yet: only this machine can bring them")
+    return found
 
 
 def upgrade(state: Path, wait: float, say: Say, complain: Say) -> int:

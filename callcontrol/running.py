@@ -24,6 +24,8 @@ from callcontrol.versions import write_whole
 
 #: The supervisors, in the order in which they are upgraded: who takes calls last, when what it needs is there.
 SUPERVISORS = ("work", "web", "serve")
+#: An account that nobody asked for is removed after so many seconds.
+_ACCOUNTS_KEPT = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,11 @@ def everybody(state: Path) -> list[Running]:
         for path in sorted(_directory(state).iterdir()):
             if path.name.startswith("."):
                 continue
+            if path.name.endswith(".drained"):
+                with contextlib.suppress(OSError):
+                    if time.time() - path.stat().st_mtime > _ACCOUNTS_KEPT:
+                        path.unlink()
+                continue
             if not is_running(path.name):
                 with contextlib.suppress(OSError):
                     path.unlink()
@@ -79,6 +86,32 @@ def everybody(state: Path) -> list[Running]:
                 found.append(Running(path.name, **json.loads(path.read_bytes())))
     order = {role: number for number, role in enumerate(("serve", "controller", "work", "web"))}
     return sorted(found, key=lambda one: (order.get(one.role, len(order)), one.role, one.since, one.process))
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What became of the calls of a controller that was told to stop.  ``calls``: that it had; ``left``: not handed over."""
+
+    calls: int
+    left: int
+
+
+def say_drained(state: Path, drained: Drained) -> None:
+    """Leave this process's account for whoever asked."""
+    with contextlib.suppress(OSError):
+        said = json.dumps({"calls": drained.calls, "left": drained.left}).encode()
+        write_whole(_directory(state) / f"{process_name()}.drained", said, durable=False)
+
+
+def drained(state: Path, process: str) -> Drained | None:
+    """The account of a process that is gone; None: it left none, it was killed.  Taken away by asking."""
+    path = _directory(state) / f"{process}.drained"
+    try:
+        found = Drained(**json.loads(path.read_bytes()))
+        path.unlink()
+        return found
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def tell(process: str, number: signal.Signals) -> bool:

@@ -268,7 +268,8 @@ class Controller:
             return
         self._draining = True
         outcomes.forget(self.settings.state, self.name)
-        self._log.info("draining", calls=len(self.sessions))
+        had = len(self.sessions)
+        self._log.info("draining", calls=had)
         if self._server is not None:
             self._server.close()
         gevent.spawn(self.commands.stop)  # Redis may be slow to hear it
@@ -289,6 +290,7 @@ class Controller:
             line.stop()
         if self._server is not None:
             self._server.stop(0)
+        running.say_drained(self.settings.state, running.Drained(had, len(self.sessions)))
         self._log.info("drained", left=len(self.sessions))
 
     # ------------------------------------------------------------------------------ what sessions ask for

@@ -80,9 +80,12 @@ class _Storm:
     }
     NAMES: ClassVar[dict[str, str]] = {MENU: "in a menu", QUEUE: "in a queue", RINGING: "ringing", TALK: "talking"}
 
-    def __init__(self, rig: Rig, rate: float) -> None:
+    def __init__(self, rig: Rig, rate: float, most: int) -> None:
         self.rig = rig
         self.callers: list[Caller] = []
+        #: Those who have hung up, having been where they were to be.
+        self.left: set[str] = set()
+        self._most = most
         self._pause = 1.0 / rate
         self._going = True
 
@@ -91,6 +94,11 @@ class _Storm:
         while self._going:
             number = (MENU, QUEUE, RINGING, TALK)[len(self.callers) % 4]
             self.callers.append(self.rig.switch.call(f"+7903{len(self.callers):07}", number))
+            if len(self.callers) - len(self.left) > self._most:  # one who has been there for the longest leaves
+                leaving = next((one for one in self.callers if one.uuid not in self.left and self.there(one)), None)
+                if leaving is not None:
+                    self.left.add(leaving.uuid)
+                    leaving.hangup()
             gevent.sleep(self._pause)
 
     def stop(self) -> None:
@@ -215,7 +223,7 @@ def _upgrade_under_calls(
     rig.switch.phone("301", NeverAnswers())
     rig.switch.phone("302", Answers(after=0.2))
     rig.switch.phone("303", NeverAnswers())
-    storm, web = _Storm(rig, rate), _Web(house.web_port)
+    storm, web = _Storm(rig, rate, least + least // 2), _Web(house.web_port)
     asking = pool.spawn(web.run)
     calling = gevent.spawn(storm.run)
     try:
@@ -271,7 +279,7 @@ def _end_calls(rig: Rig, storm: _Storm, outcome: Outcome) -> None:
     """Everybody is where they are to be, and still served; then they hang up, and each call has one end."""
     wrong = outcome.wrong
     for caller in storm.callers:
-        if caller.state == "ended":
+        if caller.state == "ended" and caller.uuid not in storm.left:
             wrong.append(f"lost: {caller.from_} to {caller.to}: {caller.hangup_cause}\n{caller.story()}")
     rig.until(
         lambda: all(storm.there(one) or one.state == "ended" for one in storm.callers), 60, "every caller's place"
@@ -324,7 +332,7 @@ def _command(pid: int) -> str:
 def main(arguments: Sequence[str]) -> int:
     """The long form: hundreds of calls, there and back and there again."""
     parser = argparse.ArgumentParser(prog="make chaos ONLY=upgrade")
-    parser.add_argument("--rate", type=float, default=12.0, help="calls a second")
+    parser.add_argument("--rate", type=float, default=8.0, help="calls a second")
     parser.add_argument("--least", type=int, default=200, help="calls that are live when it begins")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as directory:
