@@ -90,7 +90,7 @@ def everybody(state: Path) -> list[Running]:
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """What became of the calls of a controller that was told to stop.  ``calls``: that it had; ``left``: not handed over."""
+    """What became of the calls of a controller that was told to stop: how many it had, and how many nobody took."""
 
     calls: int
     left: int

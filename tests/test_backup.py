@@ -60,7 +60,8 @@ class TestARunningSystem:
                     40,
                     "the journal",
                 )
-                run(here, "endpoints", "add", "acme", "https://crm.example.com/hooks", code=0)
+                made = run(here, "endpoints", "add", "acme", "https://crm.example.com/hooks").split()[0]
+                run(here, "endpoints", "pause", "acme", made)  # it is not there, and would fail meanwhile
                 run(here, "tokens", "create", "operator", "somebody")
                 run(here, "agents", "pause", "acme", "301", "--reason", "lunch")
                 assert Switchboard(own_redis.url, name="test").set_switch("acme", "*21", True, "somebody")
