@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo run reload agents queues check rehearse manual test-switch bench bench-queue chaos clean
+.PHONY: help setup test lint demo run reload drain upgrade calls queues agents failed retry replay backfill backup restore check rehearse manual test-switch bench bench-queue chaos clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,18 +36,46 @@ demo: $(READY) ## Place calls through routing/ on a stand-in switch, tell what h
 run: $(READY) ## Serve routing/ to a real switch, with workers, API and a store; `. etc/env` has every command ask it
 	@$(BIN)/python -m scripts.run
 
-reload: $(READY) ## Publish what was changed in routing/ and say what came of it (while make run serves it)
-	@$(BIN)/cordboard reload
-
 # The server that make run started, unless variables name another.
 SERVED = { test -n "$$CORDBOARD_CONFIG" || { test -e etc/env && . ./etc/env; } || { \
 	echo "Nothing is served from here: make run does it, or name the server with CORDBOARD_CONFIG and CORDBOARD_REDIS."; exit 3; }; }
+CORDBOARD = @$(SERVED) && $(BIN)/cordboard
 
-agents: $(READY) ## Say what the agents do just now (while make run serves)
-	@$(SERVED) && $(BIN)/cordboard agents
+reload: $(READY) ## Publish what was changed in routing/ and say what came of it
+	$(CORDBOARD) reload
 
-queues: $(READY) ## List the queues; NAME=sales: who waits in that one, WHY=1: and why (while make run serves)
-	@$(SERVED) && $(BIN)/cordboard queue $(if $(NAME),"$(NAME)") $(if $(WHY),--why)
+drain: $(READY) ## Take no more calls here, hand over what there is (ALL=1: the whole machine, once nothing is left to it)
+	$(CORDBOARD) drain $(if $(ALL),--all)
+
+upgrade: $(READY) ## Have what runs here become the next release, without losing a call (scripts/UPGRADE.md)
+	$(CORDBOARD) upgrade
+
+calls: $(READY) ## List the last calls (COMPANY=acme SINCE=2h NUMBER=4567 MISSED=1 LIVE=1)
+	$(CORDBOARD) $(if $(LIVE),live,calls) $(if $(COMPANY),--company "$(COMPANY)") $(if $(SINCE),--since "$(SINCE)") $(if $(NUMBER),--number "$(NUMBER)") $(if $(MISSED),--missed)
+
+queues: $(READY) ## List the queues; NAME=sales: who waits in that one, WHY=1: and why
+	$(CORDBOARD) queue $(if $(NAME),"$(NAME)") $(if $(WHY),--why)
+
+agents: $(READY) ## Say what the agents do just now
+	$(CORDBOARD) agents
+
+failed: $(READY) ## List what failed and will not go by itself, with what to do (KIND=mail)
+	$(CORDBOARD) failed $(if $(KIND),--kind "$(KIND)")
+
+retry: $(READY) ## Try again at once what failed or waits (KIND=delivery, mail, recording)
+	$(CORDBOARD) retry $(KIND)
+
+replay: $(READY) ## Send webhooks of a range of time again: COMPANY=acme ENDPOINT=ep_… SINCE=2026-11-26T09:00Z
+	$(CORDBOARD) replay "$(COMPANY)" "$(ENDPOINT)" --since "$(SINCE)" $(if $(UNTIL),--until "$(UNTIL)") $(if $(AGAIN),--again)
+
+backfill: $(READY) ## Take facts that the journal has not got, from STATE and the stream (FROM=file or directory, TELL=1)
+	$(CORDBOARD) backfill $(FROM) $(if $(TELL),--tell)
+
+backup: $(READY) ## Write all that this Cordboard knows into FILE=….tar.gz, while it runs
+	$(CORDBOARD) backup "$(FILE)"
+
+restore: $(READY) ## Make a Cordboard of a backup: FILE=….tar.gz INTO=directory, with an empty Redis in CORDBOARD_REDIS
+	@$(BIN)/cordboard restore "$(FILE)" --into "$(INTO)"
 
 check: $(READY) ## Check routing/
 	@$(BIN)/cordboard check routing
@@ -75,7 +103,7 @@ bench: $(READY) ## Measure: CPU and delay of a call, memory, takeover (ONLY=part
 bench-queue: $(READY) ## Measure queues: idle agents, delays, decisions (ONLY=part DECISIONS=n FREESWITCH=/path JSON=file)
 	@$(BIN)/python -m scripts.bench.queues --only "$(ONLY)" $(if $(DECISIONS),--decisions "$(DECISIONS)") --freeswitch "$(FREESWITCH)" --json "$(JSON)"
 
-chaos: $(READY) ## Storms that must lose nothing: 200 killed uploads, 10,000 facts to webhooks (ONLY=uploads or deliveries; some 7 minutes)
+chaos: $(READY) ## Storms that must lose nothing: killed uploads, facts to webhooks, upgrades (ONLY=uploads, deliveries, upgrade; some 10 minutes)
 	@$(BIN)/python -m scripts.chaos $(ONLY)
 
 clean: ## Remove the virtual environment and the caches (etc/, state/ and spool/ stay)

@@ -20,17 +20,23 @@ from callcontrol import settings as s
 #: Commands of the workbench, the workers and the web, loaded when they are asked for.  Call control does not import
 #: workers and web, so they are named here.
 _ELSEWHERE: dict[str, str] = {
+    "backfill": "workers.failures.cli:backfill",
+    "backup": "workers.backup.cli:backup",
     "calls": "workers.journal.cli:calls",
     "diff": "workers.journal.diffing:diff",
     "endpoints": "workers.delivery.cli:endpoints",
     "events": "webhooks.events.cli:events",
     "explain": "callcontrol.workbench.cli:explain",
+    "failed": "workers.failures.cli:failed",
     "graph": "callcontrol.workbench.cli:graph",
     "journal": "workers.journal.cli:journal",
-    "preview": "callcontrol.workbench.cli:preview",
     "new": "callcontrol.workbench.cli:new",
-    "rehearse": "callcontrol.workbench.cli:rehearse",
+    "preview": "callcontrol.workbench.cli:preview",
     "recordings": "workers.recordings.cli:recordings",
+    "rehearse": "callcontrol.workbench.cli:rehearse",
+    "replay": "workers.delivery.cli:replay",
+    "restore": "workers.backup.cli:restore",
+    "retry": "workers.failures.cli:retry",
     "schema": "callcontrol.workbench.cli:schema",
     "tokens": "webhooks.app.cli:tokens",
     "try": "callcontrol.workbench.cli:try_",
@@ -150,11 +156,12 @@ def passwords(
 @o.DOMAIN
 @click.option("--clock-offset", envvar="CORDBOARD_CLOCK_OFFSET", type=float, default=0.0, hidden=True)
 @click.option("--child", type=int, hidden=True)
-def serve(child: int | None, **given: Any) -> None:
+@o.TRY
+def serve(child: int | None, attempt: bool, **given: Any) -> None:
     """Take the calls that switches bring, and walk each through its company's routing.
 
     SIGHUP publishes the directory again (see cordboard reload), SIGTERM hands every call over and stops, SIGUSR2
-    replaces the processes one by one.
+    replaces the processes one by one, by those of the next release if there is one (see cordboard upgrade).
     """
     if child is not None:
         from gevent import monkey
@@ -163,7 +170,7 @@ def serve(child: int | None, **given: Any) -> None:
     from callcontrol import serving
 
     try:
-        sys.exit(serving.run(_settings(child=child, **given), child))
+        sys.exit(serving.run(_settings(child=child, **given), child, attempt=attempt))
     except s.SettingsError as error:
         click.echo(f"cordboard: {error}", err=True)
         sys.exit(3)
@@ -282,6 +289,60 @@ def _reason(why: str) -> str:
     if len(why) > 500 or not why.isprintable():
         raise click.UsageError("--why is one line of 500 characters at most.")
     return why.strip()
+
+
+@main.command(short_help="Say what runs here, and of which release.")
+@o.STATE
+@click.option("--json", "as_json", is_flag=True, help="Print the same as data.")
+def processes(state: Path, as_json: bool) -> None:
+    """Say which processes of Cordboard run on this machine with STATE, and of which release each is."""
+    from callcontrol import processes
+    from callcontrol import queue_views as views
+
+    found = processes.everybody(state.resolve())
+    if as_json:
+        fields = ("role", "pid", "release", "where", "since", "process")
+        _print([{name: getattr(one, name) for name in fields} for one in found], True, str)
+    elif not found:
+        click.echo(f"nothing runs with the state directory {state}")
+    else:
+        rows = tuple((one.role, str(one.pid), one.release, one.where) for one in found)
+        _print(found, False, lambda: views.Table(("ROLE", "PID", "RELEASE", "OF"), rows))
+
+
+@main.command(short_help="Take no more calls here; hand over what there is.")
+@o.STATE
+@o.SPOOL
+@o.REDIS
+@o.CONFIG
+@click.option("--all", "everything", is_flag=True, help="End work and web as well, once nothing is left to them here.")
+@click.option("--wait", default=30.0, show_default=True, help="Seconds to wait.", type=click.FloatRange(0, 3600))
+def drain(state: Path, spool: Path, redis: str, config: Path, everything: bool, wait: float) -> None:
+    """Have serve of this machine hand every call to other controllers and stop, and say what became of them.
+
+    With --all the machine can be taken away: work goes on until facts and recordings that only this machine has are
+    gone from it, and ends with web. Exit code 1 says that something remains, or that nobody else takes calls.
+    """
+    from callcontrol.machine import drain as ask
+
+    def complain(text: str) -> None:
+        click.echo(text, err=True)
+
+    sys.exit(ask(state.resolve(), spool.resolve(), redis, _switches(config), wait, everything, click.echo, complain))
+
+
+@main.command(short_help="Have what runs here become the next release.")
+@o.STATE
+@click.option("--wait", default=600.0, show_default=True, help="Seconds to wait.", type=click.FloatRange(0))
+def upgrade(state: Path, wait: float) -> None:
+    """Have serve, work and web of this machine become the release that their program's name leads to now.
+
+    Each tries it first, in a process of its own: what cannot start replaces nobody. Then they go over to it, one after
+    the other, without losing a call. scripts/UPGRADE.md tells the whole way, there and back.
+    """
+    from callcontrol.machine import upgrade as ask
+
+    sys.exit(ask(state.resolve(), wait, click.echo, lambda text: click.echo(text, err=True)))
 
 
 @main.group(short_help="Say what agents do; log them in and out.", invoke_without_command=True)
@@ -510,6 +571,8 @@ def _colourful(table: Any) -> None:
 
 
 def _settings(child: int | None, **given: Any) -> s.Settings:
+    from callcontrol.upgrading import taking_over
+
     config, state = given["config"].resolve(), given["state"].resolve()
     routing = given["routing"].resolve()
     sounds = Path(given["sounds"]).resolve() if given["sounds"] else routing / "sounds"
@@ -519,7 +582,7 @@ def _settings(child: int | None, **given: Any) -> s.Settings:
         routing=routing,
         listen=s.address(given["listen"]),
         redis=given["redis"],
-        config=s.read_config(config) if child is None else _config_of_child(config, state),
+        config=_config_again(config, state) if child is not None or taking_over() else s.read_config(config),
         peers=s.networks(given["peers"]),
         state=state,
         sounds=sounds,
@@ -531,8 +594,8 @@ def _settings(child: int | None, **given: Any) -> s.Settings:
     )
 
 
-def _config_of_child(path: Path, state: Path) -> s.Config:
-    """A controller that is started again must start, also while somebody edits cordboard.yaml."""
+def _config_again(path: Path, state: Path) -> s.Config:
+    """Who is started again, or takes over, must start, also while somebody edits cordboard.yaml."""
     try:
         return s.read_config(path)
     except s.SettingsError as error:

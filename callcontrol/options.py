@@ -40,6 +40,7 @@ REDIS = setting("redis", s.REDIS, "Redis or Valkey, 7 or newer.")
 DOMAIN = setting("domain", s.DOMAIN, "Companies' SIP domains are <company>.<domain>.")
 STATE = setting("state", "state", "Directory for versions, facts and the journal.", type=PATH)
 SPOOL = setting("spool", "spool", "Directory, on the switch's disk, for recordings.", type=PATH)
+TRY = click.option("--try", "attempt", is_flag=True, hidden=True, help="Do all that may fail at the start, and end.")
 DATABASE = setting("database", "", "The journal: sqlite:////path/to/file or postgresql://…; else a file in STATE.")
 
 

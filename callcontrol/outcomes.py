@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -192,17 +193,18 @@ def is_running(process: str) -> bool:
 
 
 @contextlib.contextmanager
-def held(state: Path) -> Iterator[None]:
-    """Hold the lock of STATE, with our name in it.  Raises BlockingIOError while another process does.
+def held(state: Path, descriptor: int | None = None) -> Iterator[int]:
+    """Hold the lock of STATE, with our name in it; its descriptor.  Raises BlockingIOError while another process does.
 
-    Children inherit nothing of it.
+    Children inherit nothing of it.  ``descriptor``: of this lock, which the program that this process was before held.
     """
-    with _open(state) as lock:
+    with _open(state) if descriptor is None else os.fdopen(descriptor, "a+", encoding="utf-8") as lock:
+        os.set_inheritable(lock.fileno(), False)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         lock.truncate(0)  # only now: who comes too late must not wipe the holder's name out
         lock.write(process_name())
         lock.flush()
-        yield
+        yield lock.fileno()
 
 
 def holder(state: Path) -> str | None:

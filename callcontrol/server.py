@@ -30,7 +30,7 @@ from gevent import socket
 from gevent.server import StreamServer
 
 from callcontrol import messages as m
-from callcontrol import outcomes, running, wire
+from callcontrol import outcomes, processes, running, wire
 from callcontrol.call import ended_by, epilogue
 from callcontrol.commands import Commands, calls_performed_by, performed_by, recorded_by
 from callcontrol.desk import Desk
@@ -185,7 +185,14 @@ class Controller:
         self._commanding = gevent.spawn(self.commands.run)
         self._server = StreamServer(listener, self._accepted)
         host, port = listener.getsockname()[:2]
-        self._log.info("ready for calls", host=host, port=port, companies=len(self.published.companies))
+        processes.announce(self.settings.state, "controller")
+        self._log.info(
+            "ready for calls",
+            host=host,
+            port=port,
+            companies=len(self.published.companies),
+            release=processes.release(),
+        )
         self._server.serve_forever()
 
     def _accepted(self, sock: socket.socket, address: tuple[str, int]) -> None:
@@ -292,7 +299,8 @@ class Controller:
         self._draining = True
         outcomes.forget(self.settings.state, self.name)
         gevent.spawn(self._running.forget)
-        self._log.info("draining", calls=len(self.sessions))
+        had = len(self.sessions)
+        self._log.info("draining", calls=had)
         if self._server is not None:
             self._server.close()
         gevent.spawn(self.commands.stop)  # Redis may be slow to hear it
@@ -313,6 +321,7 @@ class Controller:
             line.stop()
         if self._server is not None:
             self._server.stop(0)
+        processes.say_drained(self.settings.state, processes.Drained(had, len(self.sessions)))
         self._log.info("drained", left=len(self.sessions))
 
     # ------------------------------------------------------------------------------ what sessions ask for

@@ -13,16 +13,18 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, TextIO, cast
 
 import structlog
 
-from callcontrol import outcomes
+from callcontrol import outcomes, processes, upgrading
 from callcontrol.planning import pinned_words
 from callcontrol.secrets import Secrets
 from callcontrol.settings import Settings, SettingsError, keep_config
 from callcontrol.supervisor import HEARD_LATE, heartbeat_fd, supervise
+from callcontrol.systemd import Systemd
+from callcontrol.upgrading import Program, Trial
 from callcontrol.versions import VersionStore
 
 #: How long a publication may take, speech included, before it is given up; seconds.
@@ -68,38 +70,97 @@ def configure_logs() -> None:
     )
 
 
-def run(settings: Settings, child: int | None) -> int:
-    """Be the supervisor, or its child number ``child``.  Returns the exit code."""
+def run(settings: Settings, child: int | None, *, attempt: bool = False) -> int:
+    """Be the supervisor, or its child number ``child``; ``attempt``: try whether we could.  Returns the exit code."""
     configure_logs()
     if child is not None:
         from callcontrol.server import run_child
 
         return run_child(settings, heartbeat_fd())
+    if attempt:
+        return _try(settings)
+    before = upgrading.handed_over()
+    systemd = Systemd.of_environment()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a call needs a descriptor, and so do silent peers
-    _prepare(settings)
+    _prepare(settings, read_secrets=before is None)
     # Whoever finds our name in the lock may ask for a reload at once: it waits until we can hear it.
     signal.pthread_sigmask(signal.SIG_BLOCK, HEARD_LATE)
     with contextlib.ExitStack() as held:
         try:
-            held.enter_context(outcomes.held(settings.state))
+            lock = held.enter_context(outcomes.held(settings.state, before["lock"] if before else None))
         except BlockingIOError:
             message = f"{settings.state} is in use by another cordboard; name another with --state"
             raise SettingsError(message) from None
-        if not _publish(settings, "start"):
-            return 3
-        command = [sys.argv[0], *sys.argv[1:]] if os.path.exists(sys.argv[0]) else ["cordboard", *sys.argv[1:]]
+        if before is None:
+            systemd.status("routing is published")
+            if not _publish(settings, "start"):
+                return 3
+        else:
+            structlog.get_logger("supervisor").info("this is the next release", release=processes.release())
+        processes.announce(settings.state, "serve")
+        held.callback(processes.withdraw, settings.state)
+        succession = _Succession(Program(before["named"] if before else None), settings, lock, systemd)
         return supervise(
-            lambda index: [sys.executable, *command, "--child", str(index)],
+            lambda index: [*succession.command, "--child", str(index)],
             settings.processes,
             on_child_death=lambda name: _bury(settings, name),
             on_reload=lambda: _publish(settings, "reload"),
             on_request=lambda: _do_requests(settings),
+            systemd=systemd,
+            succession=succession,
+            adopted=before["children"] if before else (),
         )
 
 
-def _prepare(settings: Settings) -> None:
-    Secrets.read(settings.config.secrets)  # here a mistake is told once and at once; each process reads it for itself
+def _try(settings: Settings) -> int:
+    """Do all that may fail when a next release takes our place: be loaded, read everything, publish."""
+    import callcontrol.server  # noqa: F401 - what a controller needs can be loaded
+
+    _prepare(settings)
+    return 0 if _publish(settings, "start") else 3
+
+
+class _Succession:
+    """How the next release takes the supervisor's place (``supervisor.Succession``)."""
+
+    def __init__(self, program: Program, settings: Settings, lock: int, systemd: Systemd) -> None:
+        self._program = program
+        self._lock = lock
+        self._systemd = systemd
+        self._next = program.pinned
+
+    @property
+    def command(self) -> list[str]:
+        """What a child that starts now is told to be, but its number."""
+        return [*self._next, *sys.argv[1:]]
+
+    def prepare(self) -> str:
+        found = self._program.next()
+        why = Trial(found, sys.argv[1:]).wait()
+        if not why:
+            self._next = found
+        return why
+
+    def abandon(self) -> None:
+        self._next = self._program.pinned
+
+    def execute(self, children: Sequence[Mapping[str, Any]], descriptors: Sequence[int]) -> None:
+        kept = [self._lock, *descriptors]
+        told = {"named": self._program.named, "lock": self._lock, "children": list(children)}
+        for descriptor in kept:
+            os.set_inheritable(descriptor, True)
+        try:
+            upgrading.execute(self._next, sys.argv[1:], told, self._systemd.environment)
+        except OSError as error:
+            structlog.get_logger("supervisor").error("the next release cannot be run", error=str(error))
+        for descriptor in kept:
+            os.set_inheritable(descriptor, False)
+
+
+def _prepare(settings: Settings, *, read_secrets: bool = True) -> None:
+    if read_secrets:  # here a mistake is told once and at once; each process reads it for itself
+        Secrets.read(settings.config.secrets)
     try:
         settings.spool.mkdir(parents=True, exist_ok=True)
         settings.state.mkdir(parents=True, exist_ok=True)
@@ -189,6 +250,7 @@ def _run_publisher(settings: Settings, how: str) -> str:
 def _bury(settings: Settings, name: str) -> None:
     """What follows the death of a controller."""
     outcomes.forget(settings.state, name)
+    processes.withdraw(settings.state, name)
     _ship_dead(settings, name)
 
 

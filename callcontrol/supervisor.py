@@ -28,12 +28,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
+
+from callcontrol.systemd import Systemd
 
 #: Tells a child the number of the pipe on which it beats.
 HEARTBEAT_VARIABLE = "CORDBOARD_HEARTBEAT_FD"
@@ -118,6 +120,19 @@ def process_name(pid: int | None = None) -> str:
 # -------------------------------------------------------------------------------- the supervisor's side
 
 
+class Succession(Protocol):
+    """How the next release takes our place; ``serving`` has one."""
+
+    def prepare(self) -> str:
+        """Try the next release; why it is not to be taken, or nothing: then children that start are of it."""
+
+    def abandon(self) -> None:
+        """It did not come to anything: children that start are of the release before."""
+
+    def execute(self, children: Sequence[Mapping[str, Any]], descriptors: Sequence[int]) -> None:
+        """Become it, with these ``children`` and open ``descriptors``.  Comes back only if that cannot be."""
+
+
 def supervise(
     command_for_child: Callable[[int], list[str]],
     processes: int,
@@ -126,6 +141,9 @@ def supervise(
     on_reload: Callable[[], object] | None = None,
     on_request: Callable[[], bool] | None = None,
     timing: Timing = Timing(),
+    systemd: Systemd | None = None,
+    succession: Succession | None = None,
+    adopted: Sequence[Mapping[str, Any]] = (),
 ) -> int:
     """Run ``processes`` children until SIGTERM or SIGINT; returns the exit code of the whole: 0, or 3.
 
@@ -139,7 +157,9 @@ def supervise(
     * SIGHUP: passed on once ``on_reload()`` is done, unless it raised (to a child that is still starting:
       with its first beat);
     * SIGUSR1: passed on in the same way, if ``on_request()`` says that it changed something;
-    * SIGUSR2: children are replaced one by one, the old one told to drain once the new one beats;
+    * SIGUSR2: children are replaced one by one, the old one told to drain once the new one beats; with a
+      ``succession``, they are of the next release if it can be taken, and then this process becomes it;
+    * ``systemd`` is told, and that we are alive only while a child beats: so long calls can be taken;
     * 3 is returned only if the first start of every child ended with exit code 3; their own words are on
       stderr, which children share.
 
@@ -148,7 +168,11 @@ def supervise(
     """
     if processes < 1:
         raise ValueError(f"a supervisor needs at least one process, not {processes}")
-    return _Supervisor(command_for_child, processes, on_child_death, on_reload, on_request, timing).run()
+    supervisor = _Supervisor(
+        command_for_child, processes, on_child_death, on_reload, on_request, timing, systemd or Systemd(), succession
+    )
+    supervisor.adopt(adopted)
+    return supervisor.run()
 
 
 class _State(enum.Enum):
@@ -158,10 +182,43 @@ class _State(enum.Enum):
     KILLED = "killed"  # no deadline: SIGKILL cannot be refused
 
 
+class _Process(Protocol):
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self) -> int: ...
+    def send_signal(self, sig: int, /) -> None: ...
+
+
+class _Adopted:
+    """A child of this process that another program in it has started."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._code: int | None = None
+
+    def poll(self, flags: int = os.WNOHANG) -> int | None:
+        if self._code is None:
+            try:
+                pid, status = os.waitpid(self.pid, flags)
+            except ChildProcessError:  # it is no child of ours, so it is nobody
+                pid, status = self.pid, 0
+            if pid:
+                self._code = os.waitstatus_to_exitcode(status)
+        return self._code
+
+    def wait(self) -> int:
+        return self.poll(0) or 0
+
+    def send_signal(self, sig: int, /) -> None:
+        if self._code is None:
+            os.kill(self.pid, sig)
+
+
 @dataclass(slots=True, eq=False)
 class _Child:
     index: int
-    process: subprocess.Popen[bytes]
+    process: _Process
     name: str
     pipe: int
     started: float
@@ -189,6 +246,7 @@ class _Rolling:
 
     to_do: list[int] = field(default_factory=list)
     leaving: _Child | None = None
+    under_way: bool = False
 
 
 class _Supervisor:
@@ -200,7 +258,13 @@ class _Supervisor:
         on_reload: Callable[[], object] | None,
         on_request: Callable[[], bool] | None,
         timing: Timing,
+        systemd: Systemd,
+        succession: Succession | None,
     ) -> None:
+        self._systemd = systemd
+        self._succession = succession
+        self._ready = False
+        self._signals_pipe = -1
         self._command = command_for_child
         self._timing = timing
         self._slots = [_Slot(i) for i in range(processes)]
@@ -215,9 +279,30 @@ class _Supervisor:
         self._errands = _Errands("errands")
         self._reloads = _Errands("reloads")
 
+    def adopt(self, children: Sequence[Mapping[str, Any]]) -> None:
+        """Take up the children of the program that this process was before."""
+        now = time.monotonic()
+        for told in children:
+            pid, pipe, beating = int(told["pid"]), int(told["pipe"]), bool(told["beating"])
+            os.set_inheritable(pipe, False)
+            os.set_blocking(pipe, False)
+            patience = self._timing.beat if beating else self._timing.first_beat
+            state = _State.BEATING if beating else _State.STARTING
+            child = _Child(int(told["index"]), _Adopted(pid), process_name(pid), pipe, now, now + patience, state)
+            self._children.append(child)
+            self._selector.register(pipe, selectors.EVENT_READ, child)
+            slot = self._slots[child.index] if child.index < len(self._slots) else None
+            if slot is None or slot.child is not None:
+                self._drain(child)
+                continue
+            slot.child, slot.starts = child, 2  # whatever its first start was, it is not ours
+        if children:
+            _log().info("children taken over", processes=len(children))
+
     def run(self) -> int:
         with self._signals() as signals:
             try:
+                self._signals_pipe = signals
                 return self._loop(signals)
             finally:
                 for child in self._children:
@@ -240,8 +325,7 @@ class _Supervisor:
                     for signum in _drain_pipe(signals):
                         self._on_signal(signum)
                 elif key.fd == self._reloads.done:
-                    for signum in sorted({*_drain_pipe(key.fd)}):
-                        self._pass_on(signum)
+                    self._on_done(_drain_pipe(key.fd))
                 elif _drain_pipe(key.fd):
                     self._on_beat(key.data)
                 else:
@@ -258,6 +342,7 @@ class _Supervisor:
                     self._on_exit(child, code)
             self._judge(now)
             self._roll()
+            self._say_how_it_is()
             if self._stopping and not self._children:
                 return 0
             if all(slot.first_code == CANNOT_START for slot in self._slots):
@@ -320,6 +405,9 @@ class _Supervisor:
         elif slot.successor is child:
             slot.successor = None
             self._rolling.to_do.clear()
+            self._rolling.under_way = False
+            if self._succession is not None:
+                self._succession.abandon()
             _log().error("rolling restart given up: no new process", child=slot.index, code=code)
         elif slot.child is child:
             slot.child, slot.successor = slot.successor, None
@@ -373,14 +461,39 @@ class _Supervisor:
                     self._drain(child)
             if not self._stopping:
                 _log().info("stopping", processes=len(self._children))
+                self._systemd.stopping("calls are handed over")
             self._stopping = True
         elif signum == signal.SIGHUP:
+            self._systemd.reloading()
             self._reloads.once("the reload", self._reload, signum)
         elif signum == signal.SIGUSR1 and self._on_request is not None:
             self._reloads.once("what was asked for", self._on_request, signum)
         elif signum == signal.SIGUSR2:
-            _log().info("rolling restart", processes=len(self._slots))
-            self._rolling.to_do = [slot.index for slot in self._slots]
+            if self._succession is None:
+                self._begin_to_roll()
+            else:
+                self._reloads.run("trying the next release", self._prepare, tell=_TRIED)
+
+    def _prepare(self) -> bool:
+        why = self._succession.prepare() if self._succession is not None else ""
+        if why:
+            raise _Refused(why)
+        return True
+
+    def _on_done(self, told: bytes) -> None:
+        """Errands are done, and said what is to follow; each only once, since it is all the same."""
+        for word in sorted({*told} - {_OVER}):
+            if word == _TRIED:
+                self._begin_to_roll()
+            else:
+                self._pass_on(word)
+        if self._ready and not self._stopping:
+            self._systemd.ready(self._how_it_is())
+
+    def _begin_to_roll(self) -> None:
+        _log().info("rolling restart", processes=len(self._slots))
+        self._rolling.to_do = [slot.index for slot in self._slots]
+        self._rolling.under_way = True
 
     def _reload(self) -> bool:
         if self._on_reload is not None:
@@ -409,6 +522,62 @@ class _Supervisor:
         if rolling.to_do and (slot := self._slots[rolling.to_do[0]]).child is not None:
             rolling.to_do.pop(0)
             slot.successor = self._start(slot)
+            if slot.successor is None:
+                rolling.to_do.clear()
+                rolling.under_way = False
+                if self._succession is not None:
+                    self._succession.abandon()
+        elif rolling.under_way and not rolling.to_do and self._reloads.idle and self._errands.idle:
+            rolling.under_way = False
+            _log().info("rolling restart done", processes=len(self._slots))
+            if self._succession is not None:
+                self._become(self._succession)
+
+    def _become(self, succession: Succession) -> None:
+        """Become the next release, with every child as it is.  Comes back only if that cannot be."""
+        for errands in (self._errands, self._reloads):
+            errands.rest()  # a thread would hear what we block
+        heard = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2}
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, heard)  # from here on they wait for the next program
+        try:
+            for signum in _drain_pipe(self._signals_pipe):
+                if signum != signal.SIGCHLD:
+                    os.kill(os.getpid(), signum)
+            if signal.sigpending() & {signal.SIGTERM, signal.SIGINT}:
+                return  # we are to end, not to begin
+            children = [
+                {
+                    "index": child.index,
+                    "pid": child.process.pid,
+                    "pipe": child.pipe,
+                    "beating": child.state is _State.BEATING,
+                }
+                for child in self._children
+                if child.state in (_State.STARTING, _State.BEATING)
+            ]
+            succession.execute(children, [child.pipe for child in self._children])
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    # ------------------------------------------------------------------------------------------ being watched
+
+    def _beating(self) -> int:
+        return sum(child.state is _State.BEATING for child in self._children)
+
+    def _how_it_is(self) -> str:
+        return f"{self._beating()} of {len(self._slots)} processes take calls"
+
+    def _say_how_it_is(self) -> None:
+        """Tell the service manager; that we are alive, only while somebody takes calls, or has been told to end."""
+        if self._stopping:
+            self._systemd.alive()
+        elif self._beating():
+            self._systemd.alive()
+            if self._ready:
+                self._systemd.status(self._how_it_is())
+            else:
+                self._ready = True
+                self._systemd.ready(self._how_it_is())
 
     def _next_deadline(self) -> float:
         times = [child.deadline for child in self._children]
@@ -436,6 +605,14 @@ class _Supervisor:
             os.close(writer)
 
 
+#: What an errand says when it is done, if it is no signal to be passed on: the next release can be taken; no more.
+_TRIED, _OVER = 254, 255
+
+
+class _Refused(Exception):
+    """The next release is not to be taken."""
+
+
 class _Errands:
     """Does the caller's slow things in one thread, so that a slow disk or Redis never stops the watching."""
 
@@ -443,13 +620,22 @@ class _Errands:
         self.done, self._tell = os.pipe()  # a byte here: something is done, and this signal is to be passed on
         os.set_blocking(self.done, False)
         self._queue: queue.SimpleQueue[tuple[str, Callable[[], object], int] | None] = queue.SimpleQueue()
+        self._given = self._ended = 0
         self._waits: set[str] = set()
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._name = name
+        self._thread = threading.Thread()  # one is started when there is something to do
+
+    @property
+    def idle(self) -> bool:
+        """Whether all that was given is done."""
+        return self._given == self._ended
 
     def run(self, what: str, errand: Callable[[], object], tell: int = 0) -> None:
-        """Do it when its turn comes; ``tell``: what to write to ``done`` if its answer is true."""
+        """Do it when its turn comes; ``tell``: what to write to ``done`` if its answer is true, else ``_OVER``."""
         if not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
             self._thread.start()
+        self._given += 1
         self._queue.put((what, errand, tell))
 
     def once(self, what: str, errand: Callable[[], bool], tell: int) -> None:
@@ -463,11 +649,15 @@ class _Errands:
 
             self.run(what, begin, tell)
 
-    def finish(self, timeout: float = 5.0) -> None:
-        """Wait at most ``timeout`` seconds for what is still to be done."""
+    def rest(self, timeout: float = 5.0) -> None:
+        """Have no thread until there is something to do; waits at most ``timeout`` seconds for what is being done."""
         if self._thread.is_alive():
             self._queue.put(None)
             self._thread.join(timeout)
+
+    def finish(self, timeout: float = 5.0) -> None:
+        """Wait at most ``timeout`` seconds for what is still to be done."""
+        self.rest(timeout)
         if not self._thread.is_alive():
             os.close(self.done)
             os.close(self._tell)
@@ -477,11 +667,15 @@ class _Errands:
             what, errand, tell = item
             try:
                 changed = errand()
+            except _Refused as refused:
+                _log().error("nothing is replaced: the next release cannot be taken", why=str(refused))
+                changed = False
             except Exception:
                 _log().exception(f"{what} failed")
-            else:
-                if tell and changed:
-                    os.write(self._tell, bytes([tell]))
+                changed = False
+            self._ended += 1
+            if tell:
+                os.write(self._tell, bytes([tell if changed else _OVER]))
 
 
 def _drain_pipe(fd: int) -> bytes:

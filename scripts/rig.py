@@ -56,7 +56,7 @@ class Rig:
     """One Redis, one server with ``processes`` controllers, one switch; ``behind``: what stands behind them, too.
 
     ``clock``: the local time at which the server's calls begin, such as ``2026-11-23 10:00`` (Moscow).
-    ``config``: what cordboard.yaml says besides the switch.
+    ``config``: what cordboard.yaml says besides the switch.  ``program``: another ``cordboard`` than that of here.
     """
 
     def __init__(
@@ -71,8 +71,11 @@ class Rig:
         log: Path | None = None,
         config: str = TRUNKS,
         behind: bool = False,
+        program: Path | None = None,
     ) -> None:
         self.directory = directory
+        #: What is run as ``cordboard``.
+        self.program = program or Path(sys.executable).parent / "cordboard"
         self.processes = processes
         self.port = free_port()
         self.spool = directory / "spool"
@@ -149,7 +152,7 @@ class Rig:
     def start_server(self) -> None:
         """Start ``cordboard serve`` and wait until every controller is ready."""
         seen = len(self.log())
-        command = [str(Path(sys.executable).parent / "cordboard"), "serve"]
+        command = [str(self.program), "serve"]
         with self.log_path.open("ab") as log:
             self._server = subprocess.Popen(command, env=self.environment(), stdout=log, stderr=log)
         if not self.log_path.is_file() and self.log_path.exists():  # a device: nothing can be read from it
@@ -228,6 +231,10 @@ class Rig:
         if self._server is None:
             raise RigError("the server does not run")
         return self._server.pid
+
+    def signal_server(self, number: signal.Signals) -> None:
+        """Send the supervisor a signal."""
+        os.kill(self.server_pid, number)
 
     @property
     def redis_url(self) -> str:

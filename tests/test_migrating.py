@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from callcontrol.private import SettingsError
 from tests.databases import sqlite_url
 from workers.journal.database import Database
-from workers.journal.migrating import migrate
+from workers.journal.migrating import configuration, migrate
 from workers.journal.tables import Base
 
 ROOT = Path(__file__).parent.parent
@@ -44,14 +45,29 @@ def test_what_is_up_to_date_is_left_alone(database: Database) -> None:
         session.execute(text("INSERT INTO position (name, at) VALUES ('facts', '7-0')"))
     migrate(database)
     with database.reading() as session:
-        assert session.scalar(text("SELECT at FROM position")) == "7-0"
+        assert session.scalar(text("SELECT at FROM position WHERE name = 'facts'")) == "7-0"
 
 
 def test_a_database_of_a_newer_cordboard_is_refused(database: Database) -> None:
     with database.writing() as session:
         session.execute(text("UPDATE alembic_version SET version_num = 'r9999'"))
+        session.execute(text("UPDATE position SET at = 'r9999' WHERE name = 'good for'"))
     with pytest.raises(SettingsError, match=r"newer Cordboard \(revision r9999\)"):
         migrate(database)
+
+
+def test_the_release_before_goes_on_with_a_database_to_which_the_next_has_only_added(database: Database) -> None:
+    """It runs while a system is upgraded, and may come back: the database says that it can."""
+    with database.writing() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = 'r9999'"))
+    migrate(database)
+    with database.reading() as session:
+        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "r9999"
+
+
+def test_every_step_says_which_programs_are_good_for_it() -> None:
+    scripts = {one.revision: one for one in ScriptDirectory.from_config(configuration()).walk_revisions()}
+    assert {revision for revision, one in scripts.items() if one.module.good_for not in scripts} == set()
 
 
 def test_several_processes_may_begin_at_once(database_url: str, tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ from callcontrol import options as o
 from callcontrol import settings as s
 
 if TYPE_CHECKING:
+    from callcontrol.systemd import Systemd
+    from callcontrol.upgrading import Program, Trial
     from workers.context import Context
     from workers.journal.database import Database
 
@@ -48,26 +50,53 @@ PATIENCE = 30.0
 @o.SPOOL
 @o.setting("recordings", "", "Switches whose SPOOL is on this machine, or none; may be left out if there is one.")
 @o.setting("deliveries", "2", "Processes that deliver webhooks.", type=click.IntRange(0, 64))
-def work(redis: str, config: Path, database: str, state: Path, spool: Path, recordings: str, deliveries: int) -> None:
+@o.TRY
+def work(
+    redis: str,
+    config: Path,
+    database: str,
+    state: Path,
+    spool: Path,
+    recordings: str,
+    deliveries: int,
+    attempt: bool,
+) -> None:
     """Bring facts into the journal, deliver webhooks, send mail, and store recordings.
 
     May run on several machines; what is lost with one of its processes, the others do again. SIGTERM lets every
-    process finish what it has in hand, SIGHUP has cordboard.yaml read again.
+    process finish what it has in hand, SIGHUP has cordboard.yaml read again, SIGUSR2 makes it the next release.
     """
     from callcontrol.serving import configure_logs
 
     configure_logs()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # until somebody listens
     try:
-        sys.exit(run(redis, config.resolve(), database, state.resolve(), spool.resolve(), recordings, deliveries))
+        paths = config.resolve(), database, state.resolve(), spool.resolve()
+        sys.exit(run(redis, *paths, recordings, deliveries, attempt=attempt))
     except s.SettingsError as error:
         click.echo(f"cordboard: {error}", err=True)
         sys.exit(3)
 
 
-def run(redis: str, config: Path, database: str, state: Path, spool: Path, recordings: str, deliveries: int) -> int:
-    """Prepare the database, and keep the processes until told to stop.  Returns 0.  Raises SettingsError."""
+def run(
+    redis: str,
+    config: Path,
+    database: str,
+    state: Path,
+    spool: Path,
+    recordings: str,
+    deliveries: int,
+    *,
+    attempt: bool = False,
+) -> int:
+    """Prepare the database, and keep the processes until told to stop; ``attempt``: only see whether that can be.
+
+    Returns 0.  Raises SettingsError.
+    """
+    from callcontrol import processes as who
+    from callcontrol import upgrading
     from callcontrol.supervisor import process_name
+    from callcontrol.systemd import Systemd
     from workers import bell, running
     from workers.context import Context
     from workers.journal.database import Database, default_url
@@ -91,6 +120,12 @@ def run(redis: str, config: Path, database: str, state: Path, spool: Path, recor
     _prepare(context.database)
     for dotted in bell.JOBS.values():
         importlib.import_module(dotted.rpartition(".")[0])
+    if attempt:
+        return 0
+    before = upgrading.handed_over()
+    if before:
+        _log().info("this is the next release", release=who.release())
+    who.announce(state, "work")
     gc.collect()
     gc.freeze()  # what is loaded stays one copy for all that are forked
 
@@ -102,7 +137,35 @@ def run(redis: str, config: Path, database: str, state: Path, spool: Path, recor
             _log().error("cordboard.yaml cannot be used: what it said before goes on", why=str(error))
             return None
 
-    return running.keep(_roles(context, switches, deliveries), again)
+    systemd = Systemd.of_environment()
+    succession = _Succession(upgrading.Program(before["named"] if before else None), systemd)
+    try:
+        return running.keep(_roles(context, switches, deliveries), again, systemd=systemd, succession=succession)
+    finally:
+        who.withdraw(state)
+
+
+class _Succession:
+    """How the next release takes the place of this one (``running.Succession``)."""
+
+    def __init__(self, program: Program, systemd: Systemd) -> None:
+        self._program = program
+        self._systemd = systemd
+        self._next = program.pinned
+
+    def prepare(self) -> Trial:
+        from callcontrol.upgrading import Trial
+
+        self._next = self._program.next()
+        return Trial(self._next, sys.argv[1:])
+
+    def execute(self) -> None:
+        from callcontrol import upgrading
+
+        try:
+            upgrading.execute(self._next, sys.argv[1:], {"named": self._program.named}, self._systemd.environment)
+        except OSError as error:
+            _log().error("the next release cannot be run", error=str(error))
 
 
 def _roles(context: Context, switches: Sequence[str], deliveries: int) -> dict[str, Callable[[], object]]:
@@ -121,8 +184,10 @@ def _roles(context: Context, switches: Sequence[str], deliveries: int) -> dict[s
 
 def _own(context: Context, role: str) -> Context:
     """This process's own context: no connection is inherited over a fork."""
+    from callcontrol.processes import announce
     from workers.context import use
 
+    announce(context.state, role)
     context.database.renew()
     own = replace(context, name=f"{context.name}-{role}-{os.getpid()}", _redis=None, _published=None)
     use(own)
@@ -136,8 +201,10 @@ def _answer(context: Context, role: str, queue: str) -> None:
 
 
 def _watch(context: Context) -> None:
+    from callcontrol.processes import announce
     from workers.sweeping import watch
 
+    announce(context.state, "watcher")
     watch(context.redis_url)
 
 

@@ -19,15 +19,39 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
 from callcontrol.supervisor import die_with_parent
+from callcontrol.systemd import Systemd
 
 #: What a process does: returns when it was told to stop (SIGTERM), or when it wants to be started anew.
 Role = Callable[[], object]
 
-_HEARD = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_HEARD = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+#: How often the trial of a next release is looked at, seconds.
+_LOOK = 0.25
+
+
+class Trial(Protocol):
+    """The next release, tried in a process of its own (``callcontrol.upgrading``)."""
+
+    def poll(self) -> str | None:
+        """None: not done yet; "": all is well; else why not."""
+
+    def kill(self) -> None:
+        """End it."""
+
+
+class Succession(Protocol):
+    """How the next release takes our place."""
+
+    def prepare(self) -> Trial:
+        """Try the next release."""
+
+    def execute(self) -> None:
+        """Become it.  Comes back only if that cannot be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +80,37 @@ def keep(
     roles: Mapping[str, Role],
     again: Callable[[], Mapping[str, Role] | None] = lambda: None,
     timing: Timing = Timing(),
+    *,
+    systemd: Systemd | None = None,
+    succession: Succession | None = None,
 ) -> int:
     """Keep a process for each role, by name, until SIGTERM or SIGINT; returns 0.
 
     * a dead child is started again at once; one that dies soon, again and again, after 0.1 … 5 s;
     * SIGTERM, SIGINT: children are told to stop (SIGTERM), killed after 10 s; a second SIGINT kills at once;
-    * SIGHUP: ``again()`` gives new roles, or None for no change; every child is told to stop and another takes over.
+    * SIGHUP: ``again()`` gives new roles, or None for no change; every child is told to stop and another takes over;
+    * SIGUSR2: with a ``succession``, once the next release has been tried every child is told to stop, and then this
+      process becomes it.  Meanwhile nothing is done, and nothing lost;
+    * ``systemd`` is told; that we are alive, while each place is filled, or about to be.
 
     Must be called in the main thread of a process that has no other.
     """
-    return _Keeper(roles, again, timing).run()
+    return _Keeper(roles, again, timing, systemd or Systemd(), succession).run()
 
 
 class _Keeper:
     def __init__(
-        self, roles: Mapping[str, Role], again: Callable[[], Mapping[str, Role] | None], timing: Timing
+        self,
+        roles: Mapping[str, Role],
+        again: Callable[[], Mapping[str, Role] | None],
+        timing: Timing,
+        systemd: Systemd,
+        succession: Succession | None,
     ) -> None:
+        self._systemd = systemd
+        self._succession = succession
+        self._trial: Trial | None = None
+        self._leaving = False  # the next release has been tried: once nobody lives, we become it
         self._places = {name: _Place(role) for name, role in roles.items()}
         self._gone: dict[str, _Place] = {}  # roles that are no more, until their processes have ended
         self._again = again
@@ -82,6 +121,7 @@ class _Keeper:
     def run(self) -> int:
         with _blocked():
             try:
+                self._systemd.ready()
                 while not (self._stopping and not self._living()):
                     self._start_what_is_due()
                     heard = signal.sigtimedwait(_HEARD, max(0.0, self._next() - time.monotonic()))
@@ -89,8 +129,12 @@ class _Keeper:
                         self._on_signal(heard.si_signo)
                     self._bury()
                     self._judge()
+                    self._tried()
+                    self._say_how_it_is()
                 return 0
             finally:
+                if self._trial is not None:
+                    self._trial.kill()
                 for place in self._living():
                     _send(place, signal.SIGKILL)
                 for place in self._living():
@@ -101,18 +145,20 @@ class _Keeper:
 
     def _next(self) -> float:
         """When there is something to do although nothing is heard."""
-        soonest = time.monotonic() + 60.0
+        soonest = time.monotonic() + min(60.0, self._systemd.every)
+        if self._trial is not None:
+            soonest = min(soonest, time.monotonic() + _LOOK)
         for place in (*self._places.values(), *self._gone.values()):
             if place.pid and place.kill_at is not None:
                 soonest = min(soonest, place.kill_at)
-            elif not place.pid and not self._stopping:
+            elif not place.pid and not self._stopping and not self._leaving:
                 soonest = min(soonest, place.start_at)
         return soonest
 
     def _start_what_is_due(self) -> None:
         now = time.monotonic()
         for name, place in self._places.items():
-            if not self._stopping and not place.pid and place.start_at <= now:
+            if not self._stopping and not self._leaving and not place.pid and place.start_at <= now:
                 place.pid, place.started, place.kill_at = _fork(name, place.role), now, None
                 _log().info("process started", role=name, pid=place.pid)
 
@@ -150,13 +196,44 @@ class _Keeper:
             self._interrupts += signum == signal.SIGINT
             if not self._stopping:
                 _log().info("stopping", processes=len(self._living()))
+                self._systemd.stopping("what is in hand is finished")
             elif self._interrupts > 1:
                 for place in self._living():
                     _send(place, signal.SIGKILL)
             self._stopping = True
             self._tell_to_stop()
         elif signum == signal.SIGHUP and not self._stopping:
+            self._systemd.reloading()
             self._reload()
+            self._systemd.ready(self._how_it_is())
+        elif signum == signal.SIGUSR2 and not self._stopping and not self._leaving and self._trial is None:
+            if self._succession is None:
+                _log().warning("there is no next release to become: start it instead")
+            else:
+                self._trial = self._succession.prepare()
+
+    def _tried(self) -> None:
+        """Go on with the next release, as far as that is."""
+        if self._trial is not None and (why := self._trial.poll()) is not None:
+            self._trial = None
+            if why:
+                _log().error("nothing is replaced: the next release cannot be taken", why=why)
+            elif not self._stopping:
+                _log().info("making place for the next release", processes=len(self._living()))
+                self._leaving = True
+                self._tell_to_stop()
+        if self._leaving and self._succession is not None and not self._stopping and not self._living():
+            if not signal.sigpending() & {signal.SIGTERM, signal.SIGINT}:
+                self._succession.execute()
+            self._leaving = False  # it cannot be run, or we are to end: what was before goes on
+
+    def _how_it_is(self) -> str:
+        return f"{sum(bool(place.pid) for place in self._places.values())} of {len(self._places)} processes work"
+
+    def _say_how_it_is(self) -> None:
+        if not self._leaving and not self._stopping:
+            self._systemd.status(self._how_it_is())
+        self._systemd.alive()
 
     def _tell_to_stop(self) -> None:
         for place in self._living():

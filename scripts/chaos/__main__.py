@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-PARTS = ("uploads", "deliveries")
+PARTS = ("uploads", "deliveries", "upgrade")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -30,11 +30,14 @@ HURRY = 5.0
 @o.SPOOL
 @o.DATABASE
 @o.setting("servers", "2", "Processes that answer.", type=click.IntRange(1, 32))
-def web(web: str, servers: int, **given: Any) -> None:
+@o.TRY
+def web(web: str, servers: int, attempt: bool, **given: Any) -> None:
     """Serve the HTTP API, its description at /v1/, and /healthz, /readyz and /metrics.
 
-    It speaks plain HTTP: a proxy in front of it brings TLS. SIGTERM finishes the requests that run, and stops.
+    It speaks plain HTTP: a proxy in front of it brings TLS. SIGTERM finishes the requests that run, and stops; SIGUSR2
+    makes it the next release.
     """
+    from callcontrol.processes import announce, withdraw
     from callcontrol.serving import configure_logs
     from webhooks.app import web as server
     from workers.context import from_variables
@@ -48,9 +51,16 @@ def web(web: str, servers: int, **given: Any) -> None:
         address = s.address(web)
         context = from_variables(variables)
         migrate(context.database)
+        if attempt:
+            server.create_app(context)
+            return
         context.database.close()
         configure_logs()
-        server.serve(lambda: _again(variables, context.config), address, servers)
+        announce(context.state, "web")
+        try:
+            server.serve(lambda: _again(variables, context.config), address, servers)
+        finally:
+            withdraw(context.state)
 
 
 def _again(variables: Mapping[str, str], last: s.Config) -> Any:

@@ -269,7 +269,7 @@ class _Batch:
         for table in (Leg, QueueVisit, Step):
             session.execute(delete(table).where(table.call == call.id).execution_options(synchronize_session=False))
         there = session.scalars(select(Fact).where(Fact.call == call.id))
-        facts = sorted((_as_fact(row) for row in there), key=folding.order)
+        facts = sorted((fact_of_row(row) for row in there), key=folding.order)
         facts = [fact for fact in facts if _folds(fact)]
         folding.forget(call, facts[0])
         again = Journey(call)
@@ -376,7 +376,8 @@ def _as_row(fact: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "process": fact["p"], "data": fact["data"] if fact["v"] == 1 else {"v": fact["v"], **fact["data"]}}
 
 
-def _as_fact(row: Fact) -> dict[str, Any]:
+def fact_of_row(row: Fact) -> dict[str, Any]:
+    """A fact as it was told, of the row that keeps it."""
     return {
         **{name: getattr(row, name) for name in ("call", "epoch", "n", "type", "company", "switch", "at", "data")},
         "p": row.process,

@@ -9,6 +9,7 @@ revision = "r0001"
 down_revision: str | None = None
 branch_labels: str | None = None
 depends_on: str | None = None
+good_for: str = "r0001"
 
 
 def upgrade() -> None:
