@@ -51,8 +51,13 @@ class Span:
     def __str__(self) -> str:
         if (self.start, self.end) == (0, DAY):
             return "all day"
-        end = self.end - DAY if self.end > DAY else self.end
-        return f"{self.start // 60:02}:{self.start % 60:02}-{end // 60:02}:{end % 60:02}"
+        return f"{time_of_day(self.start)}-{time_of_day(self.end)}"
+
+
+def time_of_day(minutes: int) -> str:
+    """Minutes after a midnight as a clock shows them; the end of a day is 24:00."""
+    minutes = minutes - DAY if minutes > DAY else minutes
+    return f"{minutes // 60:02}:{minutes % 60:02}"
 
 
 ALL_DAY = Span(0, DAY)

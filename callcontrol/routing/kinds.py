@@ -16,20 +16,23 @@ import datetime as dt
 import difflib
 import itertools
 import re
+import string
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 import marshmallow as ma
 import phonenumbers
+from holidays.registry import COUNTRIES
 
 from callcontrol.routing import hours as clock
 from callcontrol.routing import nodes, prose, shapes
 from callcontrol.routing.codes import problem
+from callcontrol.routing.countries import country_name
 from callcontrol.routing.hours import Hours, HoursError
 from callcontrol.routing.model import (
     CallerList,
@@ -66,9 +69,14 @@ LONGEST_VALUE = 64
 #: Characters of a text that is spoken.
 LONGEST_PROMPT = 2000
 SOUND_ENDINGS = (".wav", ".mp3", ".ogg")
+#: Times over midnight that last longer were probably meant the other way round, minutes.
+LONGEST_NIGHT = 16 * 60
 #: Suggestions looked for in one load: each looks at every known name.
 MOST_SUGGESTIONS = 200
+#: Names that are compared with one that is unknown; among more only those that differ in a letter are found.
+MOST_COMPARED = 200
 
+_LETTERS = string.ascii_lowercase + string.digits + "_-/"
 _SOUND = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}\.(wav|mp3|ogg)")
 _OTHER_SOUND = re.compile(r"\S+\.(flac|m4a|aac|wma|opus|gsm|aiff?|au|amr)", re.IGNORECASE)
 _HOLE = re.compile(r"\{([^{}]*)\}")
@@ -106,6 +114,7 @@ class Reader:
     step: str | None = None
     person: str | None = None
     queue: str | None = None
+    callers: str | None = None
     references: list[Reference] = field(default_factory=list)
     #: Variables that get a value here.
     assigned: list[Reference] = field(default_factory=list)
@@ -113,7 +122,9 @@ class Reader:
 
     def refer(self, kind: str, name: str, node: Tree) -> None:
         """Note a name that must exist, or a number that is not the company's own."""
-        self.references.append(Reference(kind, name, node.place, self.flow, self.step, self.person, self.queue))
+        self.references.append(
+            Reference(kind, name, node.place, self.flow, self.step, self.person, self.queue, self.callers)
+        )
 
     def assign(self, name: str, node: Tree, kind: str = "variable") -> None:
         """Note a variable that gets a value; ``kind`` as in Reference."""
@@ -156,7 +167,14 @@ def _zones() -> frozenset[str]:
 
 def closest(name: str, known: Iterable[str]) -> str | None:
     """The known name that ``name`` most probably means, or None."""
-    names = sorted(set(known))
+    return _closest(name, known if isinstance(known, frozenset) else frozenset(known))
+
+
+@lru_cache(maxsize=256)  # the same mistake is often made for every person
+def _closest(name: str, known: frozenset[str]) -> str | None:
+    if len(known) > MOST_COMPARED:
+        return min(_one_letter_away(name) & known, default=None)
+    names = sorted(known)
     found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if found:
         return found[0]
@@ -164,10 +182,22 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     return folded.get(name.lower().strip().replace(" ", "_"))
 
 
+def _one_letter_away(name: str) -> set[str]:
+    """What ``name`` may have been meant for with a letter too many, too few, wrong, or two in the wrong order."""
+    if len(name) > 2 * LONGEST_VALUE:
+        return set()
+    halves = [(name[:i], name[i:]) for i in range(len(name) + 1)]
+    found = {begin + end[1:] for begin, end in halves} | {name.lower()}
+    found |= {begin + end[1] + end[0] + end[2:] for begin, end in halves if len(end) > 1}
+    for one in _LETTERS:
+        found |= {begin + one + end for begin, end in halves} | {begin + one + end[1:] for begin, end in halves}
+    return found
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a message: ``; did you mean "greet"?``, or nothing."""
     found = closest(name, known)
-    return f"; did you mean {quoted(found)}?" if found else ""
+    return f"; did you mean {quoted(found)}?{stranger(name).replace(';', '', 1)}" if found else ""
 
 
 def each(items: Iterable[T], read: Callable[[T], Any]) -> list[Any]:
@@ -230,8 +260,12 @@ def load_fields(
 
 def options(fields: type[ma.Schema], node: Tree, what: str) -> dict[str, Any]:
     """Read a mapping of options; raises Wrong with everything that is wrong in it."""
-    given = entries(node, what)
     known = schema_of(fields).fields
+    if isinstance(node, Scalar):
+        names = [name for name, field_ in known.items() if field_.required] or list(known)[:1]
+        shape = ", ".join(f"{name}: …" for name in names)
+        raise wrong("E303", node, f"{what} is written as {{{shape}}}, not as text")
+    given = entries(node, what)
     others: Mapping[str, str] = getattr(fields, "others", {})
     read = {key.text: value for key, value in given if key.text in known}
     problems = []
@@ -316,8 +350,19 @@ def entries(node: Tree, what: str) -> list[tuple[Scalar, Tree]]:
     if isinstance(node, Broken):
         raise Wrong()
     if not isinstance(node, MappingNode):
-        raise wrong("E303", node, f"{what} is written as name: value, not as {_what(node)}")
+        hint = ""
+        if isinstance(node, SequenceNode) and node.items and all(isinstance(one, MappingNode) for one in node.items):
+            hint = ": leave out the dashes, or write { } in place of [ ]"
+        raise wrong("E303", node, f"{what} is written as name: value, not as {_what(node)}{hint}")
     return node.items
+
+
+def some_entries(node: Tree, what: str) -> list[tuple[Scalar, Tree]]:
+    """The items of a mapping; raises Wrong for anything else, and for one without any."""
+    given = entries(node, what)
+    if not given:  # an entry that could not be read has been reported
+        raise Wrong() if _damaged(node) else wrong("E303", node, f"{what} is empty")
+    return given
 
 
 # ------------------------------------------------------------------------------------------- texts
@@ -362,7 +407,26 @@ class Kind(ma.fields.Field[Any]):
     def expected(self, code: str, node: Tree, why: str = "") -> Wrong:
         """The mistake ``"x" is not <wants>``."""
         text = quoted(node.text) if isinstance(node, Scalar) else _what(node)
-        return wrong(code, node, f"{text} is not {self.wants}{why}")
+        seen = _misleading(node.text) if isinstance(node, Scalar) else ""
+        return wrong(code, node, f"{text} is not {self.wants}{seen or why}")
+
+
+def _misleading(text: str) -> str:
+    """What the eye does not see about a text that should be a word or a number; nothing if there is nothing."""
+    if text[:1] in "“”„«‘’‚" and len(text) > 1:
+        return "; those are not the quotes of a keyboard: write it in plain ones"
+    return stranger(text)
+
+
+def stranger(text: str) -> str:
+    """The letter of another alphabet that hides among Latin ones or digits, for the end of a message."""
+    if text.isascii() or not re.search("[A-Za-z0-9]", text):
+        return ""
+    found = re.search("[\u0370-\u04ff]", text)
+    if found is None:
+        return ""
+    alphabet = "Greek" if found[0] < "\u0400" else "Cyrillic"
+    return f"; its {quoted(found[0])} (character {found.start() + 1}) is {alphabet}"
 
 
 def _clean(node: Tree, text: str, longest: int) -> str:
@@ -434,7 +498,9 @@ class YesNoField(Kind):
     def read(self, node: Tree) -> bool:
         text = self.text(node)
         if text not in ("true", "false"):
-            raise self.expected("E304", node)
+            meant = {"yes": "true", "on": "true", "1": "true", "no": "false", "off": "false", "0": "false"}
+            found = meant.get(text.lower()) or {"true": "true", "false": "false"}.get(text.lower())
+            raise self.expected("E304", node, f"; write {found}" if found else "")
         return text == "true"
 
     def shape(self, known: Known) -> Shape:
@@ -479,7 +545,9 @@ class DurationField(Kind):
         value = seconds_of(text)
         if value is None:
             hint = f"; {text} of what? {text}s is seconds, {text}m minutes" if text.isdecimal() else ""
-            raise self.expected("E306", node, hint if len(text) < 6 else "")
+            unit = re.fullmatch(r"([0-9]{1,4}) ?(s|m|h)(ec|econd|in|inute|our|r)?s?\.?", text.lower())
+            hint = f"; write {unit[1]}{unit[2]}" if unit else hint
+            raise self.expected("E306", node, hint if len(text) < 12 else "")
         if not self.low <= value <= self.high:
             raise self.expected("E306", node)
         return value
@@ -607,13 +675,24 @@ class CountryField(Kind):
     def read(self, node: Tree) -> str:
         text = self.text(node)
         if text not in phonenumbers.SUPPORTED_REGIONS:
-            known = {"UK": "GB"}.get(text.upper(), text.upper())
-            hint = f"; did you mean {known}?" if known in phonenumbers.SUPPORTED_REGIONS else ""
-            raise self.expected("E320", node, hint)
+            known = _countries().get(text.lower().replace(" ", "_"), text.upper())
+            if known in phonenumbers.SUPPORTED_REGIONS:
+                raise self.expected("E320", node, f"; did you mean {known}?")
+            if re.fullmatch("[A-Z]{2}", text):
+                message = f"there is no country {quoted(text)}; a country has the two letters of its code, such as RU"
+                raise wrong("E320", node, message)
+            raise self.expected("E320", node)
         return text
 
     def shape(self, known: Known) -> Shape:
         return shapes.choice(sorted(phonenumbers.SUPPORTED_REGIONS), self.wants)
+
+
+@cache
+def _countries() -> Mapping[str, str]:
+    """The code of a country by its name and its code of three letters, in small letters."""
+    found = {str(word).lower(): str(entry[1]) for entry in COUNTRIES.values() for word in entry}
+    return {**{name: str(entry[1]) for name, entry in COUNTRIES.items()}, **found, "uk": "GB", "england": "GB"}
 
 
 class ZoneField(Kind):
@@ -625,12 +704,32 @@ class ZoneField(Kind):
     def read(self, node: Tree) -> str:
         text = self.text(node)
         if text not in _zones():
-            raise self.expected("E320", node, did_you_mean(text, _zones()))
+            if re.fullmatch(r"[A-Z]{2,5}|(UTC|GMT)? ?[+-][0-9:]+", text):
+                why = "; zones are named by a city, since letters and offsets know no summer time"
+                raise self.expected("E320", node, why)
+            cities = {zone.rpartition("/")[2]: zone for zone in sorted(_zones()) if "/" in zone}
+            zone = cities.get(text.title().replace(" ", "_")) or closest(text, _zones())
+            raise self.expected("E320", node, f"; did you mean {quoted(zone)}?" if zone else "")
         ZoneInfo(text)
         return text
 
     def shape(self, known: Known) -> Shape:
         return shapes.named(known, "timezone", "[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*", self.wants)
+
+
+#: What people write for a language who do not know its code.
+_LANGUAGES = {
+    "english": "en",
+    "russian": "ru",
+    "german": "de",
+    "french": "fr",
+    "italian": "it",
+    "spanish": "es",
+    "portuguese": "pt",
+    "polish": "pl",
+    "ukrainian": "uk",
+    "chinese": "zh",
+}
 
 
 class LanguageField(Kind):
@@ -646,7 +745,9 @@ class LanguageField(Kind):
     def read(self, node: Tree) -> str:
         text = self.text(node)
         if not LANGUAGE.fullmatch(text):
-            raise self.expected("E320", node)
+            meant = _LANGUAGES.get(text.lower(), text.lower())
+            hint = f"; did you mean {quoted(meant)}?" if LANGUAGE.fullmatch(meant) else ""
+            raise self.expected("E320", node, hint)
         if not self.known:
             _READER.get().refer("language", text, node)
         return text
@@ -700,15 +801,41 @@ class ListField(Kind):
         items = listed(node)
         if not items and not self.empty:
             raise wrong("E303", node, "the list is empty")
-        values = each(items, self.item.read)
+        try:
+            values = each(items, self.item.read)
+        except Wrong:
+            if isinstance(node, Scalar) and (better := _as_list(node.text)):
+                raise wrong("E303", node, f"{quoted(node.text)} is one text; a list is written {better}") from None
+            raise
         if not self.twice:
-            for i, value in enumerate(values):
-                if value in values[:i]:
-                    raise wrong("E323", items[i], "the same stands in this list twice")
+            _no_repeats(items, values)
         return tuple(values)
 
     def shape(self, known: Known) -> Shape:
         return shapes.one_or_list(self.item.shape(known), empty=self.empty)
+
+
+def _as_list(text: str) -> str:
+    """A list as it is written, of a text that was meant as one; nothing if it hardly was."""
+    parts = [part.strip("-").strip() for part in re.split(r"[,;]\s*", text.strip("()"))]
+    if len(parts) == 1 and re.fullmatch(r"(-?[0-9]+ )*-?[0-9]+", text):
+        parts = [part.strip("-") for part in text.split()]
+    if len(parts) < 2 and not re.match(r"-\S", text):
+        return ""
+    return f"[{', '.join(parts)}]" if all(re.fullmatch(r"[\w+.@*-]+", part) for part in parts) else ""
+
+
+def _no_repeats(items: Sequence[Tree], values: Sequence[Any]) -> None:
+    """Raise Wrong for the first of ``values`` that stands there again; ``items`` are their nodes."""
+    known: set[Any] = set()
+    for i, value in enumerate(values):
+        try:
+            again = value in known
+            known.add(value)
+        except TypeError:  # what has a mapping in it; there are never many
+            again = value in values[:i]
+        if again:
+            raise wrong("E323", items[i], "the same stands in this list twice")
 
 
 def listed(node: Tree) -> list[Tree]:
@@ -757,9 +884,7 @@ class MapField(Kind):
                 raise wrong("E323", item[0], f"{quoted(item[0].text)} means what another entry means already")
             found[key] = value
 
-        given = entries(node, self.what)
-        if not given:
-            raise wrong("E303", node, f"{self.what} is empty")
+        given = some_entries(node, self.what)
         each(given, one)
         return found
 
@@ -813,7 +938,8 @@ class ExtensionField(Kind):
     def read(self, node: Tree) -> str:
         text = self.text(node)
         if not EXTENSION.fullmatch(text):
-            raise self.expected("E308", node, "; people are named by their extension" if self.exists else "")
+            entry = "; a person's entry begins with it, and the name stands inside: 301: {name: …}"
+            raise self.expected("E308", node, "; people are named by their extension" if self.exists else entry)
         if self.exists:
             _READER.get().refer("person", text, node)
         return text
@@ -875,9 +1001,7 @@ class _EdgesField(Kind):
             _READER.get().refer(self.refers, item[0].text, item[0])
             return item[0].text, _EDGE.read(item[1])
 
-        given = entries(node, self.wants)
-        if not given:
-            raise wrong("E303", node, f"{self.wants} is empty")
+        given = some_entries(node, self.wants)
         return tuple(each(given, one))
 
     def shape(self, known: Known) -> Shape:
@@ -910,7 +1034,9 @@ class _KeyField(Kind):
         text = self.text(node)
         key = {"star": "*", "hash": "#"}.get(text, text)
         if len(key) != 1 or key not in "0123456789*#":
-            raise self.expected("E313", node, f"; {self.longer}" if key.isdecimal() else "")
+            meant = {"asterisk": "star", "pound": "hash", "hashtag": "hash", "sharp": "hash"}.get(text.lower())
+            hint = f"; did you mean {quoted(meant)}?" if meant else ""
+            raise self.expected("E313", node, f"; {self.longer}" if key.isdecimal() else hint)
         return key
 
     def shape(self, known: Known) -> Shape:
@@ -1020,12 +1146,13 @@ class NumberField(Kind):
             phonenumbers.ValidationResult.IS_POSSIBLE,
             phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY,
         ):
-            raise self.expected("E307", node, "; its length is wrong for its country")
+            why_not = "; write + in place of 00" if text.startswith("00") else "; its length is wrong for its country"
+            raise self.expected("E307", node, why_not)
         number = phonenumbers.format_number(found, phonenumbers.PhoneNumberFormat.E164)
         if not _E164.fullmatch(number):
             raise self.expected("E307", node)
         if not phonenumbers.is_valid_number(found):
-            country = phonenumbers.region_code_for_country_code(found.country_code or 0)
+            country = country_name(phonenumbers.region_code_for_country_code(found.country_code or 0))
             reader.warnings.append(
                 problem("W505", node.place, f"{quoted(text)} does not look like a number of {country}; a typing error?")
             )
@@ -1120,9 +1247,12 @@ class CallersField(Kind):
         found: list[str] = each(
             items, lambda item: "anonymous" if self.text(item) == "anonymous" else pattern.read(item)
         )
-        for i, entry in enumerate(found):
-            if entry in found[:i]:
-                raise wrong("E323", items[i], "the same stands in this list twice")
+        known: set[str] = set()
+        for entry, item in zip(found, items, strict=True):
+            if entry in known:
+                raise wrong("E323", item, "the same stands in this list twice")
+            known.add(entry)
+            self.refer("listed", entry, item)
         return CallerList(
             name="",
             numbers=frozenset(entry for entry in found if entry[-1] != "*" and entry != "anonymous"),
@@ -1207,7 +1337,8 @@ class TargetField(Kind):
                 raise self.expected("E317", node)
             return Target(number=self.numbers.number(node, text), place=place)
         if not NAME.fullmatch(text):
-            raise self.expected("E317", node)
+            people = text[:1].isupper() and "person" in self.only
+            raise self.expected("E317", node, "; people are dialled by their extension" if people else "")
         return Target(group=text, place=place)
 
     def shape(self, known: Known) -> Shape:
@@ -1313,8 +1444,10 @@ class PromptField(Kind):
     def read(self, node: Tree) -> Prompt:
         if not isinstance(node, MappingNode):
             return Prompt({"": self._saying(node)})
-        if not node.items:
-            raise wrong("E303", node, "the mapping of languages is empty")
+        given = [key for key, _ in some_entries(node, "the mapping of languages")]
+        if not any(LANGUAGE.fullmatch(key.text) for key in given):
+            message = "what is heard is a text or a sound file alone, or one for each language: {en: …, ru: …}"
+            raise wrong("E303", given[0], f"{quoted(given[0].text)} is no language; {message}")
         language = LanguageField()
 
         def one(item: tuple[Scalar, Tree]) -> tuple[str, Text | File]:
@@ -1428,9 +1561,7 @@ class AssignmentsField(Kind):
     wants = "a mapping of variables to values"
 
     def read(self, node: Tree) -> dict[str, str]:
-        given = entries(node, self.wants)
-        if not given:
-            raise wrong("E303", node, "nothing is set here")
+        given = some_entries(node, self.wants)
         return dict(each(given, self._one))
 
     def _one(self, item: tuple[Scalar, Tree]) -> tuple[str, str]:
@@ -1531,9 +1662,7 @@ class HoursField(Kind):
         }
 
     def read(self, node: Tree) -> Hours:
-        given = entries(node, self.wants)
-        if not given:
-            raise wrong("E303", node, "the hours are empty")
+        given = some_entries(node, self.wants)
         names = [key.text for key, _ in given]
         if "switch" in names:
             if len(names) > 1:
@@ -1582,6 +1711,8 @@ class HoursField(Kind):
             short = "-".join(part.strip()[:3].lower() for part in re.split(r"-|–", key.text))
             known = (*clock.WEEKDAYS, "mon-fri", "sat-sun", "holidays", "switch")
             guess = f"; did you mean {quoted(short)}?" if clock.weekdays(short) else did_you_mean(key.text, known)
+            dotted = re.fullmatch(r"([0-9]{1,2})\.([0-9]{1,2})\.([0-9]{4})", key.text)
+            guess = f"; did you mean {dotted[3]}-{dotted[2]:0>2}-{dotted[1]:0>2}?" if dotted else guess
             raise wrong("E322", key, f"{quoted(key.text)} is not a day: mon, mon-fri, holidays, 2027-01-11{guess}")
         return clock.Dates(*days, ())
 
@@ -1605,6 +1736,34 @@ class HoursField(Kind):
     def _span(self, node: Tree) -> clock.Span:
         text = self.text(node)
         try:
-            return clock.span(text)
+            span = clock.span(text)
         except HoursError as error:
-            raise wrong("E322", node, f"{quoted(text)} is not a time: {error}") from None
+            message = f"{quoted(text)} is not a time: {error}"
+            raise wrong("E322", node, f"{message}{_time_meant(text)}") from None
+        if span.end > clock.DAY and span.end - span.start > LONGEST_NIGHT:
+            _READER.get().warnings.append(problem("W526", node.place, _long_night(span)))
+        return span
+
+
+def _long_night(span: clock.Span) -> str:
+    """What to say of times over midnight that are hardly a night."""
+    begins, ends, long = span.start, span.end - clock.DAY, spoken((span.end - span.start) * 60)
+    meant = clock.Span(ends, begins)  # the wrong way round
+    if begins < clock.DAY // 2:  # 09:00-06:00, by a clock of twelve hours
+        meant = clock.Span(begins, ends + clock.DAY // 2)
+    until = f"from {clock.time_of_day(begins)} until {clock.time_of_day(ends)} of the next day"
+    return f"{span} is on {until}, {long}; did you mean {meant}?"
+
+
+def _time_meant(text: str) -> str:
+    """``; did you mean "09:00-18:00"?`` for times as they are written elsewhere."""
+    one = r"([0-9]{1,2})(?:[:.]([0-9]{2}))?"
+    found = re.fullmatch(rf"{one} ?(?:-|–|—|to) ?{one}", text)
+    if not found:
+        return ""
+    better = f"{found[1]:0>2}:{found[2] or '00'}-{found[3]:0>2}:{found[4] or '00'}"
+    try:
+        clock.span(better)
+    except HoursError:
+        return ""
+    return f"; did you mean {quoted(better)}?"
