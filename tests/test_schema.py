@@ -245,6 +245,18 @@ def test_a_mistake_is_marked_where_it_is(old: str, new: str, where: str, loader:
     assert {mark.partition(":")[0] for mark in found} == {where}
 
 
+def test_an_otherwise_that_is_never_followed_is_marked() -> None:
+    each = ", ".join(f"{outcome}: message" for outcome in VERBS["dial"].outcomes)
+    assert marks(changed("{dial: service, otherwise: message}", f"{{dial: service, {each}}}")) == []
+    assert marks(changed("{dial: service, otherwise: message}", f"{{dial: service, {each}, otherwise: message}}"))
+
+
+def test_a_section_without_entries_passes_as_it_does_in_check() -> None:
+    text = SMALL + "queues: {}\n"
+    assert not [found for found in load.load_text(text, path="t", company="t").problems if found.code == "E303"]
+    assert marks(text) == []
+
+
 def test_a_mistake_in_a_step_is_judged_by_its_verb_alone() -> None:
     """Not by the twelve that it might have had."""
     assert len(marks(changed("{play: night.wav, then", "{play: night.wav, thn"))) == 1
