@@ -1,6 +1,6 @@
 """Every mistake that ``cordboard check`` knows: its code, its severity and its meaning in one line.
 
-A code never changes its meaning; a new check gets a new code.
+A code never changes its meaning; a new check gets a new code, and a chapter in ``explanations.md``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ FAMILIES: dict[str, str] = {
     "E3": "values and options",
     "E4": "flows and steps",
     "E5": "a company as a whole",
+    "E6": "rehearsals",
     "W": "warnings",
 }
 
@@ -113,6 +114,8 @@ CODES: dict[str, str] = {
     "E510": "skills that no agent of the queue has: the caller would wait for ever",
     "E511": "the duty of a person is a switch: it has no times",
     "E513": "a queue in which nobody is ever asked: callers wait less long than its first agents",
+    # -------------------------------------------------------------------------------------- rehearsals
+    "E601": "a rehearsal fails: found when a company is published, and by cordboard rehearse",
     # ---------------------------------------------------------------------------------------- warnings
     "W501": "a step that no call reaches",
     "W502": "a flow that no call reaches",
@@ -151,10 +154,18 @@ CODES: dict[str, str] = {
     "W535": "a rule of a forward that is never followed, since the person always forwards",
     "W536": "a return in a flow that no step runs: the call ends there",
     "W537": "a then after a flow that never comes to a return",
+    "W550": "more warnings than are shown",
+    "W601": "rehearsals that are not walked when a company is published, since all together take too long",
+    "W602": "rehearsals of a company that is not there",
 }
 
 
 def problem(code: str, place: Place, message: str) -> Problem:
     """A problem of a known code; its severity follows from the code.  KeyError for an unknown one."""
     CODES[code]
-    return Problem(place, code, message, "warning" if code.startswith("W") else "error")
+    return Problem(place, code, message, severity(code))
+
+
+def severity(code: str) -> str:
+    """``error``: the file does not go live; or ``warning``."""
+    return "warning" if code.startswith("W") else "error"

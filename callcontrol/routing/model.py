@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from callcontrol.steps.base import Step
 
 
+def on_one_line(text: str) -> str:
+    """Text of others on one line that moves no cursor and turns no direction: what cannot be seen is escaped."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
     """Where something stands: path as the user gave it, line and column from 1."""
@@ -27,19 +34,14 @@ class Place:
     column: int
 
     def __str__(self) -> str:
-        # A file may be named anything, and a problem is one line.
-        path = self.path if self.path.isprintable() else _printable(self.path)
-        return f"{path}:{self.line}:{self.column}"
-
-
-def _printable(path: str) -> str:
-    """A path on one line, with escapes for what moves the cursor or is no character at all."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in path)
+        return f"{on_one_line(self.path)}:{self.line}:{self.column}"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake.  ``severity`` is ``error`` or ``warning``; prints as ``path:line:column: CODE message``."""
+    """One mistake.  ``severity`` is ``error`` or ``warning``; prints as ``path:line:column: CODE message``, on one line
+    whatever stands in the path.
+    """
 
     place: Place
     code: str
@@ -47,7 +49,7 @@ class Problem:
     severity: str = "error"
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.code} {self.message}"
+        return on_one_line(f"{self.place}: {self.code} {self.message}")
 
 
 @dataclass(frozen=True, slots=True)

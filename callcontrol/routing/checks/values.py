@@ -126,18 +126,30 @@ def room_for_state(whole: Whole) -> Iterator[Problem]:
     stored = frozenset(variable.name for variable in whole.assigned if variable.step is not None)
     sizes = _sizes(whole)
     called = max(whole.routing.numbers, key=len, default="")
+    chain = _longest_chain(whole.routing)
     full: set[str] = set()
     for step in steps_of(whole.routing):
         sets = whole.carried.get((step.flow, step.name), frozenset())
         names = max(sets, key=lambda names: sum(len(n) + sizes.get(n, 0) for n in names & stored), default=frozenset())
         values = {name: sizes.get(name, 0) for name in sorted(names & stored)}
-        if step.flow not in full and (why := _overflow(whole.routing, step, stacks.get(step.flow, ()), values, called)):
+        if step.flow in full:
+            continue
+        if why := _overflow(whole.routing, step, stacks.get(step.flow, ()), values, called, chain):
             full.add(step.flow)
             message = f"{why}: shorten the names of steps, flows and variables, or set fewer values"
             yield problem("E413", step.place, message)
 
 
-def _overflow(routing: Routing, step: Step, stack: tuple[At, ...], values: Mapping[str, int], called: str) -> str:
+def _longest_chain(routing: Routing) -> str:
+    """The most that a call remembers of those who forwarded it; nothing if nobody forwards."""
+    if not any(person.forward for person in routing.people.values()):
+        return ""
+    return "".join(f"{extension}n" for extension in sorted(routing.people, key=len)[-MOST_PEOPLE:])
+
+
+def _overflow(
+    routing: Routing, step: Step, stack: tuple[At, ...], values: Mapping[str, int], called: str, chain: str
+) -> str:
     # Looked-up values, counted as nothing so far, may fill whatever room there is.
     spare = max(0, LONGEST_VALUES - sum(values.values()))
     variables = {}
@@ -146,9 +158,9 @@ def _overflow(routing: Routing, step: Step, stack: tuple[At, ...], values: Mappi
         variables[name] = "x" * (size + more)
         spare -= more
     progress: dict[str, object] = dict(step.longest or _PROGRESS)
-    if step.longest is None and any(person.forward for person in routing.people.values()):
+    if step.longest is None and chain:
         del progress["a"]  # whoever follows a chain rings no stages
-        progress["w"] = "".join(f"{extension}n" for extension in sorted(routing.people, key=len)[-MOST_PEOPLE:])
+        progress["w"] = chain
     worst = state.State(
         company=routing.company,
         version="0" * 16,
