@@ -119,7 +119,7 @@ def _not_said(routing: Routing, prompt: Prompt, keys: Mapping[str, Edge]) -> Ite
         return
     for language, text in texts:
         unsaid = [key for key in keys if not pressing.mentions(text.text, language, key)]
-        if len(unsaid) == 1 and len(keys) > 1:
+        if len(unsaid) == 1 and len(keys) > 1 and pressing.named(text.text, language):
             message = f"the text names every key but {unsaid[0]}, which leads to {keys[unsaid[0]]}"
             yield problem("W530", text.place, message)
 
