@@ -101,6 +101,7 @@ def test_some_keys_are_left_unsaid_on_purpose(unsaid: str) -> None:
 def test_a_text_that_leaves_out_several_keys_or_names_none_is_left_alone() -> None:
     assert menu("Press 1.", "1: hangup, 2: hangup, 3: hangup") == []
     assert menu("Welcome.", "1: hangup, 2: hangup") == []
+    assert menu("One moment.", "1: hangup, 2: hangup") == []
     assert menu("Press 1. For two tickets stay on the line.") == []  # it might be meant
 
 
@@ -117,6 +118,8 @@ def test_what_is_said_in_a_queue_names_keys_of_the_queue_or_of_a_step() -> None:
     ]
     step = WAIT.replace("sales,", "sales, keys: {2: left},")
     assert problems(step, more=QUEUE.format(keys="1: left", key="2")) == []
+    unread = WAIT + "\n  b: {quee: sales, keys: {2: left}}"  # it may be the one that has the key
+    assert codes(unread, more=QUEUE.format(keys="1: left", key="2")) == ["E401"]
 
 
 @pytest.mark.parametrize(
@@ -145,6 +148,7 @@ def test_keys_are_heard_in_the_languages_that_are_known(language: str, text: str
     ("language", "text"),
     [
         ("en", "We are open from 9 to 5. Press 3 times. Dial 2 digits. Press 10."),
+        ("en", "Press 3.5 now. Dial 2,5 and wait. Press 1 for 3 dollars."),
         ("en", "Dial 301 for Anna. Press 5% off. It costs 2 dollars, 3 for members."),
         ("en", "Please enter your 4 digits. One moment: two of three lines are busy."),
         ("en", "Choose one of our offers. Our number is 5, Main Street."),

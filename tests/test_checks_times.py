@@ -41,6 +41,7 @@ def test_hours_that_never_come_are_told_of(times: str, why: str) -> None:
         "{2026-11-25: 22:00-00:01}",  # goes on into today
         "{2099-12-31: 09:00-18:00}",
         "{holidays: 10:00-11:00}",
+        "{sun: 09:00-18:00, holidays: closed, 2026-11-01..2027-12-31: closed}",  # then holidays
         '{switch: "*21"}',
     ],
 )
@@ -93,6 +94,7 @@ def test_a_queue_whose_agents_are_never_on_duty_is_told_of() -> None:
         ("day: {mon-fri: 09:00-18:00, 2029-03-05: closed}\nx: {mon: 10:00-11:00}", "day x", []),
         ("day: {mon-fri: 09:00-18:00, 2025-03-03: closed}\nx: {mon: 10:00-11:00}", "day x", ['"x": "day" is']),
         ("xmas: {2026-12-24..2027-12-31: all day}\nx: {2027-01-05: 09:00-10:00}", "xmas x", ['"x": "xmas" is']),
+        ("jan: {2027-01-01..2027-01-31: all day}\nx: {2027-01-01..2027-03-31: 10:00-11:00}", "jan x", []),
         ("xmas: {2026-12-24..2026-12-31: all day}\nx: {2027-01-01: 00:00-00:30}", "xmas x", []),
         ("xmas: {2090-01-01..2099-12-31: all day}\nx: {2095-06-01: 00:00-24:00}", "xmas x", ['"x": "xmas" is']),
         # nobody knows a switch
@@ -121,6 +123,14 @@ def test_hours_behind_others_that_are_always_on_meanwhile_never_decide(
 def test_an_otherwise_that_nothing_is_left_for_is_told_of(rows: str, asked: str, expected: str) -> None:
     said = [f"W522 otherwise is never followed here: {expected} on at any time"] if expected else []
     assert hours(rows, asked) == said
+
+
+def test_what_never_decides_is_not_among_what_is_always_on() -> None:
+    rows = "day: {mon-sun: 08:00-20:00}\nlunch: {mon-sun: 12:00-13:00}\nnight: {mon-sun: 20:00-08:00}"
+    assert hours(rows, "day lunch night") == [
+        'W521 "lunch" never decides here: whenever it is on, "day" is on as well, and asked first',
+        'W522 otherwise is never followed here: one of "day" and "night" is on at any time',
+    ]
 
 
 def test_each_step_is_told_at_its_own_place() -> None:

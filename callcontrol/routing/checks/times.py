@@ -96,7 +96,7 @@ def _judge(row: Sequence[Hours], today: dt.date) -> _Judgement:
     hidden: dict[str, str] = {}
     for i, hours in enumerate(row):
         own = [window[i] for window in windows]
-        if hours.switch or not any(own):
+        if not any(own):
             continue
         for before in [*([j] for j in range(i)), list(range(i))]:
             if before and all(_covered(window[i], [window[j] for j in before]) for window in windows):
