@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import getpass
 import json
 import os
@@ -22,10 +23,15 @@ _ELSEWHERE: dict[str, str] = {
     "endpoints": "workers.delivery.cli:endpoints",
     "events": "webhooks.events.cli:events",
     "explain": "callcontrol.workbench.cli:explain",
+    "graph": "callcontrol.workbench.cli:graph",
     "journal": "workers.journal.cli:journal",
+    "preview": "callcontrol.workbench.cli:preview",
+    "new": "callcontrol.workbench.cli:new",
     "rehearse": "callcontrol.workbench.cli:rehearse",
     "recordings": "workers.recordings.cli:recordings",
+    "schema": "callcontrol.workbench.cli:schema",
     "tokens": "webhooks.app.cli:tokens",
+    "try": "callcontrol.workbench.cli:try_",
     "web": "webhooks.app.cli:web",
     "why": "workers.journal.cli:why",
     "work": "workers.cli:work",
@@ -69,12 +75,13 @@ def check(path: Path, form: str) -> None:
     from callcontrol.speech import unplayable
     from callcontrol.workbench import reporting
 
+    today = dt.date.today()
     if str(path) == "-":
-        problems = load.check_bytes(sys.stdin.buffer.read(load.MOST_BYTES))
+        problems = load.check_bytes(sys.stdin.buffer.read(load.MOST_BYTES), today=today)
     elif path.is_dir():
-        problems = load.check_directory(path, listen=unplayable)
+        problems = load.check_directory(path, listen=unplayable, today=today)
     else:
-        problems = load.check_file(path, listen=unplayable)
+        problems = load.check_file(path, listen=unplayable, today=today)
     click.echo(reporting.FORMATS[form](problems), nl=False)
     if said := reporting.verdict(problems):
         click.echo(said, err=True)

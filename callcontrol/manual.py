@@ -286,14 +286,8 @@ def default(field: Any) -> str:
     """What a field's value is when nothing is written, as one would write it."""
     if field.required:
         return "must be given"
-    found = field.load_default
-    if callable(found) or found in (None, ma.missing) or found == () or found == {}:
-        return ""
-    if isinstance(found, bool):
-        return f"`{'true' if found else 'false'}`"
-    if isinstance(found, float):
-        return f"`{kinds.spoken(found)}`"
-    return f"`{found}`"
+    found = kinds.default(field)
+    return f"`{found}`" if found else ""
 
 
 # -------------------------------------------------------------------------------------- values

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PURE_NAMES = (
     *("messages", "call", "hunt", "forwards", "dialling", "policy", "voicemail", "keypad", "phrases"),
     *("state", "view", "wire", "queueing", "queue_views", "call_views", "queue_rows", "holding", "spool"),
-    "addresses",
+    *("addresses", "sentences"),
 )
 PURE = [
     *(ROOT / "callcontrol" / f"{name}.py" for name in PURE_NAMES),

@@ -30,8 +30,9 @@ import phonenumbers
 from holidays.registry import COUNTRIES
 
 from callcontrol.routing import hours as clock
-from callcontrol.routing import nodes
+from callcontrol.routing import nodes, prose, shapes
 from callcontrol.routing.codes import problem
+from callcontrol.routing.countries import country_name
 from callcontrol.routing.hours import Hours, HoursError
 from callcontrol.routing.model import (
     CallerList,
@@ -48,6 +49,7 @@ from callcontrol.routing.model import (
 from callcontrol.routing.nodes import Broken, Scalar, Tree, quoted
 from callcontrol.routing.nodes import Mapping as MappingNode
 from callcontrol.routing.nodes import Sequence as SequenceNode
+from callcontrol.routing.shapes import Known, Shape
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -67,6 +69,8 @@ LONGEST_VALUE = 64
 #: Characters of a text that is spoken.
 LONGEST_PROMPT = 2000
 SOUND_ENDINGS = (".wav", ".mp3", ".ogg")
+#: Times over midnight that last longer were probably meant the other way round, minutes.
+LONGEST_NIGHT = 16 * 60
 #: Suggestions looked for in one load: each looks at every known name.
 MOST_SUGGESTIONS = 200
 #: Names that are compared with one that is unknown; among more only those that differ in a letter are found.
@@ -85,6 +89,16 @@ _URL = re.compile(r"https?://[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`|~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _MOMENT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ T]([0-9]{1,2}:[0-9]{2})")
 _CODE = re.compile(r"[*#][0-9*#]{1,7}")
+#: How a telephone number and a sound file are written.
+DIALLED, SOUND = _NUMBER.pattern, _SOUND.pattern
+#: The same for an editor, which has no reader: texts that are clean, and whose braces hold variables.
+_CLEAN = r"(?![\s\S]*\$\{)[\s\S]*\S[\s\S]*"
+_HOLES = r"(?:[^{}]|\{[a-z][a-z0-9_]{0,31}\})*"
+_STRANGE_FILE = (
+    r"(?!\s*\S*[/\\]\S*\.(?:wav|mp3|ogg)\s*$)"
+    r"(?!\s*\S+\.(?:flac|m4a|aac|wma|opus|gsm|aiff?|au|amr)\s*$)"
+    r"(?!\s*[\w.-]{1,20} [\w. -]{0,30}\.(?:wav|mp3|ogg)\s*$)"
+)
 
 
 # --------------------------------------------------------------------------------------- one load's notes
@@ -100,6 +114,7 @@ class Reader:
     step: str | None = None
     person: str | None = None
     queue: str | None = None
+    callers: str | None = None
     references: list[Reference] = field(default_factory=list)
     #: Variables that get a value here.
     assigned: list[Reference] = field(default_factory=list)
@@ -107,7 +122,9 @@ class Reader:
 
     def refer(self, kind: str, name: str, node: Tree) -> None:
         """Note a name that must exist, or a number that is not the company's own."""
-        self.references.append(Reference(kind, name, node.place, self.flow, self.step, self.person, self.queue))
+        self.references.append(
+            Reference(kind, name, node.place, self.flow, self.step, self.person, self.queue, self.callers)
+        )
 
     def assign(self, name: str, node: Tree, kind: str = "variable") -> None:
         """Note a variable that gets a value; ``kind`` as in Reference."""
@@ -264,6 +281,50 @@ def options(fields: type[ma.Schema], node: Tree, what: str) -> dict[str, Any]:
     return values
 
 
+def default(field: ma.fields.Field[Any]) -> str:
+    """What an option is when nothing is written, as one would write it; "": nothing."""
+    found = field.load_default
+    if field.required or callable(found) or found in (None, ma.missing) or found == () or found == {}:
+        return ""
+    if isinstance(found, bool):
+        return "true" if found else "false"
+    return spoken(found) if isinstance(found, float) else str(found)
+
+
+def options_shape(fields: type[ma.Schema], known: Known) -> Shape:
+    """The JSON Schema of a mapping of options, with the words of its class for whoever hovers over one."""
+    declared: Mapping[str, ma.fields.Field[Any]] = fields._declared_fields
+    sentences = prose.read(fields, declared).sentences
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [name for name, field_ in declared.items() if field_.required],
+        "properties": {
+            name: described(field_, name, sentences.get(name, ""), known) for name, field_ in declared.items()
+        },
+    }
+
+
+def described(field_: ma.fields.Field[Any], name: str, sentence: str, known: Known) -> Shape:
+    """One option's shape with what an editor shows of it: a title, a description, its default, samples."""
+    if not isinstance(field_, Kind):
+        raise TypeError(f"{name} is no kind: nothing says what may be written")
+    shape = {"title": name, **field_.shape(known)}
+    wants = field_.wants.strip()
+    said = [prose.sentence(sentence), f"Write {wants}." if wants and not isinstance(field_, OptionsField) else ""]
+    usual = default(field_)
+    if usual:
+        said.append(f"Without it: {usual}.")
+        shape["default"] = {"true": True, "false": False}.get(usual, int(usual) if usual.isdecimal() else usual)
+    about = prose.parse(field_.about).paragraphs
+    shape["description"] = "\n\n".join(prose.plain(part) for part in (*said, *about[:1]) if part)
+    if field_.samples and "examples" not in shape:
+        found = (nodes.plain(nodes.read(sample, "")[0]) for sample in field_.samples)
+        # Editors offer them: a mapping they cannot write, and an extension without quotes is an integer to them.
+        shape["examples"] = [int(one) if one.isdecimal() else one for one in found if isinstance(one, str)]
+    return shape
+
+
 def meant_by(
     given: Iterable[tuple[Scalar, Tree]], known: Iterable[str], others: Mapping[str, str] | None = None
 ) -> dict[str, Tree]:
@@ -325,6 +386,10 @@ class Kind(ma.fields.Field[Any]):
 
     def read(self, node: Tree) -> Any:
         """The value of ``node``; raises Wrong."""
+        raise NotImplementedError
+
+    def shape(self, known: Known) -> Shape:
+        """What may be written, as JSON Schema: all that :meth:`read` accepts, and as little else as can be said."""
         raise NotImplementedError
 
     def text(self, node: Tree) -> str:
@@ -399,6 +464,9 @@ class TextField(Kind):
     def read(self, node: Tree) -> str:
         return _clean(node, self.text(node), self.longest)
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.text(_CLEAN, self.wants, "number", word=True, least=-1e300)
+
 
 class ChoiceField(Kind):
     """One of a few words."""
@@ -417,6 +485,9 @@ class ChoiceField(Kind):
             raise wrong("E304", node, f"{quoted(text)} is not one of: {', '.join(self.words)}{hint}")
         return text
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.choice(self.words, f"one of: {', '.join(self.words)}")
+
 
 class YesNoField(Kind):
     """``true`` or ``false``."""
@@ -431,6 +502,9 @@ class YesNoField(Kind):
             found = meant.get(text.lower()) or {"true": "true", "false": "false"}.get(text.lower())
             raise self.expected("E304", node, f"; write {found}" if found else "")
         return text == "true"
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text("true|false", self.wants, "boolean")
 
 
 class CountField(Kind):
@@ -448,6 +522,10 @@ class CountField(Kind):
         if not re.fullmatch(r"[0-9]{1,9}", text) or not self.low <= int(text) <= self.high:
             raise self.expected("E305", node)
         return int(text)
+
+    def shape(self, known: Known) -> Shape:
+        number = shapes.text("[0-9]{1,9}", self.wants, "integer", most=self.high)
+        return {**number, "minimum": self.low}
 
 
 class DurationField(Kind):
@@ -473,6 +551,10 @@ class DurationField(Kind):
         if not self.low <= value <= self.high:
             raise self.expected("E306", node)
         return value
+
+    def shape(self, known: Known) -> Shape:
+        part, fine = "[0-9]{1,4}(?:\\.[0-9])?", "[0-9]{1,6}(?:\\.[0-9]{1,3})?"
+        return shapes.text(f"(?=.*[hms])(?:{part}h)? ?(?:{part}m)? ?(?:{fine}s)?", self.wants)
 
 
 def seconds_of(text: str) -> float | None:
@@ -508,6 +590,9 @@ class DigitsField(Kind):
             raise self.expected("E314", node, "; the smaller one first" if least > most else "")
         return least, most
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.text("[0-9]{1,2}(?: ?- ?[0-9]{1,2})?", self.wants, "integer", most=32)
+
 
 class NameField(Kind):
     """A name that the operator gives."""
@@ -522,6 +607,9 @@ class NameField(Kind):
         if not NAME.fullmatch(text):
             raise self.expected("E309", node, _better(text, NAME))
         return text
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text(NAME.pattern, self.wants, word=True)
 
 
 class SkillField(NameField):
@@ -554,6 +642,9 @@ class EmailField(Kind):
             raise self.expected("E319", node)
         return text
 
+    def shape(self, known: Known) -> Shape:
+        return {**shapes.text(_EMAIL.pattern, self.wants), "maxLength": 254}
+
 
 class CodeField(Kind):
     """A code that a phone dials: ``*21``."""
@@ -570,6 +661,9 @@ class CodeField(Kind):
         if not _CODE.fullmatch(text):
             raise self.expected("E325", node)
         return text
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text(_CODE.pattern, self.wants)
 
 
 class CountryField(Kind):
@@ -589,6 +683,9 @@ class CountryField(Kind):
                 raise wrong("E320", node, message)
             raise self.expected("E320", node)
         return text
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.choice(sorted(phonenumbers.SUPPORTED_REGIONS), self.wants)
 
 
 @cache
@@ -615,6 +712,9 @@ class ZoneField(Kind):
             raise self.expected("E320", node, f"; did you mean {quoted(zone)}?" if zone else "")
         ZoneInfo(text)
         return text
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.named(known, "timezone", "[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*", self.wants)
 
 
 #: What people write for a language who do not know its code.
@@ -652,6 +752,11 @@ class LanguageField(Kind):
             _READER.get().refer("language", text, node)
         return text
 
+    def shape(self, known: Known) -> Shape:
+        if self.known:  # here they are named for the first time
+            return shapes.text(LANGUAGE.pattern, self.wants, word=True)
+        return shapes.named(known, "language", LANGUAGE.pattern, self.wants)
+
 
 class MomentField(Kind):
     """A local date and time, naive: ``2026-11-23 09:00``."""
@@ -674,6 +779,9 @@ class MomentField(Kind):
         if not clock.FIRST_YEAR <= moment.year <= clock.LAST_YEAR:
             raise self.expected("E326", node, f": the year is not {clock.FIRST_YEAR} to {clock.LAST_YEAR}")
         return moment
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text("20[0-9]{2}-[0-9]{2}-[0-9]{2}[ T][0-9]{1,2}:[0-9]{2}", self.wants)
 
 
 # ------------------------------------------------------------------------------------------ containers
@@ -702,6 +810,9 @@ class ListField(Kind):
         if not self.twice:
             _no_repeats(items, values)
         return tuple(values)
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.one_or_list(self.item.shape(known), empty=self.empty)
 
 
 def _as_list(text: str) -> str:
@@ -750,6 +861,9 @@ class OptionsField(Kind):
     def read(self, node: Tree) -> dict[str, Any]:
         return options(self.options, node, self.what)
 
+    def shape(self, known: Known) -> Shape:
+        return options_shape(self.options, known)
+
 
 class MapField(Kind):
     """A mapping of one kind to another; the value is a dict in the file's order."""
@@ -774,6 +888,9 @@ class MapField(Kind):
         each(given, one)
         return found
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.keyed(self.key.shape(known), self.value.shape(known))
+
 
 # --------------------------------------------------------------------------------- names of other things
 
@@ -787,6 +904,9 @@ class NamedField(Kind):
         text = self.text(node)
         _READER.get().refer(self.refers, text, node)
         return text
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.named(known, self.refers, NAME.pattern, self.wants)
 
 
 class FlowField(NamedField):
@@ -824,6 +944,11 @@ class ExtensionField(Kind):
             _READER.get().refer("person", text, node)
         return text
 
+    def shape(self, known: Known) -> Shape:
+        if self.exists and known.get("person"):
+            return shapes.choice(known["person"], self.wants)
+        return shapes.text(EXTENSION.pattern, self.wants, "integer", most=999_999)
+
 
 class PeopleField(ListField):
     """Extensions; a single one stands for a list of one."""
@@ -858,6 +983,10 @@ class EdgeField(Kind):
             return Edge(None, text, None, place)
         return Edge(text, None, None, place) if text in reader.flows else Edge(None, text, None, place)
 
+    def shape(self, known: Known) -> Shape:
+        either = f"{NAME.pattern}(?:/{NAME.pattern})?"
+        return shapes.named(known, "edge", either, self.wants)
+
 
 _EDGE = EdgeField()
 
@@ -874,6 +1003,9 @@ class _EdgesField(Kind):
 
         given = some_entries(node, self.wants)
         return tuple(each(given, one))
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.keyed(shapes.named(known, self.refers, NAME.pattern, self.wants), _EDGE.shape(known))
 
 
 class CallerEdgesField(_EdgesField):
@@ -907,6 +1039,15 @@ class _KeyField(Kind):
             raise self.expected("E313", node, f"; {self.longer}" if key.isdecimal() else hint)
         return key
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.text("[0-9*#]|star|hash", self.wants, "integer", most=9)
+
+
+def _by_key(shape: Shape) -> Shape:
+    """The mapping with each key by its name, so that an editor can suggest them."""
+    (edge,) = shape["patternProperties"].values()
+    return {**shape, "properties": dict.fromkeys([*"1234567890", "star", "hash"], edge)}
+
 
 class KeysField(MapField):
     """Key -> edge: ``0`` to ``9``, ``star``, ``hash``."""
@@ -918,6 +1059,9 @@ class KeysField(MapField):
     def __init__(self, **kwargs: Any) -> None:
         key = _KeyField(longer="a menu takes one key, for more use extensions or collect")
         super().__init__(key, EdgeField(), "a mapping of keys to steps", **kwargs)
+
+    def shape(self, known: Known) -> Shape:
+        return _by_key(super().shape(known))
 
 
 class _LeavingField(EdgeField):
@@ -935,6 +1079,10 @@ class _LeavingField(EdgeField):
             raise wrong("E201", node, f"there is no step or flow named {quoted(text)}; did you mean {quoted(LEFT)}?")
         return super().read(node)
 
+    def shape(self, known: Known) -> Shape:
+        steps = known.get("leaving")
+        return shapes.choice((*steps, LEFT), self.wants) if steps else super().shape({})
+
 
 class LeavingKeysField(MapField):
     """Key -> edge or ``left``, for callers who wait in a queue."""
@@ -949,6 +1097,9 @@ class LeavingKeysField(MapField):
     def __init__(self, **kwargs: Any) -> None:
         key = _KeyField(longer="a caller who waits presses one key")
         super().__init__(key, _LeavingField(), "a mapping of keys to steps", **kwargs)
+
+    def shape(self, known: Known) -> Shape:
+        return _by_key(super().shape(known))
 
 
 class HoursNameField(NamedField):
@@ -1001,11 +1152,14 @@ class NumberField(Kind):
         if not _E164.fullmatch(number):
             raise self.expected("E307", node)
         if not phonenumbers.is_valid_number(found):
-            country = phonenumbers.region_code_for_country_code(found.country_code or 0)
+            country = country_name(phonenumbers.region_code_for_country_code(found.country_code or 0))
             reader.warnings.append(
                 problem("W505", node.place, f"{quoted(text)} does not look like a number of {country}; a typing error?")
             )
         return number
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text(_NUMBER.pattern, self.wants, "number")
 
 
 _NUMBER_FIELD = NumberField()
@@ -1020,6 +1174,9 @@ class OwnNumberField(NumberField):
         number = super().read(node)
         _READER.get().refer("number", number, node)
         return number
+
+    def shape(self, known: Known) -> Shape:
+        return super().shape(known)
 
 
 class OutsideField(NumberField):
@@ -1061,6 +1218,9 @@ class PatternField(Kind):
             raise self.expected("E327", node, "; a star stands at the end")
         return _NUMBER_FIELD.number(node, text)
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.text(rf"{_NUMBER.pattern}|\+[0-9]{{0,14}}\*", self.wants, "number")
+
 
 class CallersField(Kind):
     """A list of callers: patterns and ``anonymous``; the value is a CallerList without its name."""
@@ -1087,13 +1247,22 @@ class CallersField(Kind):
         found: list[str] = each(
             items, lambda item: "anonymous" if self.text(item) == "anonymous" else pattern.read(item)
         )
-        _no_repeats(items, found)
+        known: set[str] = set()
+        for entry, item in zip(found, items, strict=True):
+            if entry in known:
+                raise wrong("E323", item, "the same stands in this list twice")
+            known.add(entry)
+            self.refer("listed", entry, item)
         return CallerList(
             name="",
             numbers=frozenset(entry for entry in found if entry[-1] != "*" and entry != "anonymous"),
             prefixes=tuple(entry[:-1] for entry in found if entry[-1] == "*"),
             anonymous="anonymous" in found,
         )
+
+    def shape(self, known: Known) -> Shape:
+        callers = shapes.text(rf"{_NUMBER.pattern}|\+[0-9]{{0,14}}\*|anonymous", self.wants, "number")
+        return shapes.one_or_list(callers)
 
 
 class EmergencyField(Kind):
@@ -1108,6 +1277,9 @@ class EmergencyField(Kind):
             raise self.expected("E307", node)
         _READER.get().refer("emergency", text, node)
         return text
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text("[0-9]{2,6}", self.wants, "integer", most=999_999)
 
 
 # ------------------------------------------------------------------------------------------- targets
@@ -1169,6 +1341,23 @@ class TargetField(Kind):
             raise self.expected("E317", node, "; people are dialled by their extension" if people else "")
         return Target(group=text, place=place)
 
+    def shape(self, known: Known) -> Shape:
+        people, groups = known.get("person", ()), known.get("group", ())
+        ways = {
+            "person": "|".join(people) or EXTENSION.pattern,
+            "group": "|".join(groups) or NAME.pattern,
+            "number": f"(?!{EXTENSION.pattern}$){DIALLED}",
+            "variable": rf"\{{{VARIABLE.pattern}\}}",
+        }
+        types = {"person": "integer", "number": "number"}
+        also = [types[sort] for sort in self.only if sort in types]
+        pattern = "|".join(ways[sort] for sort in self.only)
+        shape = shapes.text(pattern, self.wants, *also, word="group" in self.only)
+        if not people:
+            return shape
+        names = people if "group" not in self.only else (*people, *groups)
+        return shapes.with_more(shape, shapes.only_extensions(people, self.wants), names)
+
 
 class ExtensionsField(ListField):
     """People and groups whose extensions a caller may dial."""
@@ -1228,6 +1417,10 @@ class StagesField(Kind):
         found = options(_StageFields, node, "a stage")
         return Stage(found["to"], found["ring"], found["strategy"])
 
+    def shape(self, known: Known) -> Shape:
+        stage = options_shape(_StageFields, known)
+        return shapes.or_(TargetField().shape(known), {"type": "array", "items": stage, "minItems": 1})
+
 
 # -------------------------------------------------------------------------------------- speech and variables
 
@@ -1284,6 +1477,17 @@ class PromptField(Kind):
         _READER.get().refer("sound", text, node)
         return File(text, node.place)
 
+    def shape(self, known: Known) -> Shape:
+        there = known.get("sound", ())
+        files = "|".join(re.escape(name) for name in there)
+        other = rf"(?!\s*(?!(?:{files})\s*$)\S+\.(?:wav|mp3|ogg)\s*$)" if there else ""
+        pattern = f"{_STRANGE_FILE}{other}(?={_CLEAN}$){_HOLES}"
+        saying = shapes.text(pattern, self.wants, "number", word=True, least=-1e300)
+        if there:
+            saying = shapes.with_more(saying, {}, there)
+        languages = shapes.keyed(LanguageField().shape(known), saying)
+        return shapes.or_(saying, languages)
+
 
 def holes(node: Tree, text: str, known: Sequence[str] = ()) -> tuple[str, ...]:
     """The variables in ``text``, in order, each once; they are noted as references unless ``known``."""
@@ -1331,6 +1535,10 @@ class VariableField(Kind):
         _READER.get().assign(text, node, "answer" if self.answer else "variable")
         return text
 
+    def shape(self, known: Known) -> Shape:
+        own = "|".join((*BUILT_IN, "position"))
+        return shapes.text(f"(?!(?:{own})$){VARIABLE.pattern}", self.wants, word=True)
+
 
 class VariablesField(ListField):
     """Names of variables that get the values of an answer."""
@@ -1369,6 +1577,13 @@ class AssignmentsField(Kind):
             raise wrong("E316", node, f"the value has {size} bytes; {LONGEST_VALUE} is the most")
         return variable, value
 
+    def shape(self, known: Known) -> Shape:
+        value = shapes.text(
+            r"(?![\s\S]*[{}])[\s\S]*\S[\s\S]*", "text without braces", "number", word=True, least=-1e300
+        )
+        variables = shapes.keyed(VariableField().shape(known), value)
+        return {**variables, "properties": {"language": LanguageField().shape(known)}}
+
 
 class UrlField(Kind):
     """A web address with ``{variables}`` behind the host."""
@@ -1394,6 +1609,11 @@ class UrlField(Kind):
             raise self.expected("E318", node)
         holes(node, text)
         return text
+
+    def shape(self, known: Known) -> Shape:
+        end = rf"(?:[^\s{{}}]|\{{{VARIABLE.pattern}\}})*"
+        shape = shapes.text(rf"https?://[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{{1,5}})?(?:[/?]{end})?", self.wants)
+        return {**shape, "maxLength": 500}
 
 
 # --------------------------------------------------------------------------------------------- hours
@@ -1421,6 +1641,25 @@ class HoursField(Kind):
       shut: {switch: "*21"}
     ```
     """
+
+    def shape(self, known: Known) -> Shape:
+        wants = "a time such as 09:00-18:00, closed, or all day"
+        hour = "(?:[01]?[0-9]|2[0-4]):[0-5][0-9]"
+        times = shapes.one_or_list(shapes.text(f"{hour} ?- ?{hour}|closed|all day", wants))
+        day = "(?:" + "|".join(clock.WEEKDAYS) + ")"
+        date = "20[0-9]{2}-[0-9]{2}-[0-9]{2}"
+        days = f"^(?:{day}(?:-{day})?| *{date} *(?:\\.\\. *{date} *)?)$"
+        named = dict.fromkeys(("holidays", "mon-fri", "sat", "sun", *clock.WEEKDAYS[:5]), times)
+        schedule = {"properties": named, "patternProperties": {days: times}}
+        switch = {"properties": {"switch": CodeField().shape(known)}}
+        return {
+            "type": "object",
+            "minProperties": 1,
+            "properties": {**named, **switch["properties"]},
+            "if": {"required": ["switch"]},
+            "then": {**switch, "additionalProperties": False},
+            "else": {**schedule, "additionalProperties": False},
+        }
 
     def read(self, node: Tree) -> Hours:
         given = some_entries(node, self.wants)
@@ -1497,10 +1736,23 @@ class HoursField(Kind):
     def _span(self, node: Tree) -> clock.Span:
         text = self.text(node)
         try:
-            return clock.span(text)
+            span = clock.span(text)
         except HoursError as error:
             message = f"{quoted(text)} is not a time: {error}"
             raise wrong("E322", node, f"{message}{_time_meant(text)}") from None
+        if span.end > clock.DAY and span.end - span.start > LONGEST_NIGHT:
+            _READER.get().warnings.append(problem("W526", node.place, _long_night(span)))
+        return span
+
+
+def _long_night(span: clock.Span) -> str:
+    """What to say of times over midnight that are hardly a night."""
+    begins, ends, long = span.start, span.end - clock.DAY, spoken((span.end - span.start) * 60)
+    meant = clock.Span(ends, begins)  # the wrong way round
+    if begins < clock.DAY // 2:  # 09:00-06:00, by a clock of twelve hours
+        meant = clock.Span(begins, ends + clock.DAY // 2)
+    until = f"from {clock.time_of_day(begins)} until {clock.time_of_day(ends)} of the next day"
+    return f"{span} is on {until}, {long}; did you mean {meant}?"
 
 
 def _time_meant(text: str) -> str:

@@ -58,11 +58,12 @@ class Reference:
     (``shown``).
 
     ``kind``: ``person group list hours switch queue flow step edge sound language number variable spoken outside
-    shown emergency skill can level``.  ``flow`` and ``step`` say where it stands, if that is in a flow; an ``edge`` is
-    looked up there first.  ``person`` is the extension in whose entry it stands, ``queue`` the queue.  A variable in
-    speech is noted twice, as ``variable`` and as ``spoken``.  Where a variable gets its value the kind is ``variable``,
-    or ``answer`` if what it will be is not known before it is looked up.  A ``skill`` is one that callers need, ``can``
-    one that an agent has; a ``level`` is one that has a waiting time.
+    shown emergency skill can level listed``.  ``flow`` and ``step`` say where it stands, if that is in a flow; an
+    ``edge`` is looked up there first.  ``person`` is the extension in whose entry it stands, ``queue`` the queue,
+    ``callers`` the list of callers.  A variable in speech is noted twice, as ``variable`` and as ``spoken``.  Where a
+    variable gets its value the kind is ``variable``, or ``answer`` if what it will be is not known before it is looked
+    up.  A ``skill`` is one that callers need, ``can`` one that an agent has; a ``level`` is one that has a waiting
+    time, ``listed`` an entry of a list of callers.
     """
 
     kind: str
@@ -72,6 +73,7 @@ class Reference:
     step: str | None = None
     person: str | None = None
     queue: str | None = None
+    callers: str | None = None
 
     def __str__(self) -> str:
         return self.name

@@ -118,6 +118,15 @@ def quoted(text: str) -> str:
     return f'"{safe}"'
 
 
+def plain(tree: Tree | None) -> Any:
+    """A tree as lists, mappings and text; None for what is broken."""
+    if isinstance(tree, Scalar):
+        return tree.text
+    if isinstance(tree, Sequence):
+        return [plain(item) for item in tree.items]
+    return {key.text: plain(value) for key, value in tree.items} if isinstance(tree, Mapping) else None
+
+
 def unseen(text: str) -> str | None:
     """The first character of ``text`` that cannot be seen or controls something, as ``U+202E``; None: none."""
     found = _UNSEEN.search(text)

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from callcontrol.routing.checks.menus import keys_and_extensions, menus
+from callcontrol.routing.checks.lists import entries_of_lists, overlapping_lists
+from callcontrol.routing.checks.menus import keys_and_extensions, keys_in_words, menus
 from callcontrol.routing.checks.names import dangling_names
 from callcontrol.routing.checks.numbers import caller_ids, emergency, outside
-from callcontrol.routing.checks.people import codes, forward_circles, forwards
+from callcontrol.routing.checks.people import codes, forgotten_rules, forward_circles, forwards, shared_phones
 from callcontrol.routing.checks.queues import duties, levels, queues, skills
 from callcontrol.routing.checks.recordings import recordings
+from callcontrol.routing.checks.times import changes_of_clocks, never_on, one_way
 from callcontrol.routing.checks.values import (
     given_lookups,
     room_for_state,
@@ -25,7 +27,7 @@ from callcontrol.routing.checks.values import (
     spoken_variables,
     unset_variables,
 )
-from callcontrol.routing.checks.ways import loops, recursion, unreachable
+from callcontrol.routing.checks.ways import loops, recursion, returns, unreachable
 from callcontrol.routing.checks.whole import Whole
 from callcontrol.routing.model import Problem
 
@@ -40,6 +42,7 @@ def run(whole: Whole) -> list[Problem]:
 CHECKS: tuple[Check, ...] = (
     dangling_names,
     unreachable,
+    returns,
     loops,
     recursion,
     unset_variables,
@@ -48,10 +51,13 @@ CHECKS: tuple[Check, ...] = (
     room_for_state,
     keys_and_extensions,
     menus,
+    keys_in_words,
     emergency,
     codes,
     forwards,
+    forgotten_rules,
     forward_circles,
+    shared_phones,
     outside,
     caller_ids,
     given_lookups,
@@ -60,6 +66,11 @@ CHECKS: tuple[Check, ...] = (
     queues,
     duties,
     recordings,
+    entries_of_lists,
+    overlapping_lists,
+    never_on,
+    one_way,
+    changes_of_clocks,
 )
 
 __all__ = ["CHECKS", "Check", "Whole", "run"]

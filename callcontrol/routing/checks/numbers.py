@@ -10,6 +10,7 @@ import phonenumbers
 from callcontrol import policy
 from callcontrol.routing.checks.whole import Whole
 from callcontrol.routing.codes import problem
+from callcontrol.routing.countries import country_name
 from callcontrol.routing.model import Problem, Reference, Routing
 
 
@@ -21,9 +22,8 @@ def emergency(whole: Whole) -> Iterator[Problem]:
         if extension in listed:
             yield problem("E501", person.place, f"{extension} is an emergency number under outbound: it must stay free")
         elif 1 < len(extension) < 5 and routing.country and _is_emergency(extension, routing.country):
-            message = (
-                f"{extension} is an emergency number in {routing.country}: a phone that dials it gets {person.name}"
-            )
+            where = country_name(routing.country)
+            message = f"{extension} is an emergency number in {where}: a phone that dials it gets {person.name}"
             yield problem("W504", person.place, message)
 
 
@@ -84,7 +84,8 @@ def caller_ids(whole: Whole) -> Iterator[Problem]:
     for reference in foreign:
         country = _country(reference.name)
         if country in countries:
-            message = f"{reference.name} is none of the company's numbers in {country}: carriers may refuse to show it"
+            where = country_name(country or "")
+            message = f"{reference.name} is none of the company's numbers in {where}: carriers may refuse to show it"
             yield problem("W507", reference.place, message)
 
 

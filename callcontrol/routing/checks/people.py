@@ -42,6 +42,31 @@ def forwards(whole: Whole) -> Iterator[Problem]:
                 yield problem("E506", person.place, message)
 
 
+def forgotten_rules(whole: Whole) -> Iterator[Problem]:
+    """Rules of forwards that are never followed, because the person's telephones never ring, or others catch all."""
+    for extension, person in whole.routing.people.items():
+        rules = person.forward.keys()
+        if "always" in rules and (idle := [when for when in ("busy", "no_answer", "unreachable") if when in rules]):
+            message = f"{extension} always forwards, so no telephone rings there: {' and '.join(idle)} never"
+            yield problem("W535", person.place, f"{message} {'comes' if len(idle) == 1 else 'come'}")
+
+
+def shared_phones(whole: Whole) -> Iterator[Problem]:
+    """A telephone outside that belongs to two people."""
+    people = whole.routing.people
+    owners: dict[str, str] = {}
+    for reference in whole.references:
+        person = people.get(reference.person or "")
+        if reference.kind != "outside" or person is None:
+            continue
+        if reference.name not in (*person.phones, person.mobile):  # a forward may lead to anybody
+            continue
+        first = people[owners.setdefault(reference.name, person.extension)]
+        if first is not person:
+            message = f"{reference.name} is a telephone of {first.extension} ({first.name}) too: whoever rings both"
+            yield problem("W534", reference.place, f"{message} rings it twice, and who answers counts as {first.name}")
+
+
 def forward_circles(whole: Whole) -> Iterator[Problem]:
     """People who forward to each other in a circle: always (nobody would ever ring), or now and then."""
     people = whole.routing.people

@@ -63,6 +63,11 @@ def levels(whole: Whole) -> Iterator[Problem]:
     for queue in whole.routing.queues.values():
         known = sorted({agent.level for agent in queue.agents})
         opens = {level: queue.levels.get(level, 0.0) for level in known}
+        first = min(opens.values())
+        if queue.max_wait is not None and first >= queue.max_wait:
+            message = f"nobody is ever asked in the queue {quoted(queue.name)}: its first agents are asked after"
+            yield problem("E513", queue.place, f"{message} {spoken(first)}, and callers wait {spoken(queue.max_wait)}")
+            continue
         for level, seconds in queue.levels.items():
             place = places[queue.name, level]
             if level not in opens:
@@ -71,7 +76,6 @@ def levels(whole: Whole) -> Iterator[Problem]:
             elif queue.max_wait is not None and seconds >= queue.max_wait:
                 wait = f"callers wait {spoken(queue.max_wait)} at most"
                 yield problem("W515", place, f"level {level} opens after {spoken(seconds)}, and {wait}")
-        first = min(opens.values())
         if first:
             place = places[queue.name, known[0]]
             message = f"nobody is asked in the first {spoken(first)}: every level of the agents has a waiting time"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-from callcontrol.routing.checks.whole import At, Whole, runs_of, steps_of
+from callcontrol.routing.checks.whole import At, Whole, edges_of, runs_of, steps_of, target_of
 from callcontrol.routing.codes import problem
-from callcontrol.routing.model import Problem
+from callcontrol.routing.model import Edge, Place, Problem
 from callcontrol.routing.nodes import quoted
+from callcontrol.steps.base import THEN
 
 #: How deep flows may run flows; see ``call.py``.
 DEEPEST = 8
@@ -23,11 +24,54 @@ def unreachable(whole: Whole) -> Iterator[Problem]:
     for flow in routing.flows.values():
         if flow.name not in live and flow.steps:
             yield problem("W502", flow.place, f"no number, code or step leads to the flow {quoted(flow.name)}")
+    reached |= ways.reached(target for _, _, target in _never_back(whole, reached))
     # A step of a dead flow is only worth a line of its own if the flow itself would not come to it either.
     reached |= ways.reached((flow.name, flow.start) for flow in routing.flows.values() if flow.name not in live)
     for step in steps_of(routing):
         if (step.flow, step.name) not in reached:
             yield problem("W501", step.place, f"nothing leads to the step {quoted(step.name)}")
+
+
+def returns(whole: Whole) -> Iterator[Problem]:
+    """A ``return`` that nobody waits for, and a ``then`` after a flow that never comes back."""
+    if whole.incomplete or whole.dangling:
+        return
+    routing, ways = whole.routing, whole.ways
+    reached = ways.reached(ways.begin)
+    run = {name for inner in runs_of(whole).values() for _, name in inner}
+    told: set[Place] = set()
+    for step in steps_of(routing):
+        if step.flow in run or (step.flow, step.name) not in reached:
+            continue
+        for _, edge in edges_of(routing, step):
+            if edge.special == "return" and edge.place not in told:
+                told.add(edge.place)
+                message = f"no step runs the flow {quoted(step.flow)}, so return comes back to nothing: the call ends"
+                yield problem("W536", edge.place, f"{message} here; write hangup, or run the flow by a flow step")
+    for edge, name, _ in _never_back(whole, reached):
+        message = f"the flow {quoted(name)} never comes to a return"
+        yield problem("W537", edge.place, f"{message}, so then is never followed here")
+
+
+def _never_back(whole: Whole, reached: Collection[At]) -> Iterator[tuple[Edge, str, At]]:
+    """Each ``then`` of a step among ``reached`` that runs a flow which never returns: the flow, and where it leads."""
+    routing, ways, runs = whole.routing, whole.ways, runs_of(whole)
+    back: dict[str, bool] = {}
+    for ring in _circles(runs):  # they run for ever, and that is said already
+        back |= {flow: True for flow, _ in ring}
+    for inner in runs.values():
+        for at, name in inner:
+            step = routing.step(*at)
+            then = step.edges.get(THEN) if step else None
+            target = target_of(routing, at[0], then) if then else None
+            if then is None or target is None or at not in reached or name not in routing.flows:
+                continue
+            if name not in back:
+                inside = (routing.step(*other) for other in ways.reached([(name, routing.flows[name].start)]))
+                edges = (edge for one in inside if one and one.flow == name for _, edge in edges_of(routing, one))
+                back[name] = any(edge.special == "return" for edge in edges)
+            if not back[name]:
+                yield then, name, target
 
 
 def loops(whole: Whole) -> Iterator[Problem]:
@@ -98,7 +142,7 @@ def rings(after: Mapping[At, list[At]]) -> Iterator[set[At]]:
 def recursion(whole: Whole) -> Iterator[Problem]:
     """A flow that runs itself, directly or through others, and flows nested deeper than a call can be."""
     runs = runs_of(whole)
-    circles = list(rings({(flow, ""): [(to, "") for _, to in inner] for flow, inner in runs.items()}))
+    circles = list(_circles(runs))
     for flow, inner in runs.items():
         for at, to in inner:
             if any((flow, "") in ring and (to, "") in ring for ring in circles):
@@ -113,6 +157,11 @@ def recursion(whole: Whole) -> Iterator[Problem]:
             if step is not None:
                 message = f"flows run flows more than {DEEPEST} deep: {len(stack)} of them wait for {quoted(flow)}"
                 yield problem("E414", step.place, message)
+
+
+def _circles(runs: Mapping[str, list[tuple[At, str]]]) -> Iterator[set[At]]:
+    """Flows that run each other in a circle."""
+    return rings({(flow, ""): [(to, "") for _, to in inner] for flow, inner in runs.items()})
 
 
 Weigh = Callable[[tuple[At, ...]], int]

@@ -6,6 +6,7 @@ say about themselves.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,7 @@ class Whole:
 
     ``names``: what a reference of a kind may use, None when that is not known.  ``steps``: the names of every
     flow's steps, also of those that could not be read.  ``sounds``: the files that exist, None: not checked.
+    ``today``: the day from which on times are judged, None: they are not.
     """
 
     routing: Routing
@@ -34,6 +36,7 @@ class Whole:
     steps: Mapping[str, frozenset[str]]
     incomplete: bool = False
     sounds: frozenset[str] | None = None
+    today: dt.date | None = None
     #: Whether ``routing.outbound`` is all that the file says of it.
     outbound_known: bool = True
     #: Whether ``routing.duty_codes`` is all that the file says of them.
