@@ -46,3 +46,9 @@ def test_the_companies_that_are_measured_are_as_large_as_they_say(tmp_path: Path
     for name, make in companies.SHAPES.items():
         loaded = load_text(make(40), path="p", company="big")
         assert bool(loaded.problems) == (name in companies.BROKEN), name
+
+
+def test_what_was_meant_is_found_among_very_many_names_without_comparing_each() -> None:
+    names = frozenset(f"step{i}" for i in range(5_000))
+    assert calls(lambda: kinds.closest("stepp4321", names)) < 1_000
+    assert kinds.closest("stepp4321", names) == "step4321"

@@ -7,6 +7,7 @@ that warm one up are not counted.  No figure is judged here.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import subprocess
@@ -333,15 +334,17 @@ _CHECKED = {
 
 
 def _check(directory: Path) -> Row:
-    command = [str(Path(sys.executable).parent / "cordboard"), "check", str(directory)]
+    command = [str(Path(sys.executable).parent / "cordboard"), "check", "--format", "json", str(directory)]
     before, began = os.times(), time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     after, took = os.times(), time.monotonic() - began
-    if done.returncode not in (0, 1):
-        raise BenchError(f"cordboard check ended with {done.returncode}: {done.stderr[-300:]}")
+    try:
+        problems = json.loads(done.stdout)["problems"]
+    except ValueError:  # a crash, which would look fast
+        raise BenchError(f"cordboard check ended with {done.returncode}: {done.stderr[-300:]}") from None
     cpu = after.children_user - before.children_user + after.children_system - before.children_system
     size = sum(path.stat().st_size for path in directory.iterdir())
-    return {"mb": size / 1e6, "seconds": took, "cpu_seconds": cpu, "problems": len(done.stdout.splitlines())}
+    return {"mb": size / 1e6, "seconds": took, "cpu_seconds": cpu, "problems": len(problems)}
 
 
 PARTS: Mapping[str, Part] = {
