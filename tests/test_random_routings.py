@@ -101,6 +101,8 @@ class Probe(Walk):
                 if self.goes_wrong(0.05):
                     self._later(0.0, m.PlayEnded(command.id, missing=True))
                     return
+                if command.loop and self.goes_wrong(0.5):  # music that is no loop after all
+                    self._later(self.r.choice((0.0, 20.0)), m.PlayEnded(command.id))
             case m.Record():
                 self.recording.add(command.id)
                 if self.goes_wrong():

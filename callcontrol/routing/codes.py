@@ -136,7 +136,7 @@ CODES: dict[str, str] = {
     "W518": "a rule of recording for a step in which nobody talks",
     "W519": "an announcement of recording, and nothing is ever recorded",
     "W601": "rehearsals that are not walked when a company is published, since all together take too long",
-    "W602": "rehearsals of a company that is not there",
+    "W602": "rehearsals that belong to no company: they are never walked",
 }
 
 

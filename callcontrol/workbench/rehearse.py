@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from callcontrol.routing.codes import problem
-from callcontrol.routing.load import check_loaded, load_directory
+from callcontrol.routing.load import check_loaded, load_directory, stray_rehearsals
 from callcontrol.routing.model import Problem, Rehearsal, Routing
 from callcontrol.routing.nodes import quoted
 from callcontrol.workbench.telling import Teller
@@ -234,6 +234,8 @@ class _Run:
                 self.say(line)
             for line in lines:
                 self.say(f"      {line}")
+            if self.verbose:
+                self.say(f"                 ends: {_end(result.journey.ends)}")
 
 
 def rehearse_directory(
@@ -270,6 +272,9 @@ def rehearse_directory(
     for entry in loaded:
         if entry.routing is not None and company in (None, entry.company):
             run.company(entry.routing, name)
+    for stray in stray_rehearsals(directory):
+        if form != "json":
+            say(annotation(stray) if form == "github" else str(stray))
     total = run.passed + run.failed
     if name and not total:
         say(f"no rehearsal has {name!r} in its name")
