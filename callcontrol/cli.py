@@ -54,7 +54,8 @@ def main() -> None:
 def check(directory: Path) -> None:
     """Read every company in DIRECTORY and say what is wrong, with file, line and column.
 
-    Prints one line per problem; nothing means that all is well. Warnings do not change the exit code.
+    Prints one line per problem; nothing means that all is well. Warnings do not change the exit code. Rehearsals are
+    read here, and walked by cordboard rehearse; a company of which one fails does not go live.
     """
     from callcontrol.routing.load import check_directory
     from callcontrol.speech import unplayable

@@ -10,6 +10,7 @@ import os
 import random
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,7 @@ from tests.routings import CODES, NUMBERS, OUTSIDE, PEOPLE, companies, mutated
 EXAMPLES = int(os.environ.get("EXAMPLES", "40"))
 COMPANIES = int(os.environ.get("COMPANIES", "40"))
 SOUNDS = frozenset({"night.wav"})
+pytestmark = pytest.mark.timeout(60 + EXAMPLES * COMPANIES / 20)
 #: The longest that an answered caller may hear nothing at a time: the longest wait of a menu.
 LONGEST_SILENCE = 60.0
 #: Events of a call without any time between them: more is a circle.

@@ -40,7 +40,9 @@ def tried(
 ) -> tuple[Tried, list[str], list[Wanted]]:
     """A call that somebody tries who says ``answers``: the result, what was told, what was asked."""
     assert routing is not None
-    left, told, asked = list(answers), [], []
+    left = list(answers)
+    told: list[str] = []
+    asked: list[Wanted] = []
 
     def ask(wanted: Wanted) -> str | None:
         asked.append(wanted)
