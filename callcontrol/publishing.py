@@ -30,7 +30,6 @@ import structlog
 from callcontrol import outcomes
 from callcontrol.directory import write_directory
 from callcontrol.outcomes import Outcome
-from callcontrol.routing.codes import problem
 from callcontrol.routing.load import (
     Beside,
     Loaded,
@@ -38,6 +37,7 @@ from callcontrol.routing.load import (
     check_loaded,
     company_files,
     compiled,
+    first_of,
     load_compiled,
     load_file,
     read_file,
@@ -168,7 +168,7 @@ class _Publication:
             self._store.withdraw(company)
         announce(self._people(entries, live))
         serial = last.serial + 1 if last else 1
-        shown = tuple(_first(problems))
+        shown = tuple(first_of(problems, outcomes.MOST_PROBLEMS))
         outcome = Outcome(serial, self._began, outcomes.now(), time.time(), live, shown, trouble)
         outcomes.write_outcome(self._store.state, outcome)
         _log().info(
@@ -274,16 +274,6 @@ class _Publication:
         }
         text = json.dumps({"files": files}, ensure_ascii=False)
         write_whole(_index_path(self._store.state), text.encode("utf-8", "replace"), durable=False)
-
-
-def _first(problems: Sequence[Problem]) -> list[Problem]:
-    """The problems that are told, errors before warnings if there are too many."""
-    most = outcomes.MOST_PROBLEMS
-    if len(problems) <= most:
-        return list(problems)
-    first = sorted(problems, key=lambda found: found.severity)[:most]
-    more = f"{len(problems) - most} more problems are not shown; mend these first"
-    return [*sorted(first, key=lambda found: found.place), problem("E120", first[-1].place, more)]
 
 
 def _signatures(folder: Path) -> list[str]:
