@@ -126,8 +126,8 @@ class TestOfStrangers:
         (directory / "rehearsals/acme/linked.yaml").symlink_to(write(directory, NIGHT, "elsewhere.txt"))
         assert [line.partition(": ")[2] for line in problems(directory)] == [
             "E118 is a link that leads nowhere",
-            "E118 is not a regular file",
-            "E118 is not a regular file",
+            "E118 is no regular file",
+            "E118 is no regular file",
         ]
 
     def test_a_huge_file_and_files_that_are_huge_together_are_refused(
