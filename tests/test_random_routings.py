@@ -1,6 +1,6 @@
 """Whatever ``check`` passes can be walked: random companies, random callers, and never a fault, a circle or silence.
 
-``EXAMPLES=1000`` walks each company a thousand times (some minutes); by default it is a few dozen.
+``EXAMPLES=1000`` walks each company a thousand times (some minutes); by default it is a hundred times.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from callcontrol.workbench.walk import AWAY, LOST, PHONES, Answer, Question, Wal
 from tests.routings import CODES, NUMBERS, OUTSIDE, PEOPLE, companies, mutated
 
 #: How often each company is walked.
-EXAMPLES = int(os.environ.get("EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("EXAMPLES", "100"))
 COMPANIES = int(os.environ.get("COMPANIES", "40"))
 SOUNDS = frozenset({"night.wav"})
 pytestmark = pytest.mark.timeout(60 + EXAMPLES * COMPANIES / 20)

@@ -205,7 +205,7 @@ class TestAsARehearsal:
 
     def test_whatever_was_tried_in_whatever_company_passes_as_a_rehearsal(self) -> None:
         walked = 0
-        for seed in range(60):
+        for seed in range(14):
             r = random.Random(seed)
             source = _Company(r).file()
             routing = load_text(source, path="random.yaml", company="random").routing
@@ -227,7 +227,7 @@ class TestAsARehearsal:
                     continue
                 walked += 1
                 walks_again(found.text("tried"), source, "tried")
-        assert walked > 80
+        assert walked > 15
 
 
 @pytest.fixture
