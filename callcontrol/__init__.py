@@ -40,6 +40,6 @@ switch         a FreeSWITCH; in routing, ``switch`` is the operator's day/night 
 =============  ========================================================================================
 
 The pure modules (``messages call call_views hunt holding forwards dialling policy voicemail keypad phrases queueing
-queue_rows queue_views state view wire rehearse steps/ routing/``) know no socket, clock, Redis or log;
-``tests/test_architecture.py`` holds them to it.
+queue_rows queue_views sentences state view wire steps/ routing/``, and ``workbench/`` but for its ``cli.py``) know no
+socket, clock, Redis or log; ``tests/test_architecture.py`` holds them to it.
 """

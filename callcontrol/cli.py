@@ -77,7 +77,8 @@ def check(path: Path, form: str) -> None:
     """Read every company in DIRECTORY, or the one in FILE, and say what is wrong, with file, line and column.
 
     Prints one line per problem; nothing means that all is well. Warnings do not change the exit code. `-` reads a
-    file from the standard input, whose sounds are not looked for. `cordboard explain` tells more of a code.
+    file from the standard input, whose sounds are not looked for. `cordboard explain` tells more of a code. Rehearsals
+    are read here, and walked by `cordboard rehearse`; a company of which one fails does not go live.
     """
     from callcontrol.routing import load
     from callcontrol.speech import unplayable

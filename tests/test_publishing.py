@@ -320,3 +320,70 @@ def test_the_process_publishes_and_dies_with_its_parent(directory: Path, store: 
     line = [sys.executable, "-m", "callcontrol.publishing", *given, "--parent", "1"]  # whose child it is not
     assert subprocess.run(line, check=False).returncode == 3
     assert outcomes.read_outcome(store.state) is None
+
+
+class TestRehearsals:
+    FAILS = """\
+Nobody calls at night:
+  call: {from: "+79031234567", to: "+74951234567", at: 2026-11-24 23:10}
+  path: [gate, clock, greet]
+"""
+
+    @staticmethod
+    def beside(directory: Path, text: str) -> Path:
+        file = directory / "rehearsals/acme/nights.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    def test_one_that_fails_keeps_the_company_as_it_was_and_says_what_differed(
+        self, directory: Path, store: VersionStore
+    ) -> None:
+        before = publish(directory, store)
+        change(directory / "acme.yaml", "2: service, 9", "2: message, 9")
+        change(directory / "beta.yaml", "busy", "declined")
+        outcome = publish(directory, store)
+        told = [found for found in outcome.problems if found.severity == "error"]
+        assert [str(found).partition(": ")[2] for found in told] == [
+            'E601 the rehearsal "Nobody in service, so on-call, so a message" fails: the call went another way: '
+            "gate, clock, greet, message and not gate, clock, greet, service, message"
+        ]
+        assert told[0].place.path == str(directory / "acme.yaml")
+        assert outcome.live["acme"] == before.live["acme"]
+        assert outcome.live["beta"] != before.live["beta"]
+        assert store.current("acme") == before.live["acme"]
+
+    def test_one_in_a_file_beside_counts_as_well(self, directory: Path, store: VersionStore) -> None:
+        file = self.beside(directory, self.FAILS)
+        outcome = publish(directory, store)
+        assert codes(outcome) == ["E601"]
+        assert outcome.problems[0].place == Place(str(file), 1, 1)
+        assert "acme" not in outcome.live
+
+    def test_what_stands_beside_is_remembered_with_the_file(
+        self, directory: Path, store: VersionStore, parsed: list[str]
+    ) -> None:
+        first = publish(directory, store)
+        parsed.clear()
+        self.beside(directory, self.FAILS)
+        assert codes(publish(directory, store)) == ["E601"]
+        assert codes(publish(directory, store)) == ["E601"]  # remembered
+        assert parsed == ["acme"]
+        self.beside(directory, self.FAILS.replace("greet", "night, message"))
+        last = publish(directory, store)
+        assert (codes(last), parsed) == ([], ["acme", "acme"])
+        assert last.live == first.live  # they are no part of the version
+
+    def test_a_mistake_in_a_file_beside_keeps_it_back_too(self, directory: Path, store: VersionStore) -> None:
+        before = publish(directory, store)
+        self.beside(directory, self.FAILS.replace("greet", "greeet"))
+        outcome = publish(directory, store)
+        assert codes(outcome) == ["E208"]
+        assert outcome.live == before.live
+
+    def test_thousands_are_walked_and_keep_nobody_waiting_for_long(self, directory: Path, store: VersionStore) -> None:
+        good = self.FAILS.replace("greet", "night, message")
+        self.beside(directory, "".join(good.replace("Nobody", f"Nobody {n}") for n in range(1_500)))
+        began = time.monotonic()
+        assert codes(publish(directory, store)) == []
+        assert time.monotonic() - began < 60

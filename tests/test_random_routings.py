@@ -1,6 +1,6 @@
 """Whatever ``check`` passes can be walked: random companies, random callers, and never a fault, a circle or silence.
 
-``EXAMPLES=1000`` walks each company a thousand times (some minutes); by default it is a few dozen.
+``EXAMPLES=1000`` walks each company a thousand times (some minutes); by default it is a hundred times.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import random
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -21,9 +22,10 @@ from callcontrol.workbench.walk import AWAY, LOST, PHONES, Answer, Question, Wal
 from tests.routings import CODES, NUMBERS, OUTSIDE, PEOPLE, companies, mutated
 
 #: How often each company is walked.
-EXAMPLES = int(os.environ.get("EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("EXAMPLES", "100"))
 COMPANIES = int(os.environ.get("COMPANIES", "40"))
 SOUNDS = frozenset({"night.wav"})
+pytestmark = pytest.mark.timeout(60 + EXAMPLES * COMPANIES / 20)
 #: The longest that an answered caller may hear nothing at a time: the longest wait of a menu.
 LONGEST_SILENCE = 60.0
 #: Events of a call without any time between them: more is a circle.
@@ -101,6 +103,8 @@ class Probe(Walk):
                 if self.goes_wrong(0.05):
                     self._later(0.0, m.PlayEnded(command.id, missing=True))
                     return
+                if command.loop and self.goes_wrong(0.5):  # music that is no loop after all
+                    self._later(self.r.choice((0.0, 20.0)), m.PlayEnded(command.id))
             case m.Record():
                 self.recording.add(command.id)
                 if self.goes_wrong():

@@ -161,7 +161,7 @@ CODES: dict[str, str] = {
     "W537": "a then after a flow that never comes to a return",
     "W550": "more warnings than are shown",
     "W601": "rehearsals that are not walked when a company is published, since all together take too long",
-    "W602": "rehearsals of a company that is not there",
+    "W602": "rehearsals that belong to no company: they are never walked",
 }
 
 

@@ -268,6 +268,26 @@ def rehearsals_beside(file: Path) -> tuple[Beside, ...]:
     return tuple(found)
 
 
+def stray_rehearsals(directory: Path) -> list[Problem]:
+    """What stands beside the companies' rehearsals and belongs to no company, so that nobody ever walks it."""
+    folder = directory / "rehearsals"
+    try:
+        entries = sorted((one.name, one.is_dir()) for one in folder.iterdir() if one.name[0] != ".")
+    except OSError:
+        return []
+    companies = {file.stem for file in company_files(directory)}
+    found = []
+    for name, is_directory in entries:
+        if is_directory and name not in companies:
+            message = f"there is no company {quoted(name)} here{did_you_mean(name, companies)}"
+        elif not is_directory and name.endswith((".yaml", ".yml")):
+            message = f"{quoted(name)} belongs to no company: its place is rehearsals/<company>/"
+        else:
+            continue
+        found.append(problem("W602", Place(str(folder), 1, 1), f"{message}; its rehearsals are not walked"))
+    return found
+
+
 def _misnamed(file: Path) -> Problem | None:
     """What is wrong with the name of a file of rehearsals."""
     # A name that could not be shown as it is stands in no line: the place of this one is the directory.
@@ -347,7 +367,8 @@ def check_directory(
         return [problem("E118", start, str(error))]
     if not loaded:
         return [problem("E118", start, "there is no company here: no file that ends in .yaml")]
-    return _checked(loaded, Path(sounds) if sounds is not None else Path(path) / "sounds", listen)
+    found = _checked(loaded, Path(sounds) if sounds is not None else Path(path) / "sounds", listen)
+    return _sorted([*found, *stray_rehearsals(Path(path))])
 
 
 def check_file(path: Path, *, listen: Listen = lambda *_: [], today: dt.date | None = None) -> list[Problem]:

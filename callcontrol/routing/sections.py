@@ -857,7 +857,10 @@ class _Ends(kinds.Kind):
 
 class RehearsalFields(ma.Schema):
     """A call that is walked without a telephone or a switch: ``cordboard rehearse`` does it, and says where the journey
-    differs.  The name says what the company wants.
+    differs.  The name says what the company wants.  A company of which one fails does not go live.
+
+    They may also stand in files of their own, ``rehearsals/<company>/*.yaml`` beside the company's file, with their
+    names at the left edge; ``cordboard try`` walks a call that is not written down yet, and writes it.
 
     ```yaml
     rehearsals:

@@ -3,7 +3,8 @@
 =================  ==============================================================================================
 ``walk.py``        one call on a clock of its own; whatever it has to know is a :class:`~.walk.Question`
 ``rehearse.py``    walks that the operator wrote down, judged
-``trying.py``      one walk told as text, asking a person
+``telling.py``     a walk as text, as it goes
+``trying.py``      one walk told, asking a person
 ``explore.py``     every walk there is: the same call with every answer to every question
 ``compare.py``     two versions, walk for walk: what ends elsewhere
 ``times.py``       times in words: intervals back to ``Mon–Fri 18:00–19:00``

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     "form",
     type=click.Choice(["text", "json", "github"]),
     default="text",
-    help="json: one list of objects; github: annotations of those that fail.",
+    help="json: one object, as of check; github: lines by which GitHub marks failures.",
 )
 def rehearse(directory: Path, company: str | None, name: str, verbose: bool, form: str) -> None:
     """Walk the rehearsals of every company in DIRECTORY: no telephone, no switch.

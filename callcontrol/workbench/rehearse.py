@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from callcontrol.routing.codes import problem
-from callcontrol.routing.load import check_loaded, load_directory
+from callcontrol.routing.load import check_loaded, load_directory, stray_rehearsals
 from callcontrol.routing.model import Problem, Rehearsal, Routing
 from callcontrol.routing.nodes import quoted
+from callcontrol.workbench.reporting import FORMATS, as_github, as_json
 from callcontrol.workbench.telling import Teller
 from callcontrol.workbench.walk import Answer, Journey, Question, Visit, Walk, Watch
 
@@ -206,6 +207,7 @@ class _Run:
     passed: int = 0
     failed: int = 0
     told: list[Mapping[str, Any]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
 
     def company(self, routing: Routing, name: str) -> None:
         """Walk a company's rehearsals, those with ``name`` in theirs."""
@@ -223,17 +225,20 @@ class _Run:
         result = rehearse(routing, rehearsal, teller if self.verbose else lambda at, command: None)
         failed = result.verdict == "failed"
         self.failed += failed
+        self.problems += [result.problem] if failed else []
         self.passed += not failed
         if self.form == "json":
             self.told.append(_record(routing, result))
         elif self.form == "github":
             if failed:
-                self.say(annotation(result.problem))
+                self.say(as_github([result.problem]).rstrip())
         else:
             for line in _told(result):
                 self.say(line)
             for line in lines:
                 self.say(f"      {line}")
+            if self.verbose:
+                self.say(f"                 ends: {_end(result.journey.ends)}")
 
 
 def rehearse_directory(
@@ -248,16 +253,12 @@ def rehearse_directory(
     """Rehearse every company and tell ``say`` line by line.  Returns the exit code: 1 if one failed.
 
     ``name``: only those with this in their name, capitals or not.  ``verbose``: each walk is told as well.  ``form``:
-    ``text``, ``json`` (one list, an object for each rehearsal, or each mistake in a file) or ``github`` (annotations).
+    ``text``, ``json`` (the object of ``check``, with the rehearsals beside its problems) or ``github``.
     """
     loaded = load_directory(directory)
     broken = [problem for problem in check_loaded(loaded) if problem.severity == "error"]
-    if form == "json" and broken:
-        say(json.dumps([_mistake(problem) for problem in broken], ensure_ascii=False, indent=2))
-    elif broken:
-        for problem in broken:
-            say(annotation(problem) if form == "github" else str(problem))
     if broken:
+        _say_all(FORMATS[form](broken), say)
         return 1
     known = [entry.company for entry in loaded]
     if company is not None and company not in known:
@@ -270,39 +271,31 @@ def rehearse_directory(
     for entry in loaded:
         if entry.routing is not None and company in (None, entry.company):
             run.company(entry.routing, name)
+    strays = stray_rehearsals(directory)
+    if strays and form != "json":
+        _say_all(FORMATS[form](strays), say)
     total = run.passed + run.failed
     if name and not total:
         say(f"no rehearsal has {name!r} in its name")
         return 2
     if form == "json":
-        say(json.dumps(run.told, ensure_ascii=False, indent=2))
+        whole = {"rehearsals": run.told, "passed": run.passed, "failed": run.failed}
+        say(json.dumps({**json.loads(as_json([*strays, *run.problems])), **whole}, indent=2))
     elif form == "text":
         say(f"{total} {'rehearsal' if total == 1 else 'rehearsals'}: {run.passed} passed, {run.failed} failed")
     return 1 if run.failed else 0
 
 
-def annotation(found: Problem) -> str:
-    """A problem as GitHub shows it beside the line."""
-    message = found.message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    path = found.place.path
-    for character in "%\r\n:,":
-        path = path.replace(character, f"%{ord(character):02X}")
-    kind = "warning" if found.severity == "warning" else "error"
-    return f"::{kind} file={path},line={found.place.line},col={found.place.column},title={found.code}::{message}"
-
-
-def _mistake(found: Problem) -> dict[str, Any]:
-    place = found.place
-    where = {"path": place.path, "line": place.line, "column": place.column}
-    return {**where, "code": found.code, "severity": found.severity, "message": found.message}
+def _say_all(text: str, say: Callable[[str], Any]) -> None:
+    for line in text.removesuffix("\n").split("\n"):
+        say(line)
 
 
 def _record(routing: Routing, result: Result) -> dict[str, Any]:
     rehearsal, place = result.rehearsal, result.rehearsal.place
-    found = {"company": routing.company, "name": rehearsal.name, "passed": result.verdict == "passed"}
     where = {"path": place.path, "line": place.line, "column": place.column}
-    failed = {"code": "E601", "severity": "error", "message": result.problem.message} if result.reason else {}
-    return {**where, **found, **failed, "walked": list(result.walked), "ends": _end(result.journey.ends)}
+    found = {"company": routing.company, "name": rehearsal.name, "passed": not result.reason, "why": result.reason}
+    return {**found, **where, "walked": list(result.walked), "ends": _end(result.journey.ends)}
 
 
 def _told(result: Result) -> list[str]:
