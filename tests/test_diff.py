@@ -55,7 +55,7 @@ def in_journal(folder: Path, facts: Sequence[dict[str, Any]]) -> str:
     database = Database(url)
     migrate(database)
     with database.writing() as session:
-        take(session, [dict(fact) for fact in facts], lambda company, version: None, facts[-1]["at"])
+        take(session, [dict(fact) for fact in facts], lambda company: None, facts[-1]["at"])
     database.close()
     return url
 

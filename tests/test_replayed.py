@@ -181,7 +181,7 @@ def test_calls_are_read_as_they_began_whatever_the_database(database: Database) 
     for fact in second:
         fact["call"] = CALL[:-1] + "2"
     with database.writing() as session:
-        take(session, [*second, *first], lambda company, version: None, AT + 90)
+        take(session, [*second, *first], lambda company: None, AT + 90)
     with database.reading() as session:
         found = [*calls_of(session, "acme", AT, AT + 3600)]
         assert [one.call for one in found] == [CALL, CALL[:-1] + "2"]
