@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from callcontrol.embedded import EmbeddedRedis, EmbeddedRedisError
+from callcontrol.embedded import EmbeddedError, EmbeddedRedis
 from callcontrol.switchboard import (
     CLAIM_SECONDS,
     ENDED_SECONDS,
@@ -691,7 +691,7 @@ def test_the_embedded_redis_keeps_what_it_is_told_and_evicts_nothing(own_redis: 
 
 
 def test_an_embedded_redis_does_not_take_another_for_itself(own_redis: EmbeddedRedis, tmp_path: Path) -> None:
-    with pytest.raises(EmbeddedRedisError, match="in use"):
+    with pytest.raises(EmbeddedError, match="in use"):
         EmbeddedRedis(tmp_path / "second", own_redis.port).start()
 
 

@@ -18,7 +18,8 @@ from workers.journal import ingest, queries
 from workers.journal.database import Database
 from workers.journal.folding import FOLDED
 from workers.journal.ingest import take
-from workers.journal.queries import CallFilter, CursorError
+from workers.journal.paging import CursorError
+from workers.journal.queries import CallFilter
 from workers.journal.story import story
 from workers.journal.tables import Attempt, Delivery, Endpoint, Mail, Recording, Segment
 

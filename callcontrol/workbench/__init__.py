@@ -8,7 +8,9 @@
 ``compare.py``     two versions, walk for walk: what ends elsewhere
 ``times.py``       times in words: intervals back to ``Mon–Fri 18:00–19:00``
 ``preview.py``     a number's next openings and closings
-``graph.py``       a flow as a picture
+``graph.py``       a flow as a picture: what it shows
+``layout.py``      where that stands on the paper
+``drawing.py``     its SVG, and the page with all of them
 ``schema.py``      what may stand in a routing file, as a JSON Schema
 ``explain.py``     each code of ``check``, with an example
 ``scaffold.py``    the first file of a new company

@@ -12,7 +12,7 @@ import wave
 from collections.abc import Sequence
 from pathlib import Path
 
-from callcontrol.embedded import EmbeddedRedis, EmbeddedRedisError
+from callcontrol.embedded import EmbeddedError, EmbeddedRedis
 from scripts.bench import machine
 from scripts.bench.outcome import BenchError
 from scripts.bench.parts import PARTS, SOUNDS, Bench, Sizes
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str], sizes: Sizes = DEFAULT) -> int:
     _announce(names, sizes, given.freeswitch)
     try:
         report = measure(names, sizes, given.freeswitch, shlex.join(["make bench", *_as_make(given)]).replace("'", ""))
-    except (BenchError, EmbeddedRedisError, AssertionError, OSError) as error:
+    except (BenchError, EmbeddedError, AssertionError, OSError) as error:
         print(f"make bench: {error}", file=sys.stderr)
         return 3
     if given.json == "-":
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str], sizes: Sizes = DEFAULT) -> int:
 
 
 def measure(names: Sequence[str], sizes: Sizes, freeswitch: str = "", command: str = "make bench") -> Report:
-    """Run the parts, in order.  Raises BenchError, EmbeddedRedisError."""
+    """Run the parts, in order.  Raises BenchError, EmbeddedError."""
     machine.allow_many_files()
     report = Report(
         machine=machine.machine(),

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from callcontrol.embedded import EmbeddedRedis, EmbeddedRedisError
+from callcontrol.embedded import EmbeddedError, EmbeddedRedis
 from scripts.bench import machine, queue_decisions, queue_switch
 from scripts.bench.contestants import Place, cordboard, free_port
 from scripts.bench.machine import percentile
@@ -239,7 +239,7 @@ class Report:
 
 
 def measure(names: Sequence[str], sizes: Sizes, freeswitch: str = "", command: str = "make bench-queue") -> Report:
-    """Run the parts, in order.  Raises BenchError, EmbeddedRedisError."""
+    """Run the parts, in order.  Raises BenchError, EmbeddedError."""
     machine.allow_many_files()
     report = Report(
         machine=machine.machine(),
@@ -285,7 +285,7 @@ def main(arguments: Sequence[str], sizes: Sizes | None = None) -> int:
     _announce(names, sizes, bool(given.freeswitch))
     try:
         report = measure(names, sizes, given.freeswitch, shlex.join(["make bench-queue", *words]).replace("'", ""))
-    except (BenchError, EmbeddedRedisError, AssertionError, OSError) as error:
+    except (BenchError, EmbeddedError, AssertionError, OSError) as error:
         print(f"make bench-queue: {error}", file=sys.stderr)
         return 3
     print(report.json() if given.json == "-" else report.text())

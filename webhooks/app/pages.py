@@ -1,22 +1,16 @@
-"""Long lists, page by page: the newest first, and a cursor that says where the next page begins.
-
-A cursor names the last row of a page and not a count of rows, so that what is written meanwhile neither repeats a row
-nor leaves one out.  It is nobody's secret and may be anything when it comes back.
-"""
+"""Long lists, page by page, as the API gives them: the newest first, unless something else is asked for."""
 
 from __future__ import annotations
 
-import base64
-import json
-import math
 from typing import Any
 
 import marshmallow as ma
-from sqlalchemy import Select, and_, or_
+from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from webhooks.app import problems
 from webhooks.app.fields import Moment
+from workers.journal import paging
 
 #: Rows of a page, if nothing else is said, and at most.
 PAGE = 50
@@ -73,30 +67,10 @@ def page(
         rows = rows.where(at >= query["since"])
     if query.get("until") is not None:
         rows = rows.where(at < query["until"])
-    if query["cursor"] is not None:
-        last_at, last = read_cursor(query["cursor"], int if key.type.python_type is int else str)
-        later = (at > last_at, key > last) if oldest_first else (at < last_at, key < last)
-        rows = rows.where(or_(later[0], and_(at == last_at, later[1])))
-    order = (at.asc(), key.asc()) if oldest_first else (at.desc(), key.desc())
-    found = session.scalars(rows.order_by(*order).limit(query["limit"] + 1)).all()
-    items = found[: query["limit"]]
-    more = len(found) > len(items)
-    return {"items": items, "next": cursor(getattr(items[-1], at.key), getattr(items[-1], key.key)) if more else None}
-
-
-def cursor(at: float, key: str | int) -> str:
-    """The cursor of the page after this row."""
-    return base64.urlsafe_b64encode(json.dumps([at, key], separators=(",", ":")).encode()).decode().rstrip("=")
-
-
-def read_cursor(text: str, of: type) -> tuple[float, Any]:
-    """The row that a cursor names.  Raises Problem."""
     try:
-        at, key = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True))
-        good = isinstance(at, (int, float)) and not isinstance(at, bool) and math.isfinite(at) and isinstance(key, of)
-        good = good and (abs(key) < 2**63 if isinstance(key, int) else key.isascii() and key.isprintable())
-    except (ValueError, TypeError, RecursionError, OverflowError):
-        good = False
-    if not good:
-        raise problems.invalid("cursor", "is not the `next` of a page")
-    return float(at), key
+        items, more = paging.page(
+            session, rows, at, key, limit=query["limit"], cursor=query["cursor"], oldest_first=oldest_first
+        )
+    except paging.CursorError:
+        raise problems.invalid("cursor", "is not the `next` of a page") from None
+    return {"items": items, "next": more}

@@ -4,22 +4,20 @@ Every question names a ``company``, whose rows alone are looked at; None is for 
 Answers are plain data (JSON as they stand): moments are UTC epochs, lengths seconds, sizes bytes.  Text in them came
 from callers, telephones and subscribers: who shows it, escapes it.
 
-Lists come in pages, newest first.  A page names the next by a cursor, which says between which rows it begins, so that
-rows that are added meanwhile neither repeat nor hide one.
+Lists come in pages, newest first (``paging.py``).
 """
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from sqlalchemy import ColumnElement, Select, Text, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Select, Text, exists, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from workers.journal.folding import order
+from workers.journal.paging import page
 from workers.journal.tables import (
     Attempt,
     Base,
@@ -40,10 +38,6 @@ from workers.journal.tables import (
 MOST = 500
 #: So many facts of one call are told; one that waits for hours has some hundreds.
 MOST_FACTS = 5000
-
-
-class CursorError(ValueError):
-    """A cursor that no page of ours has given."""
 
 
 class Page(TypedDict):
@@ -291,35 +285,8 @@ def _page(
     cursor: str | None,
     shown: Callable[[Any], dict[str, Any]],
 ) -> Page:
-    limit = max(1, min(limit, MOST))
-    if cursor is not None:
-        at, last = _read_cursor(cursor, key.type.python_type)
-        query = query.where(or_(moment < at, and_(moment == at, key < last)))
-    found = session.scalars(query.order_by(moment.desc(), key.desc()).limit(limit + 1)).all()
-    items = found[:limit]
-    more = len(found) > limit
-    return {
-        "items": [shown(row) for row in items],
-        "next": _cursor(getattr(items[-1], moment.key), getattr(items[-1], key.key)) if more else None,
-    }
-
-
-def _cursor(at: float, key: str | int) -> str:
-    return base64.urlsafe_b64encode(json.dumps([at, key]).encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str, kind: type[Any]) -> tuple[float, str | int]:
-    try:
-        at, key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, TypeError, RecursionError):
-        raise CursorError("this is no cursor of a page") from None
-    if isinstance(at, bool) or not isinstance(at, int | float) or type(key) is not kind or not abs(at) < 1e12:
-        raise CursorError("this is no cursor of a page")
-    if isinstance(key, str) and ("\0" in key or not key.isprintable()):
-        raise CursorError("this is no cursor of a page")
-    if isinstance(key, int) and not 0 <= key < 2**62:
-        raise CursorError("this is no cursor of a page")
-    return float(at), key
+    items, more = page(session, query, moment, key, limit=max(1, min(limit, MOST)), cursor=cursor)
+    return {"items": [shown(row) for row in items], "next": more}
 
 
 def _rows(session: Session, query: Select[Any]) -> list[dict[str, Any]]:

@@ -15,7 +15,8 @@ from webhooks.app.problems import Problem
 from webhooks.app.resources.endpoints import AttemptSchema, DeliverySchema
 from webhooks.app.resources.recordings import RecordingSchema
 from workers.journal import queries
-from workers.journal.queries import CallFilter, CursorError
+from workers.journal.paging import CursorError
+from workers.journal.queries import CallFilter
 from workers.journal.tables import Call
 
 blueprint = Blueprint("calls", __name__, description="Calls that were, calls that live, and click to call.")

@@ -11,9 +11,10 @@ from sqlalchemy import select
 from webhooks.app import desk, door, problems
 from webhooks.app.fields import Choice, Moment, word
 from webhooks.app.openapi import Blueprint
-from webhooks.app.pages import Paged, cursor, page, page_of
+from webhooks.app.pages import Paged, page, page_of
 from webhooks.events.envelope import envelope
 from workers.journal.database import PATIENCE
+from workers.journal.paging import cursor_of
 from workers.journal.tables import Alarm, Event
 
 events = Blueprint("events", __name__, description="Events, as webhooks bring them.")
@@ -70,7 +71,7 @@ def list_events(query: dict[str, Any]) -> Any:
         found = page(session, rows, Event.created_at, Event.id, query, oldest_first=oldest_first)
     if oldest_first and found["next"] is None:
         last = found["items"][-1] if found["items"] else None
-        found["next"] = query["cursor"] if last is None else cursor(last.created_at, last.id)
+        found["next"] = query["cursor"] if last is None else cursor_of(last.created_at, last.id)
     return {**found, "items": [envelope(event) for event in found["items"]]}
 
 
