@@ -18,6 +18,7 @@ from callcontrol.workbench.explore import Enough, Watching
 from callcontrol.workbench.walk import Answer, Question, Walk
 from scripts.rig import ROUTING
 from tests.playbook import CALLED, CALLER, epoch
+from tests.routings import companies
 
 NOW = epoch("2026-11-23 12:00")
 ACME = (ROUTING / "acme.yaml").read_text(encoding="utf-8")
@@ -243,6 +244,13 @@ class TestNothing:
     @settings(max_examples=10, deadline=None, phases=[Phase.generate])
     def test_any_version_is_the_same_as_itself(self, seed: int) -> None:
         one = mutated(load(ACME, "acme"), random.Random(seed))
+        assert not compare(one, replace(one), NOW).differs
+
+    @given(companies())
+    @settings(max_examples=15, deadline=None, phases=[Phase.generate])
+    def test_any_company_is_the_same_as_itself(self, text: str) -> None:
+        one = load_text(text, path="test.yaml", company="test").routing
+        assert one is not None
         assert not compare(one, replace(one), NOW).differs
 
 

@@ -336,10 +336,13 @@ def _called(calls: _Calls | None, pair: tuple[Routing, Routing] | None, since: f
     zone = ZoneInfo(pair[1].timezone)
     count = f"{calls.total} {'call' if calls.total == 1 else 'calls'} from outside since {_moment(since, zone)}"
     yield f"of {count}: {calls.many} would have gone elsewhere, {calls.alike} alike, {calls.cannot} cannot be said"
+    alike: dict[tuple[str, str], list[comparing.Judged]] = {}
     for one in calls.elsewhere:
-        yield f"  {_moment(one.began, zone)}  {shown(one.caller or 'anonymous')} to {shown(one.called)}"
-        yield f"    was    {one.verdict.was}"
-        yield f"    would  {one.verdict.would}"
+        alike.setdefault((one.verdict.was, one.verdict.would), []).append(one)
+    for (was, would), group in alike.items():
+        yield from (f"  was    {was}", f"  would  {would}")
+        for one in group:
+            yield f"    {_moment(one.began, zone)}  {shown(one.caller or 'anonymous')} to {shown(one.called)}"
     if calls.many > len(calls.elsewhere):
         yield f"  and {calls.many - len(calls.elsewhere)} more: --all lists them"
     order = sorted(calls.reasons.items(), key=lambda reason: -reason[1])
