@@ -30,16 +30,18 @@ import structlog
 from callcontrol import outcomes
 from callcontrol.directory import write_directory
 from callcontrol.outcomes import Outcome
-from callcontrol.routing.codes import problem
 from callcontrol.routing.load import (
+    Beside,
     Loaded,
     LoadError,
     check_loaded,
     company_files,
     compiled,
+    first_of,
     load_compiled,
     load_file,
     read_file,
+    rehearsals_beside,
     sounds_in,
 )
 from callcontrol.routing.model import Place, Problem, Routing
@@ -48,6 +50,7 @@ from callcontrol.settings import Config, SettingsError, kept_config, read_config
 from callcontrol.speech import Renderer, render
 from callcontrol.supervisor import CANNOT_START, die_with_parent
 from callcontrol.versions import VersionStore, write_whole
+from callcontrol.workbench.rehearse import failing
 
 #: How long a version is kept at least when nobody says that it is used, seconds; and longer than the longest call.
 KEEP = 86_400.0
@@ -165,7 +168,7 @@ class _Publication:
             self._store.withdraw(company)
         announce(self._people(entries, live))
         serial = last.serial + 1 if last else 1
-        shown = tuple(_first(problems))
+        shown = tuple(first_of(problems, outcomes.MOST_PROBLEMS))
         outcome = Outcome(serial, self._began, outcomes.now(), time.time(), live, shown, trouble)
         outcomes.write_outcome(self._store.state, outcome)
         _log().info(
@@ -183,22 +186,24 @@ class _Publication:
         raw = read_file(file)
         if isinstance(raw, Loaded):
             return _Entry("", raw)
-        key = self._key(file, raw)
+        beside = rehearsals_beside(file)
+        key = self._key(file, raw, beside)
         known = self._known(file, key)
         if known is not None:
             return known
-        entry = _Entry(key, load_file(file, raw, sounds_in(self._sounds / file.stem)))
+        entry = _Entry(key, load_file(file, raw, sounds_in(self._sounds / file.stem), beside))
         if entry.loaded.routing is not None:
             self._keep(entry, entry.loaded.routing)
         return entry
 
     def _keep(self, entry: _Entry, routing: Routing) -> None:
-        """Render and store what has no errors of its own; that another company has its number is found later."""
+        """Rehearse, render and store what has no errors of its own; another company may have its number still."""
         company = routing.company
+        failed = failing(routing)
         rendered = self._render(routing, self._sounds, self._store.state, self._voices)
-        entry.loaded.problems.extend(rendered.problems)
+        entry.loaded.problems.extend((*failed, *rendered.problems))
         entry.again = bool(rendered.problems)  # a voice that was missing may be there the next time
-        if any(found.severity == "error" for found in rendered.problems):
+        if any(found.severity == "error" for found in (*failed, *rendered.problems)):
             return
         entry.people = sorted(routing.people)
         whole, stored = compiled(entry.loaded, rendered.sounds, rendered.voices)
@@ -223,13 +228,15 @@ class _Publication:
 
     # ----------------------------------------------------------------------------------------- remembering
 
-    def _key(self, file: Path, raw: bytes) -> str:
-        """Everything that decides what a file comes to: its bytes, its sounds, the voices, the music, the program."""
+    def _key(self, file: Path, raw: bytes, beside: Iterable[Beside]) -> str:
+        """Everything that decides what a file comes to: bytes, rehearsals, sounds, voices, music, the program."""
         found = hashlib.sha256()
         for part in (program(), str(file), json.dumps(self._voices, sort_keys=True, default=str), *self._music):
             found.update(part.encode("utf-8", "surrogateescape") + b"\0")
         for line in sorted(_signatures(self._sounds / file.stem)):
             found.update(line.encode("utf-8", "surrogateescape") + b"\0")
+        for one in beside:
+            found.update(f"{one.path}\0{len(one.raw)}\0{one.problem}\0".encode("utf-8", "surrogateescape") + one.raw)
         found.update(raw)
         return found.hexdigest()
 
@@ -267,16 +274,6 @@ class _Publication:
         }
         text = json.dumps({"files": files}, ensure_ascii=False)
         write_whole(_index_path(self._store.state), text.encode("utf-8", "replace"), durable=False)
-
-
-def _first(problems: Sequence[Problem]) -> list[Problem]:
-    """The problems that are told, errors before warnings if there are too many."""
-    most = outcomes.MOST_PROBLEMS
-    if len(problems) <= most:
-        return list(problems)
-    first = sorted(problems, key=lambda found: found.severity)[:most]
-    more = f"{len(problems) - most} more problems are not shown; mend these first"
-    return [*sorted(first, key=lambda found: found.place), problem("E120", first[-1].place, more)]
 
 
 def _signatures(folder: Path) -> list[str]:

@@ -12,12 +12,12 @@ ROOT = Path(__file__).parent.parent
 PURE_NAMES = (
     *("messages", "call", "hunt", "forwards", "dialling", "policy", "voicemail", "keypad", "phrases"),
     *("state", "view", "wire", "queueing", "queue_views", "call_views", "queue_rows", "holding", "spool"),
-    "addresses",
+    *("addresses", "sentences"),
 )
 PURE = [
     *(ROOT / "callcontrol" / f"{name}.py" for name in PURE_NAMES),
     *sorted((ROOT / "callcontrol/steps").glob("*.py")),
-    *sorted((ROOT / "callcontrol/routing").glob("*.py")),
+    *sorted((ROOT / "callcontrol/routing").rglob("*.py")),
     *(path for path in sorted((ROOT / "callcontrol/workbench").glob("*.py")) if path.name != "cli.py"),
 ]
 IMPURE = {

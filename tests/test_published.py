@@ -80,7 +80,7 @@ def test_a_call_stays_on_the_version_that_it_began_with(directory: Path, store: 
     publish(directory, store)
     published = loaded(store)
     old = published.find(NUMBER, None)[0]
-    change(directory, "tries: 3", "tries: 2")
+    change(directory, "tries: 3", "tries: 4")
     publish(directory, store)
     published.load()
     new = published.find(NUMBER, None)[0]
@@ -169,7 +169,7 @@ def test_what_can_be_read_in_no_way_leaves_the_company_as_it_was(directory: Path
     publish(directory, store)
     published = loaded(store)
     before = published.find(NUMBER, None)[0]
-    change(directory, "tries: 3", "tries: 2")
+    change(directory, "tries: 3", "tries: 4")
     version = publish(directory, store).live["acme"]
     for file in (store.state / "versions/acme").glob(f"{version}*"):
         file.write_bytes(b"x")
@@ -200,7 +200,7 @@ def test_only_what_changed_is_read_and_the_old_is_complete_until_the_new_is(
         return reading(company, version)
 
     monkeypatch.setattr(published, "_read", noted)
-    change(directory, "tries: 3", "tries: 2")
+    change(directory, "tries: 3", "tries: 4")
     outcome = publish(directory, store)
     seen.clear()
     taken = published.load()
@@ -248,7 +248,7 @@ class TestOldVersions:
 
     @staticmethod
     def replace(directory: Path, store: VersionStore, published: Published) -> None:
-        change(directory, "tries: 3", "tries: 2")
+        change(directory, "tries: 3", "tries: 4")
         publish(directory, store)
         published.load()
 

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from callcontrol.outcomes import Outcome
 from callcontrol.published import Published
 from callcontrol.publishing import NothingRendered, Rendered, publish
 from callcontrol.routing.codes import problem
-from callcontrol.routing.load import Loaded, LoadError, load_compiled, load_file
+from callcontrol.routing.load import Beside, Loaded, LoadError, load_compiled, load_file
 from callcontrol.routing.model import Place, Routing
 from callcontrol.routing.packing import program
 from callcontrol.versions import VersionStore
@@ -56,9 +56,9 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The companies that were parsed; clear it to begin anew."""
     found: list[str] = []
 
-    def noted(file: Path, raw: bytes, sounds: frozenset[str]) -> Loaded:
+    def noted(file: Path, raw: bytes, sounds: frozenset[str], beside: Sequence[Beside]) -> Loaded:
         found.append(file.stem)
-        return load_file(file, raw, sounds)
+        return load_file(file, raw, sounds, beside)
 
     monkeypatch.setattr(publishing, "load_file", noted)
     return found
@@ -172,7 +172,7 @@ class TestWhatIsParsed:
         outcome = publish(directory, store)
         assert codes(outcome) == ["E502"]
         assert outcome.live == before.live
-        change(directory / "acme.yaml", "tries: 3", "tries: 2")  # now the mistake is in the file that did not change
+        change(directory / "acme.yaml", "tries: 3", "tries: 4")  # now the mistake is in the file that did not change
         assert codes(publish(directory, store)) == ["E502"]
 
 
@@ -235,7 +235,7 @@ class TestWhatGoesLive:
     def test_a_second_file_for_a_company_does_not_put_it_back(self, directory: Path, store: VersionStore) -> None:
         before = publish(directory, store)
         shutil.copy(directory / "acme.yaml", directory / "acme.yml")
-        change(directory / "acme.yaml", "tries: 3", "tries: 2")
+        change(directory / "acme.yaml", "tries: 3", "tries: 4")
         outcome = publish(directory, store)
         assert codes(outcome) == ["E119"]
         assert outcome.live["acme"] != before.live["acme"]
@@ -245,7 +245,7 @@ class TestWhatGoesLive:
         self, directory: Path, store: VersionStore, monkeypatch: pytest.MonkeyPatch, moment: str
     ) -> None:
         before = publish(directory, store)
-        change(directory / "acme.yaml", "tries: 3", "tries: 2")
+        change(directory / "acme.yaml", "tries: 3", "tries: 4")
         change(directory / "beta.yaml", "busy", "declined")
 
         class Dead(BaseException):
@@ -271,7 +271,7 @@ class TestWhatGoesLive:
         published.load()
         found = [published.find(number, None)[0] for number in ("+74951234567", "+74957654321")]
         assert {routing.company: routing.version for routing in found} == before.live
-        change(directory / "acme.yaml", "tries: 2", "tries: nine")  # so what counts is what was live before
+        change(directory / "acme.yaml", "tries: 4", "tries: nine")  # so what counts is what was live before
         after = publish(directory, store)
         assert after.live["acme"] == before.live["acme"] == store.current("acme")
         assert after.live["beta"] != before.live["beta"]
@@ -283,7 +283,7 @@ class TestWhatGoesLive:
         change(directory / "acme.yaml", "tries: 3", "tries: nine")
         assert sorted(codes(publish(directory, store))) == ["E305", "W501", "W501"]
         monkeypatch.setattr(outcomes, "MOST_PROBLEMS", 1)
-        assert codes(publish(directory, store)) == ["E305", "E120"]
+        assert codes(publish(directory, store)) == ["E305", "W550"]
 
 
 def grow_old(store: VersionStore, days: float) -> None:
@@ -293,7 +293,7 @@ def grow_old(store: VersionStore, days: float) -> None:
 
 def test_versions_that_nobody_needs_any_more_are_removed(directory: Path, store: VersionStore) -> None:
     old = publish(directory, store).live["acme"]
-    change(directory / "acme.yaml", "tries: 3", "tries: 2")
+    change(directory / "acme.yaml", "tries: 3", "tries: 4")
     publish(directory, store)
     folder = store.state / "versions/acme"
     assert {old, f"{old}.{program()}"} <= {path.name for path in folder.iterdir()}

@@ -107,6 +107,12 @@ def test_problems_are_told_as_check_tells_them(server: Server) -> None:
     assert "nothing changed: 2 companies are served as before" in complained
 
 
+def test_one_company_is_told_as_one(server: Server) -> None:
+    server.publish(1, {"acme": OLD})
+    server.does(server.begin, lambda: server.publish(2, {"acme": OLD}), server.end, lambda: server.load(2))
+    assert server.reload() == (0, "", "nothing changed: 1 company is served as before")
+
+
 def test_a_warning_is_told_and_is_no_failure(server: Server) -> None:
     found = problem("W501", Place("/x/acme.yaml", 1, 1), "lost")
     live = {"acme": NEW, "beta": OLD}
@@ -305,7 +311,7 @@ class TestServer:
         assert served.reload()[0] == 0
         old = [served.in_menu(f"+7903000{n:04}") for n in range(12)]
         served.others(60, "declined")
-        served.change("keys: {1: sales, 2: service, 9", "keys: {1: sales, 2: reject, 9")
+        served.change("keys: {1: sales, 2: service, 9", "keys: {1: reject, 2: service, 9")
         asked = served.ask()
         during: list[Caller] = []
         while asked.poll() is None:
@@ -315,7 +321,7 @@ class TestServer:
         assert (code, complained) == (0, "")
         assert said.count(" is now version ") == 61
         new = served.in_menu("+79050000001")
-        new.press("2")
+        new.press("1")
         assert served.ended(new)["cause"] == "USER_BUSY"
         served.rig.switch.phone("302", Answers(after=0.1, talk=0.2))
         for caller in old:
@@ -346,7 +352,7 @@ class TestServer:
         served.ended(caller)
 
     def test_a_publisher_that_is_killed_changes_nothing_and_is_said(self, served: Served) -> None:
-        served.change("keys: {1: sales, 2: service, 9", "keys: {1: sales, 2: reject, 9")
+        served.change("keys: {1: sales, 2: service, 9", "keys: {1: reject, 2: service, 9")
         before = outcomes.read_outcome(served.state)
         seen = len(served.rig.log())
         asked = served.ask()
@@ -360,7 +366,7 @@ class TestServer:
         assert (code, "acme is now version " in said) == (0, True)
 
     def test_two_reloads_at_once_are_both_answered(self, served: Served) -> None:
-        served.change("keys: {1: sales, 2: service, 9", "keys: {1: sales, 2: reject, 9")
+        served.change("keys: {1: sales, 2: service, 9", "keys: {1: reject, 2: service, 9")
         answers = [served.answer(asked) for asked in [served.ask(), served.ask()]]
         assert [code for code, _, _ in answers] == [0, 0]
         assert any("acme is now version " in said for _, said, _ in answers)
@@ -368,14 +374,14 @@ class TestServer:
     def test_a_reload_that_is_asked_for_while_another_runs_is_not_lost(self, served: Served) -> None:
         first = served.ask()
         publisher = served.stopped_publisher()
-        served.change("keys: {1: sales, 2: service, 9", "keys: {1: sales, 2: reject, 9")
+        served.change("keys: {1: sales, 2: service, 9", "keys: {1: reject, 2: service, 9")
         second, third = served.ask(), served.ask()
         gevent.sleep(1.0)  # they ask, and cannot be answered
         assert (second.poll(), third.poll()) == (None, None)
         os.kill(publisher, signal.SIGCONT)
         assert [served.answer(asked)[0] for asked in (first, second, third)] == [0, 0, 0]
         new = served.in_menu()
-        new.press("2")
+        new.press("1")
         assert served.ended(new)["cause"] == "USER_BUSY"
 
     def test_a_wrong_cordboard_yaml_is_said_and_stops_nobody_not_even_who_starts_again(self, served: Served) -> None:

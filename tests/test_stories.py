@@ -403,9 +403,9 @@ def test_a_change_goes_live_at_sighup_for_new_calls_only_and_a_mistake_never(tmp
         caller.press("2")
         caller.wait("talking", 15)  # by the last good version
         ended(rig, caller)
-        publish(good.replace("keys: {1: sales, 2: service,", "keys: {1: sales, 2: reject,"), "was read again")
+        publish(good.replace("keys: {1: sales, 2: service,", "keys: {1: reject, 2: service,"), "was read again")
         new = in_menu(rig, "+79037654321")
-        new.press("2")
+        new.press("1")
         assert ended(rig, new)["cause"] == "USER_BUSY"
         old.press("2")
         old.wait("talking", 15)

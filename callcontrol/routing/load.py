@@ -1,7 +1,7 @@
 """A company's file -> a checked :class:`Routing`, or every problem in it.
 
-The only routing module that reads files (a company's YAML, the names of its sounds).  It knows the sections
-of a file and how a step is put together; what a text means is for ``kinds``, what a whole company means is
+The only routing module that reads files (a company's YAML and rehearsals, the names of its sounds).  It knows the
+sections of a file and how a step is put together; what a text means is for ``kinds``, what a whole company means is
 for ``checks``, and what a step does is for its class.
 
 The surprise: loading goes on after mistakes.  What could be read is checked as well, so sections are read
@@ -25,6 +25,7 @@ import holidays
 
 from callcontrol.routing import checks, kinds, nodes, sections
 from callcontrol.routing.codes import problem
+from callcontrol.routing.countries import country_name
 from callcontrol.routing.hours import Hours
 from callcontrol.routing.kinds import Wrong, did_you_mean, wrong
 from callcontrol.routing.model import (
@@ -41,6 +42,7 @@ from callcontrol.routing.model import (
     Recording,
     Rehearsal,
     Routing,
+    on_one_line,
 )
 from callcontrol.routing.nodes import Broken, Scalar, Tree, quoted
 from callcontrol.routing.nodes import Mapping as MappingNode
@@ -54,7 +56,12 @@ FORMAT = 2
 HOLIDAY_YEARS = range(2025, 2041)
 #: Problems shown of one file.
 MOST_PROBLEMS = 300
+#: Bytes that are read of a file: one more than it may have, so that it is seen to have too many.
+MOST_BYTES = nodes.LARGEST_FILE + 1
+#: Files of rehearsals that one company may have.
+MOST_REHEARSAL_FILES = 500
 COMPANY = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_FILE_OF_REHEARSALS = re.compile(r"[\w-]{1,64}")
 
 #: Country -> its public holidays; None: unknown.  ``years`` as asked for.
 HolidaysFor = Callable[[str, range], Sequence[dt.date] | None]
@@ -80,6 +87,18 @@ class Loaded:
     numbers: Mapping[str, Place] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A file of rehearsals beside a company's file: its bytes, or why it is not read.
+
+    What stands in it is checked with the company, and is no part of the company's version.
+    """
+
+    path: str
+    raw: bytes = b""
+    problem: Problem | None = None
+
+
 # ------------------------------------------------------------------------------------- the way in
 
 
@@ -92,6 +111,21 @@ def public_holidays(country: str, years: range) -> tuple[dt.date, ...] | None:
         return tuple(sorted(holidays.country_holidays(country, years=years)))
 
 
+@lru_cache(maxsize=64)
+def holiday_names(country: str, years: range, language: str) -> Mapping[dt.date, str]:
+    """What the public holidays of a country are called in ``language``, where that is known; else in English.
+
+    Names are for people only: the days themselves are frozen into a version, names may change with the package.
+    """
+    if country not in holidays.list_supported_countries(include_aliases=False):
+        return {}
+    known = holidays.country_holidays(country).supported_languages or ()
+    wanted = language.replace("-", "_")
+    ways = (wanted, f"{wanted}_{country}", f"{wanted}_US", *(one for one in known if one.partition("_")[0] == wanted))
+    found = next((way for way in (*ways, "en_US", f"en_{country}") if way in known), None)
+    return dict(holidays.country_holidays(country, years=years, language=found))
+
+
 def load_text(
     text: str,
     *,
@@ -100,39 +134,44 @@ def load_text(
     holidays_for: HolidaysFor = public_holidays,
     years: range = HOLIDAY_YEARS,
     sounds: frozenset[str] | None = None,
+    beside: Sequence[Beside] = (),
+    today: dt.date | None = None,
 ) -> Loaded:
     """Load a company's file.
 
     ``path`` is how problems name it.  ``sounds``: names of the files that exist; None: they are not checked.
+    ``beside``: its files of rehearsals.
+    ``today``: the day from which on times are judged; None: they are not.  What is found so is never an error, since
+    a version must be accepted or refused for ever.
     """
-    draft, days_off = _read(text, path, company, lambda country: holidays_for(country, years))
+    draft, days_off = _read(text, path, company, lambda country: holidays_for(country, years), beside)
     problems = list(draft.problems)
     if draft.whole is not None:
-        problems += checks.run(replace(draft.whole, sounds=sounds))
+        problems += checks.run(replace(draft.whole, sounds=sounds, today=today))
     problems = _sorted(problems)
     routing = None
     if draft.whole is not None and not any(found.severity == "error" for found in problems):
         version = _version(_stored(company, text, days_off))
         routing = replace(draft.whole.routing, version=version)
-    if len(problems) > MOST_PROBLEMS:
-        more = f"{len(problems) - MOST_PROBLEMS} more problems are not shown; mend these first"
-        problems = [*problems[:MOST_PROBLEMS], problem("E120", problems[MOST_PROBLEMS].place, more)]
+    problems = first_of(problems, MOST_PROBLEMS)
     numbers = {n.number: n.place for n in draft.whole.routing.numbers.values()} if draft.whole else {}
     return Loaded(path, company, routing, problems, text, days_off, numbers)
 
 
-def load_directory(path: Path | str, sounds: Path | str | None = None) -> list[Loaded]:
+def load_directory(path: Path | str, sounds: Path | str | None = None, *, today: dt.date | None = None) -> list[Loaded]:
     """Load every ``*.yaml`` of a directory, in the order of names; problems across files are not looked for.
 
-    ``sounds`` has a directory of sound files for each company; by default ``<path>/sounds``.  Raises LoadError
-    if the directory cannot be listed.
+    ``sounds`` has a directory of sound files for each company; by default ``<path>/sounds``.  ``today`` as
+    in :func:`load_text`.  Raises LoadError if the directory cannot be listed.
     """
     directory = Path(path)
     folder = Path(sounds) if sounds is not None else directory / "sounds"
     found = []
     for file in company_files(directory):
         raw = read_file(file)
-        found.append(raw if isinstance(raw, Loaded) else load_file(file, raw, sounds_in(folder / file.stem)))
+        if not isinstance(raw, Loaded):
+            raw = load_file(file, raw, sounds_in(folder / file.stem), today=today)
+        found.append(raw)
     return found
 
 
@@ -143,7 +182,7 @@ def load_company(path: Path | str, company: str | None = None) -> Loaded:
     """
     given = Path(path)
     files = [given] if given.is_file() else company_files(given)
-    names = [file.stem for file in files]
+    names = [on_one_line(file.stem) for file in files]
     found = [file for file in files if company in (None, file.stem)]
     if not found:
         there = f"there is: {', '.join(names)}" if names else "no file here ends in .yaml"
@@ -167,32 +206,96 @@ def company_files(directory: Path) -> list[Path]:
 
 
 def read_file(file: Path) -> bytes | Loaded:
-    """A company's file as it is, or why it is none."""
+    """A company's file as it is, or why it is none.
+
+    Links are followed, since that is how deployments put a new version in place of the old at once.
+    """
     path, company = str(file), file.stem
     start = Place(path, 1, 1)
     found: list[Problem] = []
-    if file.suffix == ".yml":
-        found.append(problem("E119", start, f"files end in .yaml; rename it to {file.stem}.yaml"))
+    if file.suffix != ".yaml":
+        better = on_one_line(f"{file.stem}.yaml")
+        found.append(problem("E119", start, f"a company's file ends in .yaml; rename it to {better}"))
     elif not COMPANY.fullmatch(company):
         message = "the file's name is the company's id: a small letter, then small letters, digits or -, 31 at most"
         found.append(problem("E119", start, message))
     if found:
         return Loaded(path, company, None, found)
+    read = _bytes_of(file)
+    return Loaded(path, company, None, [read]) if isinstance(read, Problem) else read
+
+
+def _bytes_of(file: Path) -> bytes | Problem:
+    """A file as far as the largest may be, or why it cannot be read."""
+    start = Place(str(file), 1, 1)
     try:
         if not file.is_file():  # a pipe would keep us waiting for ever
-            return Loaded(path, company, None, [problem("E118", start, "is not a regular file")])
+            what = "is a link that leads nowhere" if file.is_symlink() and not file.exists() else "is no regular file"
+            return problem("E118", start, what)
         with file.open("rb") as stream:
-            return stream.read(nodes.LARGEST_FILE + 1)
+            return stream.read(MOST_BYTES)
     except OSError as error:
-        return Loaded(path, company, None, [problem("E118", start, f"cannot be read: {error.strerror}")])
+        return problem("E118", start, f"cannot be read: {error.strerror}")
 
 
-def load_file(file: Path, raw: bytes, sounds: frozenset[str]) -> Loaded:
-    """Load what :func:`read_file` gave."""
+def rehearsals_beside(file: Path) -> tuple[Beside, ...]:
+    """The files of rehearsals of a company's file: ``rehearsals/<company>/*.yaml`` beside it, in the order of names.
+
+    Together they are no larger than one file may be.
+    """
+    folder = file.parent / "rehearsals" / file.stem
+    start = Place(str(folder), 1, 1)
+    try:
+        names = sorted(one.name for one in folder.iterdir() if one.suffix in (".yaml", ".yml") and one.name[0] != ".")
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        return (Beside(str(folder), problem=problem("E118", start, f"cannot be read: {error.strerror}")),)
+    found: list[Beside] = []
+    for name in names[:MOST_REHEARSAL_FILES]:
+        one = folder / name
+        refused = _misnamed(one)
+        read = refused or _bytes_of(one)
+        found.append(
+            Beside(str(one), problem=read) if isinstance(read, Problem) else Beside(str(one), read),
+        )
+        if sum(len(beside.raw) for beside in found) > nodes.LARGEST_FILE:
+            message = f"the rehearsals up to here have more than {nodes.LARGEST_FILE} bytes, the most for a company"
+            return (*found[:-1], Beside(str(one), problem=problem("E112", Place(str(one), 1, 1), message)))
+    if len(names) > MOST_REHEARSAL_FILES:
+        message = f"there are {len(names)} files of rehearsals; {MOST_REHEARSAL_FILES} are the most for a company"
+        found.append(Beside(str(folder), problem=problem("E112", start, message)))
+    return tuple(found)
+
+
+def _misnamed(file: Path) -> Problem | None:
+    """What is wrong with the name of a file of rehearsals."""
+    # A name that could not be shown as it is stands in no line: the place of this one is the directory.
+    if not _FILE_OF_REHEARSALS.fullmatch(file.stem):
+        message = f"{quoted(file.name)}: the name of a file of rehearsals has letters, digits, _ and - only, 64 at most"
+        return problem("E119", Place(str(file.parent), 1, 1), message)
+    if file.suffix == ".yml":
+        return problem("E119", Place(str(file), 1, 1), f"files end in .yaml; rename it to {file.stem}.yaml")
+    return None
+
+
+def load_file(
+    file: Path,
+    raw: bytes,
+    sounds: frozenset[str],
+    beside: Sequence[Beside] | None = None,
+    *,
+    today: dt.date | None = None,
+) -> Loaded:
+    """Load what :func:`read_file` gave.
+
+    ``beside``: its rehearsals; None: those that are there now.  ``today`` as in :func:`load_text`.
+    """
     text, found = nodes.decode(raw, str(file))
     if text is None:
         return Loaded(str(file), file.stem, None, found)
-    return load_text(text, path=str(file), company=file.stem, sounds=sounds)
+    beside = rehearsals_beside(file) if beside is None else beside
+    return load_text(text, path=str(file), company=file.stem, sounds=sounds, beside=beside, today=today)
 
 
 def sounds_in(folder: Path) -> frozenset[str]:
@@ -226,23 +329,60 @@ Listen = Callable[[Iterable[Routing], Path], list[Problem]]
 
 
 def check_directory(
-    path: Path | str, sounds: Path | str | None = None, *, listen: Listen = lambda *_: []
+    path: Path | str,
+    sounds: Path | str | None = None,
+    *,
+    listen: Listen = lambda *_: [],
+    today: dt.date | None = None,
 ) -> list[Problem]:
     """All problems of a directory, sorted; what ``cordboard check`` prints.
 
     A directory that cannot be read, or holds no company, is a problem as well.  ``listen`` finds sound files that
-    cannot be played; by default only their names are looked at.
+    cannot be played; by default only their names are looked at.  ``today`` as in :func:`load_text`.
     """
     start = Place(str(path), 1, 1)
     try:
-        loaded = load_directory(path, sounds)
+        loaded = load_directory(path, sounds, today=today)
     except LoadError as error:
         return [problem("E118", start, str(error))]
     if not loaded:
         return [problem("E118", start, "there is no company here: no file that ends in .yaml")]
-    whole = (entry.routing for entry in loaded if entry.routing is not None)
-    heard = listen(whole, Path(sounds) if sounds is not None else Path(path) / "sounds")
+    return _checked(loaded, Path(sounds) if sounds is not None else Path(path) / "sounds", listen)
+
+
+def check_file(path: Path, *, listen: Listen = lambda *_: [], today: dt.date | None = None) -> list[Problem]:
+    """The problems of one company's file, sorted; its sounds are where they are for its directory."""
+    raw, sounds = read_file(path), path.parent / "sounds"
+    loaded = raw if isinstance(raw, Loaded) else load_file(path, raw, sounds_in(sounds / path.stem), today=today)
+    return _checked([loaded], sounds, listen)
+
+
+def check_bytes(raw: bytes, *, today: dt.date | None = None) -> list[Problem]:
+    """The problems of a file that has no name, sorted: ``-``.  Its sounds are not looked for."""
+    text, found = nodes.decode(raw, "-")
+    return found if text is None else load_text(text, path="-", company="stdin", today=today).problems
+
+
+def _checked(loaded: Sequence[Loaded], sounds: Path, listen: Listen) -> list[Problem]:
+    heard = listen((entry.routing for entry in loaded if entry.routing is not None), sounds)
     return _sorted([*check_loaded(loaded), *heard])
+
+
+def first_of(problems: Sequence[Problem], most: int) -> list[Problem]:
+    """The problems that are told, sorted, errors before warnings if there are more than ``most``.
+
+    That some were left out is one more, at the last that is told; an error only if an error was left out.
+    """
+    if len(problems) <= most:
+        return list(problems)
+    by_weight = sorted(problems, key=lambda found: (found.severity, found.place, found.code, found.message))
+    told, left = _sorted(by_weight[:most]), by_weight[most:]
+    errors = sum(found.severity == "error" for found in left)
+    code, what = ("E120", "problem") if errors else ("W550", "warning")
+    are = f"{what}s are" if len(left) > 1 else f"{what} is"
+    some = f", {errors} of them errors" if 0 < errors < len(left) else ""
+    more = f"{len(left)} more {are} not shown{some}; mend these first"
+    return [*told, problem(code, told[-1].place, more)]
 
 
 def _sorted(problems: Iterable[Problem]) -> list[Problem]:
@@ -264,7 +404,11 @@ def compiled(
         raise ValueError(f"{entry.path} has errors")
     sounds, voices = dict(sounds or {}), dict(voices or {})
     stored = _stored(entry.company, entry.source, entry.days_off, sounds, voices)
-    return replace(entry.routing, version=_version(stored), sounds=sounds, voices=voices), stored
+    own = tuple(
+        one for one in entry.routing.rehearsals if one.place.path == entry.path
+    )  # others may change, and it not
+    version = _version(stored)
+    return replace(entry.routing, version=version, sounds=sounds, voices=voices, rehearsals=own), stored
 
 
 def load_compiled(stored: bytes) -> Routing:
@@ -327,7 +471,11 @@ class _Read:
 
 
 def _read(
-    text: str, path: str, company: str, days_off: Callable[[str], Sequence[dt.date] | None]
+    text: str,
+    path: str,
+    company: str,
+    days_off: Callable[[str], Sequence[dt.date] | None],
+    beside: Sequence[Beside] = (),
 ) -> tuple[_Read, tuple[dt.date, ...]]:
     tree, problems = nodes.read(text, path)
     if tree is None:
@@ -338,7 +486,7 @@ def _read(
         return _Read(problems, None), ()
     company_file = _Company(tree, path, problems)
     with kinds.reading(company_file.reader):
-        whole = company_file.read(company, days_off)
+        whole = company_file.read(company, days_off, beside)
     return _Read([*problems, *company_file.reader.warnings], whole), company_file.days_off
 
 
@@ -355,11 +503,15 @@ class _Company:
         flows = self._entries("flows", quietly=True)
         self.reader = kinds.Reader(flows={name.text: _names_of_steps(flow) for name, flow in flows})
 
-    def read(self, company: str, days_off: Callable[[str], Sequence[dt.date] | None]) -> checks.Whole | None:
+    def read(
+        self, company: str, days_off: Callable[[str], Sequence[dt.date] | None], beside: Sequence[Beside]
+    ) -> checks.Whole | None:
         """The whole company, as far as it could be read."""
-        for key, _ in self.tree.items:
+        for key, value in self.tree.items:
             if key.text not in sections.SECTIONS:
                 hint = did_you_mean(key.text, sections.SECTIONS)
+                if not hint and isinstance(value, MappingNode):
+                    hint = "; what stands in a section is indented by two spaces"
                 self._say("E301", key, f"there is no section {quoted(key.text)}{hint}")
         given = {key.text: value for key, value in self.tree.items}
         self.unread = kinds.meant_by(self.tree.items, sections.SECTIONS)
@@ -392,7 +544,7 @@ class _Company:
             queues=self._section("queues", kinds.NameField(), self._queue),
             outbound=self._outbound(),
             flows=self._section("flows", kinds.NameField(), self._flow),
-            rehearsals=tuple(self._section("rehearsals", kinds.TextField(200), self._rehearsal(numbers)).values()),
+            rehearsals=self._rehearsals(numbers, beside),
             duty_codes=self._duty_codes(),
             recording=self._recording(),
         )
@@ -417,26 +569,41 @@ class _Company:
         if isinstance(node, MappingNode):
             return node.items
         if node is not None and not isinstance(node, Broken) and not quietly:
-            self._say("E303", node, f"the section {section} is a mapping of names to what they are")
+            dashes = ", without the dashes" if isinstance(node, nodes.Sequence) else ""
+            self._say("E303", node, f"the section {section} is a mapping of names to what they are{dashes}")
         return []
 
     def _section(self, section: str, name: kinds.Kind, read: Callable[[str, Scalar, Tree], Any]) -> dict[str, Any]:
         """Every entry of a section that could be read, by its name as ``name`` reads it."""
+        found, whole = self._read_all(self._entries(section), name, read)
+        self.incomplete |= not whole and section in ("flows", "numbers", "queues")
+        if section == "numbers":
+            return {number: replace(value, number=number) for number, value in found.items()}
+        return found
+
+    def _read_all(
+        self, entries: Iterable[tuple[Scalar, Tree]], name: kinds.Kind, read: Callable[[str, Scalar, Tree], Any]
+    ) -> tuple[dict[str, Any], bool]:
+        """Every entry that could be read, and whether that was each of them."""
         found: dict[str, Any] = {}
-        for key, node in self._entries(section):
+        whole = True
+        for key, node in entries:
             try:
                 own, value = kinds.both(partial(name.read, key), partial(read, key.text, key, node))
             except Wrong as error:
                 self.problems += error.problems
-                self.incomplete |= section in ("flows", "numbers", "queues")
+                whole = False
+                continue
+            if own in found and isinstance(name, kinds.NumberField):
+                self._say(
+                    "E502", key, f"{quoted(key.text)} is {own}, which is owned already (line {found[own].place.line})"
+                )
                 continue
             if own in found:
                 self._say("E323", key, f"{quoted(key.text)} is the same as an entry above")
                 continue
             found[own] = value
-        if section == "numbers":
-            return {number: replace(value, number=number) for number, value in found.items()}
-        return found
+        return found, whole
 
     def _names(
         self, head: Mapping[str, Any], numbers: Mapping[str, Any], switches: Mapping[str, str]
@@ -484,6 +651,9 @@ class _Company:
     def _group(self, name: str, key: Scalar, node: Tree) -> Group:
         if not isinstance(node, MappingNode):
             return Group(name, kinds.PeopleField().read(node), place=key.place)
+        names = [key.text for key, _ in node.items]
+        if names and all(kinds.EXTENSION.fullmatch(member) for member in names):
+            raise wrong("E303", node, f"a group is a list of extensions: [{', '.join(names[:5])}]")
         found = kinds.options(sections.RotaFields, node, "a group")
         rotate, start = found["rotate"], found["from"]
         if rotate is not None and start is None:
@@ -493,7 +663,11 @@ class _Company:
         return Group(name, found["members"], rotate, start, key.place)
 
     def _list(self, name: str, key: Scalar, node: Tree) -> CallerList:
-        return replace(kinds.CallersField().read(node), name=name)
+        self.reader.callers = name
+        try:
+            return replace(kinds.CallersField().read(node), name=name)
+        finally:
+            self.reader.callers = None
 
     def _queue(self, name: str, key: Scalar, node: Tree) -> Queue:
         self.reader.queue = name
@@ -565,7 +739,7 @@ class _Company:
                     problem(
                         "E505",
                         with_holidays[0].place,
-                        f"no public holidays are known for {country}; write the dates instead",
+                        f"no public holidays are known for {country_name(country)}; write the dates instead",
                     )
                 )
             self.days_off = tuple(known or ())
@@ -744,6 +918,40 @@ class _Company:
 
     # ------------------------------------------------------------------------------------- rehearsals
 
+    def _rehearsals(self, numbers: Mapping[str, Number], beside: Iterable[Beside]) -> tuple[Rehearsal, ...]:
+        """Those of the company's own file, then those of the files beside it."""
+        name, read = kinds.TextField(200), self._rehearsal(numbers)
+        found = self._section("rehearsals", name, read)
+        for file in beside:
+            more, _ = self._read_all(self._entries_beside(file), name, read)
+            for own, rehearsal in more.items():
+                if own in found:
+                    message = f"the rehearsal {quoted(own)} stands at {found[own].place} already; name one otherwise"
+                    self.problems.append(problem("E323", rehearsal.place, message))
+                found.setdefault(own, rehearsal)
+        return tuple(found.values())
+
+    def _entries_beside(self, file: Beside) -> list[tuple[Scalar, Tree]]:
+        if file.problem is not None:
+            self.problems.append(file.problem)
+            return []
+        text, problems = nodes.decode(file.raw, file.path)
+        self.problems += problems
+        if text is None:
+            return []
+        tree, problems = nodes.read(text, file.path)
+        self.problems += problems
+        if not isinstance(tree, MappingNode):
+            if tree is not None and not isinstance(tree, Broken):
+                self._say("E303", tree, "a file of rehearsals is a mapping of their names to what they are")
+            return []
+        section = tree.items[0] if len(tree.items) == 1 else None
+        if section is not None and section[0].text == "rehearsals" and not _has_call(section[1]):
+            message = "in a file of their own the names of rehearsals stand at the left edge: leave out this line"
+            self._say("E303", section[0], message)
+            return []
+        return tree.items
+
     def _rehearsal(self, numbers: Mapping[str, Number]) -> Callable[[str, Scalar, Tree], Rehearsal]:
         def read(name: str, key: Scalar, node: Tree) -> Rehearsal:
             self.reader.flow = self._home(node, numbers)
@@ -774,6 +982,10 @@ class _Company:
             return None
         known = numbers.get(to.text)
         return known.flow if known else None
+
+
+def _has_call(node: Tree) -> bool:
+    return isinstance(node, MappingNode) and node.get("call") is not None
 
 
 def _codes_in(node: Tree, values: Mapping[str, Any]) -> list[DutyCode]:
@@ -865,3 +1077,5 @@ def _reserved() -> dict[str, str]:
 
 
 _RESERVED = _reserved()
+#: Words that name no step and no flow.
+RESERVED_NAMES = frozenset(_RESERVED)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import fcntl
+import json
 import os
 import shlex
 import sys
+import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,19 +23,272 @@ if TYPE_CHECKING:
     from callcontrol.routing.load import Loaded
     from callcontrol.routing.model import Routing
     from callcontrol.workbench.scaffold import Draft
+    from callcontrol.workbench.trying import Wanted
 
 
 @click.command(short_help="Walk whole calls without a telephone.")
 @click.argument("directory", type=o.DIRECTORY)
 @click.option("--company", help="Only this company's rehearsals.")
-def rehearse(directory: Path, company: str | None) -> None:
+@click.option("--name", default="", metavar="PART", help="Only those with this in their name.")
+@click.option("--verbose", is_flag=True, help="Tell each walk: what is heard, who rings, and why.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    help="json: one list of objects; github: annotations of those that fail.",
+)
+def rehearse(directory: Path, company: str | None, name: str, verbose: bool, form: str) -> None:
     """Walk the rehearsals of every company in DIRECTORY: no telephone, no switch.
 
-    A failed one stands with the expected and the real journey side by side, and changes the exit code.
+    They stand in the section rehearsals of the company's file, and in rehearsals/<company>/*.yaml beside it. A failed
+    one stands with the expected and the real journey side by side, and changes the exit code. Publishing walks them
+    too: a company whose rehearsal fails keeps the version that it has.
     """
     from callcontrol.workbench.rehearse import rehearse_directory
 
-    sys.exit(rehearse_directory(directory, company, click.echo))
+    sys.exit(rehearse_directory(directory, company, click.echo, name=name, verbose=verbose, form=form))
+
+
+@click.command("try", short_help="Walk one call, and tell it.")
+@o.ROUTING
+@o.COMPANY
+@click.option("--from", "caller", metavar="NUMBER", help="Who calls: a number, an extension, or anonymous.")
+@click.option("--to", "called", metavar="NUMBER", help="Which of the company's numbers is called.")
+@click.option("--at", metavar="MOMENT", help='When, on the company\'s clocks: "2026-11-23 10:00", 10:00, or now.')
+@click.option("--press", multiple=True, metavar="KEYS", help='Keys, once for each prompt that listens; "" is none.')
+@click.option("--phone", "phones", multiple=True, metavar="WHO=WORD", help="What a telephone does: 301=answers.")
+@click.option("--agent", "agents", multiple=True, metavar="WHO=WORD", help="What an agent does: 301=busy.")
+@click.option("--lookup", "lookups", multiple=True, metavar="WHAT", help="STEP=failed, or STEP:VARIABLE=VALUE.")
+@click.option("--switch", "switches", multiple=True, metavar="NAME=on|off", help="How a day/night switch stands.")
+@click.option("--save", metavar="NAME", help="Keep it as a rehearsal of this name, in rehearsals/<company>/tried.yaml.")
+def try_(
+    routing: Path, company: str | None, caller: str | None, called: str | None, at: str | None, **more: Any
+) -> None:
+    """Walk one call through ROUTING and tell it as it goes: no telephone, no switch.
+
+    Whatever is left out is asked for on the terminal, when the call comes to it; ? shows the answers, Ctrl-D ends.
+    First letters will do. At the end the walk is printed as a rehearsal, ready to be pasted.
+    """
+    from callcontrol.workbench import trying
+
+    name = more.pop("save")
+    file, whole = _company_file(routing, company)
+    try:
+        said = trying.said(caller=caller, called=called, at=at, country=whole.country, **more)
+        now = trying.local_now(whole, time.time())
+        tried = trying.Trying(whole, said, now=now, ask=_ask, say=click.echo).run()
+        click.echo(f"           ends: {tried.end}")
+        title = name or trying.named(whole, tried.rehearsal)
+        text = tried.text(title)
+        if name is None:
+            click.echo(f"\nAs a rehearsal, for a file in {file.parent / 'rehearsals' / file.stem}:\n\n{text}", nl=False)
+            kept_in = None
+        else:
+            kept_in = _keep(file, title, text)
+    except trying.Stopped as stopped:
+        sys.exit(_stopped(stopped.wanted))
+    except (trying.Wrong, OSError) as error:
+        click.echo(f"cordboard: {error}", err=True)
+        sys.exit(1)
+    if kept_in is not None:
+        click.echo(f"\n{text}\nkept in {kept_in}")
+
+
+def _ask(wanted: Wanted) -> str | None:
+    """Ask on the terminal until the answer means something; None at its end, or if there is no terminal."""
+    if not sys.stdin.isatty():
+        return None
+    while True:
+        words = ", ".join(
+            f"{one.answer} {one.meaning}".strip() if wanted.free else one.answer for one in wanted.choices
+        )
+        click.echo(f"        ?  {wanted.text}{f' [{words}]' if words else ''} ", nl=False)
+        line = sys.stdin.readline()
+        if not line:
+            click.echo()
+            return None
+        meant = wanted.meant(line) if line.strip() != "?" else None
+        if meant is not None:
+            return meant
+        if not wanted.choices:
+            click.echo("           anything on one line")
+        for number, one in enumerate(wanted.choices, 1):
+            label = one.answer if wanted.free else f"{number}  {one.answer}"
+            click.echo(f"           {label:<16}{one.meaning}".rstrip())
+
+
+def _stopped(wanted: Wanted) -> int:
+    if sys.stdin.isatty():
+        click.echo("The walk ends here, and nothing is kept.")
+        return 0
+    click.echo(f"cordboard: {wanted.text.strip()} Say it: {wanted.option}", err=True)
+    words = [one.answer for one in wanted.choices]
+    if words:
+        click.echo(f"  {'for example' if wanted.free else 'one of'}: {', '.join(words)}", err=True)
+    return 1
+
+
+def _keep(file: Path, name: str, text: str) -> Path:
+    """Append a rehearsal to those that were tried, whole or not at all.  Raises Wrong, and OSError."""
+    from callcontrol.routing.load import Beside, load_file, read_file, rehearsals_beside, sounds_in
+    from callcontrol.versions import write_whole
+    from callcontrol.workbench.rehearse import rehearse as walk
+    from callcontrol.workbench.trying import Wrong
+
+    path = file.parent / "rehearsals" / file.stem / "tried.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # whoever tries beside us waits, and appends to what we have written
+        beside = {one.path: one for one in rehearsals_beside(file)}
+        before = beside[str(path)].raw if str(path) in beside else b""
+        after = before + (b"\n" if before and not before.endswith(b"\n") else b"") + text.encode()
+        beside[str(path)] = Beside(str(path), after, beside[str(path)].problem if str(path) in beside else None)
+        raw = read_file(file)
+        if not isinstance(raw, bytes):
+            raise Wrong(f"{file} has changed, and cannot be read")
+        loaded = load_file(file, raw, sounds_in(file.parent / "sounds" / file.stem), tuple(beside.values()))
+        errors = [found for found in loaded.problems if found.severity == "error"]
+        if loaded.routing is None:
+            raise Wrong("it is not kept:\n" + "\n".join(str(found) for found in errors))
+        result = walk(loaded.routing, next(one for one in loaded.routing.rehearsals if one.name == name))
+        if result.verdict != "passed":
+            raise Wrong(f"it is not kept, since it would not pass: {result.reason}")
+        write_whole(path.resolve(), after)
+    finally:
+        os.close(folder)
+    return path
+
+
+def _company_file(path: Path, company: str | None) -> tuple[Path, Routing]:
+    whole = one_company(path, company)
+    return (path if path.is_file() else path / f"{whole.company}.yaml"), whole
+
+
+@click.command(short_help="Say what a code of check means, with an example.")
+@click.argument("code", required=False)
+def explain(code: str | None) -> None:
+    """Say what CODE means, why it matters, and show an example, wrong and right. Without CODE: list all.
+
+    CODE is written as check prints it, as W501; the whole line that it printed will do as well, in quotes.
+    """
+    from callcontrol.workbench import explain as explaining
+
+    if code is None:
+        click.echo(explaining.every(_coloured))
+        return
+    found = explaining.code_in(code)
+    if found is None:
+        raise click.UsageError(f"{explaining.unknown(code)}\nAll codes: cordboard explain")
+    click.echo(explaining.explain(found, _coloured))
+
+
+_COLOURS = {"error": "red", "warning": "yellow", "place": "red", "family": "cyan"}
+
+
+def _coloured(text: str, what: str) -> str:
+    """Text in the colour of what it is; click takes it out again unless it goes to a terminal."""
+    return click.style(text, fg=_COLOURS[what], bold=True)
+
+
+_MOMENT = click.DateTime(formats=["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d"])
+
+
+@click.command(short_help="When a number opens and closes next.")
+@o.ROUTING
+@click.argument("numbers", nargs=-1, metavar="[NUMBER]...")
+@o.COMPANY
+@click.option("--from", "start", type=_MOMENT, help="Begin then, in the company's time; without it now.")
+@click.option("--count", default=30, show_default=True, type=click.IntRange(1, 1000), help="How many changes.")
+@click.option("--switch", "switches", multiple=True, metavar="NAME=on", help="Take this switch as on.")
+@click.option(
+    "--format",
+    "as_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="For people, or JSON.",
+)
+def preview(
+    routing: Path,
+    numbers: tuple[str, ...],
+    company: str | None,
+    start: dt.datetime | None,
+    count: int,
+    switches: tuple[str, ...],
+    as_: str,
+) -> None:
+    """Say when what a caller meets changes, for each NUMBER, or all of the company's.
+
+    Each line has the local time, what begins and for how long, and why that day is special: a public holiday, a date
+    of the file, a change of the clocks. It is told for a caller on no list.
+    """
+    from callcontrol import policy
+    from callcontrol.routing.hours import instant
+    from callcontrol.routing.load import holiday_names
+    from callcontrol.workbench import preview as ahead
+
+    found = one_company(routing, company)
+    wanted: list[str] = []
+    for number in numbers or found.numbers:
+        known = number if number in found.numbers else policy.e164(number, found.country)
+        if known is None or known not in found.numbers:
+            there = ", ".join(found.numbers) or "none"
+            raise click.UsageError(f"{found.company} has no number {number}; it has: {there}")
+        wanted.append(known)
+    on = {}
+    for given in switches:
+        name, _, state = given.partition("=")
+        if state not in ("on", "off"):
+            raise click.UsageError(f"--switch {given}: write it as {name or 'NAME'}=on or {name or 'NAME'}=off")
+        on[name] = state == "on"
+    at = dt.datetime.now().timestamp() // 60 * 60 if start is None else instant(start, found.timezone)
+    language = found.languages[0]
+    names = partial(holiday_names, found.country, language=language)
+    try:
+        told = ahead.previews(found, list(dict.fromkeys(wanted)), start=at, count=count, switches=on, names=names)
+    except ahead.SwitchError as error:
+        raise click.UsageError(str(error)) from None
+    if as_ == "json":
+        click.echo(json.dumps([ahead.as_data(found, one) for one in told], ensure_ascii=False, indent=2))
+        return
+    if not told:
+        click.echo(f"{found.company} has no number")
+    for i, one in enumerate(told):
+        click.echo("\n".join([*([""] if i else []), *ahead.told(found, one)]))
+
+
+@click.command(short_help="Print a JSON Schema of routing files, for editors.")
+@click.argument("routing", required=False, type=click.Path(exists=True, path_type=Path))
+@o.COMPANY
+@click.option("--rehearsals", is_flag=True, help="The schema of files of rehearsals beside the company's.")
+def schema(routing: Path | None, company: str | None, rehearsals: bool) -> None:
+    """Print a JSON Schema of routing files: an editor that knows it completes, explains and marks mistakes.
+
+    With ROUTING it has the names of that company: its people, steps, queues, hours and sounds, and no others.
+
+    routing/cordboard.schema.json is the one without names, routing/rehearsals.schema.json that of files of
+    rehearsals. Editors with the YAML language server take it by the first line of a file, `# yaml-language-server:
+    $schema=cordboard.schema.json`, VS Code by its setting `"yaml.schemas": {"routing/cordboard.schema.json":
+    "routing/*.yaml"}`, those of JetBrains in their settings, under JSON Schema Mappings.
+    """
+    from zoneinfo import available_timezones
+
+    from callcontrol.routing.load import sounds_in
+    from callcontrol.workbench import schema as made
+
+    if routing is None:
+        if company is not None:
+            raise click.UsageError("--company needs ROUTING: where the companies' YAML files are.")
+        found = made.rehearsals() if rehearsals else made.schema()
+    elif rehearsals:
+        found = made.rehearsals(one_company(routing, company))
+    else:
+        known = one_company(routing, company)
+        folder = routing if routing.is_dir() else routing.parent
+        found = made.schema(known, sounds=sounds_in(folder / "sounds" / known.company), zones=available_timezones())
+    click.echo(json.dumps(found, ensure_ascii=False, separators=(",", ":")))
 
 
 @click.command(short_help="Draw each flow as a picture.")

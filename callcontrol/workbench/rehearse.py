@@ -2,18 +2,30 @@
 
 A rehearsal never guesses: whatever the call needs to know and the rehearsal does not say makes it fail with the
 question.  Only a switch that is not given is off.
+
+The surprise: publishing walks them too, and must come to its end whatever stands in them.  So a walk has an end
+(``walk.MOST_EVENTS``), and all walks of a company together cost no more than :data:`ENOUGH`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from callcontrol.routing.codes import problem
 from callcontrol.routing.load import check_loaded, load_directory
-from callcontrol.routing.model import Rehearsal, Routing
-from callcontrol.workbench.walk import Answer, Journey, Question, Visit, Walk
+from callcontrol.routing.model import Problem, Rehearsal, Routing
+from callcontrol.routing.nodes import quoted
+from callcontrol.workbench.telling import Teller
+from callcontrol.workbench.walk import Answer, Journey, Question, Visit, Walk, Watch
+
+#: Events of all walks of one company that publishing waits for: ten seconds, or some 40,000 rehearsals.
+ENOUGH = 500_000
+#: Rehearsals that fail, told one by one when a company is published.
+MOST_TOLD = 50
 
 #: Where a rehearsal's ``given`` has the answers to the questions of a kind.
 _GIVEN = {"phone": "phones", "agent": "agents", "lookup": "lookups", "switch": "switches"}
@@ -49,15 +61,67 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One rehearsal's verdict: ``passed`` or ``failed``."""
+    """One rehearsal's verdict: ``passed`` or ``failed``; ``walked`` are the steps as a path names them."""
 
     rehearsal: Rehearsal
     journey: Journey
+    walked: Sequence[str]
     verdict: str
     reason: str = ""
 
+    @property
+    def problem(self) -> Problem:
+        """A failed one in a line: which it is, and what differed."""
+        message = f"the rehearsal {quoted(self.rehearsal.name)} fails: {self._differs()}"
+        return problem("E601", self.rehearsal.place, message)
 
-def rehearse(routing: Routing, rehearsal: Rehearsal) -> Result:
+    def _differs(self) -> str:
+        expected, ends = self.rehearsal.path, self.rehearsal.ends
+        if self.reason == ANOTHER_WAY and expected is not None:
+            return f"{self.reason}: {_shortly(self.walked)} and not {_shortly(expected)}"
+        if self.reason == ANOTHER_END and ends is not None:
+            return f"{self.reason}: {_end(self.journey.ends)} and not {_end(ends)}"
+        return self.reason
+
+
+#: How a rehearsal fails most often.
+ANOTHER_WAY, ANOTHER_END = "the call went another way", "the call ended otherwise"
+#: Names of steps in one line.
+_MOST_NAMES = 12
+
+
+def _shortly(path: Sequence[str]) -> str:
+    if len(path) <= _MOST_NAMES:
+        return ", ".join(path)
+    half = _MOST_NAMES // 2
+    return ", ".join((*path[:half], f"({len(path) - 2 * half} steps)", *path[-half:]))
+
+
+def failing(routing: Routing) -> list[Problem]:
+    """What keeps a company from going live: its rehearsals that fail.
+
+    If they take too long together, a warning says which were not walked.
+    """
+    found: list[Problem] = []
+    spent = 0
+    for index, rehearsal in enumerate(routing.rehearsals):
+        if spent >= ENOUGH:
+            left = len(routing.rehearsals) - index
+            message = f"{left} rehearsals from here on were not walked, since all together take too long"
+            found.append(problem("W601", rehearsal.place, f"{message}; cordboard rehearse walks every one"))
+            break
+        if len(found) == MOST_TOLD:
+            message = f"{MOST_TOLD} rehearsals fail, and those from here on were not walked"
+            found.append(problem("E601", rehearsal.place, f"{message}; cordboard rehearse walks every one"))
+            break
+        result = rehearse(routing, rehearsal)
+        spent += result.journey.events
+        if result.verdict == "failed":
+            found.append(result.problem)
+    return found
+
+
+def rehearse(routing: Routing, rehearsal: Rehearsal, watch: Watch = lambda at, command: None) -> Result:
     """Walk one rehearsal and judge it."""
     given = Given(routing, rehearsal)
     wanted = rehearsal.ends.get("queue") if isinstance(rehearsal.ends, Mapping) else None
@@ -73,20 +137,25 @@ def rehearse(routing: Routing, rehearsal: Rehearsal) -> Result:
         at=rehearsal.at,
         world=given,
         ends_here=ends_here if wanted else None,
+        watch=watch,
     )
     journey = walk.run()
     walked = _names(routing, rehearsal, journey.visits)
+    reason = ""
     if journey.question:
         end = f"; if it ends in the queue: ends: {{queue: {journey.queue}}}"
-        hint = end if journey.queue and rehearsal.ends is None else ""
-        return Result(rehearsal, journey, "failed", journey.question + hint)
-    if rehearsal.path is not None and not _matches(rehearsal.path, walked):
-        return Result(rehearsal, journey, "failed", "the call went another way")
-    if rehearsal.ends is not None and _end(rehearsal.ends) != _end(journey.ends):
-        return Result(rehearsal, journey, "failed", "the call ended otherwise")
-    if given.press:
-        return Result(rehearsal, journey, "failed", f"nobody asked for these keys: {', '.join(given.press)}")
-    return Result(rehearsal, journey, "passed")
+        reason = journey.question + (end if journey.queue and rehearsal.ends is None else "")
+    elif rehearsal.path is not None and not _matches(rehearsal.path, walked):
+        reason = ANOTHER_WAY
+    elif rehearsal.ends is not None and _end(rehearsal.ends) != _end(journey.ends):
+        reason = ANOTHER_END
+    elif given.press:
+        reason = f"nobody asked for these keys: {', '.join(keys or NO_KEYS for keys in given.press)}"
+    return Result(rehearsal, journey, walked, "failed" if reason else "passed", reason)
+
+
+#: How a rehearsal writes that no key is pressed.
+NO_KEYS = '""'
 
 
 def _names(routing: Routing, rehearsal: Rehearsal, visits: Iterable[Visit]) -> list[str]:
@@ -97,11 +166,21 @@ def _names(routing: Routing, rehearsal: Rehearsal, visits: Iterable[Visit]) -> l
 
 def _matches(expected: Sequence[str], walked: Sequence[str]) -> bool:
     """Whether ``walked`` is ``expected``, where ``...`` stands for any number of steps."""
-    if not expected:
-        return not walked
-    if expected[0] == "...":
-        return any(_matches(expected[1:], walked[skip:]) for skip in range(len(walked) + 1))
-    return bool(walked) and walked[0] == expected[0] and _matches(expected[1:], walked[1:])
+    # Of several "..." only the last may have to take in more: in time of one path times the other at most.
+    at = step = 0
+    dots: tuple[int, int] | None = None
+    while step < len(walked):
+        if at < len(expected) and expected[at] == "...":
+            dots = at, step
+            at += 1
+        elif at < len(expected) and expected[at] == walked[step]:
+            at, step = at + 1, step + 1
+        elif dots is None:
+            return False
+        else:
+            dots = dots[0], dots[1] + 1
+            at, step = dots[0] + 1, dots[1]
+    return all(left == "..." for left in expected[at:])
 
 
 def _end(ends: Mapping[str, Any] | str) -> str:
@@ -117,12 +196,67 @@ def _end(ends: Mapping[str, Any] | str) -> str:
     return "nothing"
 
 
-def rehearse_directory(directory: Path, company: str | None, say: Callable[[str], Any]) -> int:
-    """Rehearse every company and tell ``say`` line by line.  Returns the exit code: 1 if one failed."""
+@dataclass(slots=True)
+class _Run:
+    """A run over a directory: what is told of it, and what has come of it so far."""
+
+    say: Callable[[str], Any]
+    verbose: bool
+    form: str
+    passed: int = 0
+    failed: int = 0
+    told: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def company(self, routing: Routing, name: str) -> None:
+        """Walk a company's rehearsals, those with ``name`` in theirs."""
+        chosen = [one for one in routing.rehearsals if name.lower() in one.name.lower()]
+        if self.form == "text" and (chosen or not name):
+            self.say(f"{routing.company}: {routing.title}")
+            if not routing.rehearsals:
+                self.say("  no rehearsals")
+        for rehearsal in chosen:
+            self._one(routing, rehearsal)
+
+    def _one(self, routing: Routing, rehearsal: Rehearsal) -> None:
+        lines: list[str] = []
+        teller = Teller(routing, lines.append)
+        result = rehearse(routing, rehearsal, teller if self.verbose else lambda at, command: None)
+        failed = result.verdict == "failed"
+        self.failed += failed
+        self.passed += not failed
+        if self.form == "json":
+            self.told.append(_record(routing, result))
+        elif self.form == "github":
+            if failed:
+                self.say(annotation(result.problem))
+        else:
+            for line in _told(result):
+                self.say(line)
+            for line in lines:
+                self.say(f"      {line}")
+
+
+def rehearse_directory(
+    directory: Path,
+    company: str | None,
+    say: Callable[[str], Any],
+    *,
+    name: str = "",
+    verbose: bool = False,
+    form: str = "text",
+) -> int:
+    """Rehearse every company and tell ``say`` line by line.  Returns the exit code: 1 if one failed.
+
+    ``name``: only those with this in their name, capitals or not.  ``verbose``: each walk is told as well.  ``form``:
+    ``text``, ``json`` (one list, an object for each rehearsal, or each mistake in a file) or ``github`` (annotations).
+    """
     loaded = load_directory(directory)
     broken = [problem for problem in check_loaded(loaded) if problem.severity == "error"]
-    for problem in broken:
-        say(str(problem))
+    if form == "json" and broken:
+        say(json.dumps([_mistake(problem) for problem in broken], ensure_ascii=False, indent=2))
+    elif broken:
+        for problem in broken:
+            say(annotation(problem) if form == "github" else str(problem))
     if broken:
         return 1
     known = [entry.company for entry in loaded]
@@ -132,28 +266,49 @@ def rehearse_directory(directory: Path, company: str | None, say: Callable[[str]
     if not known:
         say(f"{directory}: there is no company here: no file that ends in .yaml")
         return 1
-    counts = {"passed": 0, "failed": 0}
+    run = _Run(say, verbose, form)
     for entry in loaded:
-        if entry.routing is None or (company and entry.routing.company != company):
-            continue
-        say(f"{entry.routing.company}: {entry.routing.title}")
-        if not entry.routing.rehearsals:
-            say("  no rehearsals")
-        for rehearsal in entry.routing.rehearsals:
-            result = rehearse(entry.routing, rehearsal)
-            counts[result.verdict] += 1
-            for line in _told(entry.routing, result):
-                say(line)
-    total = sum(counts.values())
-    say(f"{total} {'rehearsal' if total == 1 else 'rehearsals'}: {counts['passed']} passed, {counts['failed']} failed")
-    return 1 if counts["failed"] else 0
+        if entry.routing is not None and company in (None, entry.company):
+            run.company(entry.routing, name)
+    total = run.passed + run.failed
+    if name and not total:
+        say(f"no rehearsal has {name!r} in its name")
+        return 2
+    if form == "json":
+        say(json.dumps(run.told, ensure_ascii=False, indent=2))
+    elif form == "text":
+        say(f"{total} {'rehearsal' if total == 1 else 'rehearsals'}: {run.passed} passed, {run.failed} failed")
+    return 1 if run.failed else 0
 
 
-def _told(routing: Routing, result: Result) -> list[str]:
-    rehearsal, journey = result.rehearsal, result.journey
+def annotation(found: Problem) -> str:
+    """A problem as GitHub shows it beside the line."""
+    message = found.message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    path = found.place.path
+    for character in "%\r\n:,":
+        path = path.replace(character, f"%{ord(character):02X}")
+    kind = "warning" if found.severity == "warning" else "error"
+    return f"::{kind} file={path},line={found.place.line},col={found.place.column},title={found.code}::{message}"
+
+
+def _mistake(found: Problem) -> dict[str, Any]:
+    place = found.place
+    where = {"path": place.path, "line": place.line, "column": place.column}
+    return {**where, "code": found.code, "severity": found.severity, "message": found.message}
+
+
+def _record(routing: Routing, result: Result) -> dict[str, Any]:
+    rehearsal, place = result.rehearsal, result.rehearsal.place
+    found = {"company": routing.company, "name": rehearsal.name, "passed": result.verdict == "passed"}
+    where = {"path": place.path, "line": place.line, "column": place.column}
+    failed = {"code": "E601", "severity": "error", "message": result.problem.message} if result.reason else {}
+    return {**where, **found, **failed, "walked": list(result.walked), "ends": _end(result.journey.ends)}
+
+
+def _told(result: Result) -> list[str]:
+    rehearsal, journey, walked = result.rehearsal, result.journey, list(result.walked)
     if result.verdict == "passed":
         return [f"  passed   {rehearsal.name}"]
-    walked = [*_names(routing, rehearsal, journey.visits)]
     whys = [visit.why.rpartition("; ")[2] for visit in journey.visits]  # the last reason is the one that decided
     expected = list(rehearsal.path) if rehearsal.path is not None else ["(any way)"]
     end = f"ends: {_end(rehearsal.ends)}" if rehearsal.ends is not None else ""

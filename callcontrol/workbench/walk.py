@@ -6,7 +6,8 @@ a rehearsal answers what an operator wrote down, ``cordboard try`` asks a person
 turn, the journal what had really happened.  A question that nobody answers ends the walk: it never guesses.
 
 In a queue the caller is the only one, and all agents have been idle for equally long.  The surprise: a walk ends where
-an operator's interest ends (a talk, a message, a queue that is the expected end), not at the hangup.
+an operator's interest ends (a talk, a message, a queue that is the expected end), not at the hangup, unless it is asked
+``to_the_end``: then a talk lasts a minute and comes back as a takeover does, and only the caller's channel ends it.
 """
 
 from __future__ import annotations
@@ -20,16 +21,26 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from callcontrol import messages as m
-from callcontrol.call import Call
+from callcontrol.call import Call, Life, epilogue
 from callcontrol.routing.model import Queue, QueueAgent, Routing
+from callcontrol.state import decode
 
 #: How long things take in a walk, seconds.
 PROMPT = 2.0
 RINGS_BEFORE_ANSWER = 4.0
 MESSAGE = 10.0
 ANSWER = 0.3
+TALK = 60.0
+#: How long the switch takes to join two channels, to end one, and to close its files after that.
+JOINING, ENDING, CLOSING = 0.05, 0.1, 0.1
+#: How long what must be finished when the caller has left may take, before the call is closed without it.
+FINISHING = 30.0
 #: A walk longer than this never ends, seconds of the call's own clock.
 LONGEST = 24 * 3600.0
+#: And one of more events than these does not end in a time that anybody waits for: about a second.
+MOST_EVENTS = 50_000
+#: What the call's machine calls the call; nobody sees it.
+CALL_ID = "rehearsal"
 #: What a telephone may do, and the result of its leg.
 PHONES = ("answers", "busy", "no_answer", "unreachable", "declined")
 #: And what an agent is, instead of taking calls in one of these ways.
@@ -103,6 +114,8 @@ Answer = str | Mapping[str, str] | None
 World = Callable[[Question], Answer]
 #: Told every command that is performed, with the walk's UTC epoch: what is heard, rung, told.
 Watch = Callable[[float, m.Command], object]
+#: Asked before every event of a walk: what the caller does although nobody asks, a key or hanging up; None: nothing.
+Unasked = Callable[[float], m.Event | None]
 
 #: Whether the walk has reached its end, when its caller joins this queue after these visits.
 EndsHere = Callable[[str, "Sequence[Visit]"], bool]
@@ -123,7 +136,7 @@ class Journey:
 
     ``ends`` is like ``{"talk": "301"}``, ``{"voicemail": ("301", "302")}``, ``{"hangup": "busy"}``;
     ``question`` asks for what nobody knew, while the caller stood in ``queue``, if in any.  ``asked``: every question
-    that was answered, with its answer, in their order.
+    that was answered, with its answer, in their order.  ``events``: how many it took, which is its cost.
     """
 
     visits: tuple[Visit, ...]
@@ -131,6 +144,7 @@ class Journey:
     question: str = ""
     queue: str = ""
     asked: tuple[tuple[Question, Answer], ...] = ()
+    events: int = 0
 
 
 class _Unanswered(Exception):
@@ -217,7 +231,7 @@ class Walk:
     """Performs one call's commands on a clock of its own.
 
     ``caller``: E.164, or None: withheld.  ``at``: local to the company's zone, naive; or a UTC epoch.  ``ends_here`` is
-    None unless a queue is the expected end.
+    None unless a queue is the expected end.  ``phone``: the extension of our own telephone that dials ``called``.
     """
 
     def __init__(
@@ -230,8 +244,18 @@ class Walk:
         world: World,
         ends_here: EndsHere | None = None,
         watch: Watch = lambda at, command: None,
+        phone: str | None = None,
+        to_the_end: bool = False,
+        unasked: Unasked = lambda at: None,
     ) -> None:
         self._routing = routing
+        self._caller, self._called, self._phone = caller, called, phone
+        self._to_the_end, self._unasked = to_the_end, unasked
+        self._events = 0
+        self._checkpoint = ""
+        self._joined = ""  # the leg that the caller was joined with last
+        self._talks: str | None = None  # the leg that the caller talks with, while nobody owns the call
+        self._records: dict[int, tuple[str, float]] = {}
         self._now = at.replace(tzinfo=ZoneInfo(routing.timezone)).timestamp() if isinstance(at, dt.datetime) else at
         self._until = self._now + LONGEST
         self._world = world
@@ -252,13 +276,18 @@ class Walk:
         self._ends: dict[str, Any] = {}
         self._done = False
         self._visits: list[Visit] = []
-        self._call = Call(
-            routing,
-            call_id="rehearsal",
-            caller=caller,
-            called=called,
+        self._call = self._new_call()
+
+    def _new_call(self, **more: Any) -> Call:
+        return Call(
+            self._routing,
+            call_id=CALL_ID,
+            caller=self._caller,
+            called=self._called,
+            extension=self._phone,
             now=self._now,
             switched_on=self._switched_on,
+            **more,
         )
 
     def run(self) -> Journey:
@@ -274,7 +303,7 @@ class Walk:
             else:
                 question = str(error)
         queue = self._line.queue.name if self._line is not None else ""
-        return Journey(tuple(self._visits), self._ends, question, queue, tuple(self._asked))
+        return Journey(tuple(self._visits), self._ends, question, queue, tuple(self._asked), self._events)
 
     # --------------------------------------------------------------------------------------------- questions
 
@@ -302,7 +331,13 @@ class Walk:
 
     def _next(self) -> None:
         event: m.Event | Callable[[], None]
-        if self._alarm is not None and (not self._agenda or self._agenda[0][0] > self._alarm):
+        self._events += 1
+        if self._events > MOST_EVENTS:
+            raise _Unanswered("the call goes round and round: it was not over after all that a walk may take")
+        done = self._unasked(self._now)
+        if done is not None:
+            event = done
+        elif self._alarm is not None and (not self._agenda or self._agenda[0][0] > self._alarm):
             self._now, event = max(self._now, self._alarm), m.TimeCame()
             self._alarm = None
         elif self._agenda:
@@ -312,9 +347,35 @@ class Walk:
         if self._now > self._until:
             raise _Unanswered("after 24 hours the call was still not over")
         if isinstance(event, m.Event):
-            self._perform(self._call.handle(event, self._now))
+            self._happens(event)
         else:
             event()
+
+    def _happens(self, event: m.Event) -> None:
+        """Something happened to the call, or to its talk, which nobody owns."""
+        if self._talks is None:
+            if isinstance(event, m.HungUp):
+                for number, (name, since) in self._records.items():
+                    self._later(CLOSING, m.RecordEnded(number, name, self._now - since))
+                self._later(FINISHING, self._close)
+            self._perform(self._call.handle(event, self._now))
+            self._done |= self._call.over and self._call.life is Life.ENDED
+        elif isinstance(event, m.HungUp):
+            state = decode(self._checkpoint)
+            self._perform(
+                epilogue(self._routing, state, CALL_ID, cause=event.cause, answered=True, now=self._now),
+            )
+            self._done = True
+
+    def _close(self) -> None:
+        self._perform(self._call.close(self._now))
+        self._done = True
+
+    def _comes_back(self) -> None:
+        """The talk is over, the caller still there: whoever takes the call over goes on where it stood."""
+        leg, self._talks = self._talks, None
+        self._call = self._new_call(answered=True, taken=decode(self._checkpoint), talked_to=leg)
+        self._perform(self._call.begin(self._now))
 
     def _later(self, seconds: float, event: m.Event | Callable[[], None]) -> None:
         heapq.heappush(self._agenda, (self._now + seconds, next(self._order), event))
@@ -354,14 +415,40 @@ class Walk:
         elif isinstance(command, m.Join):
             phone = self._rung[command.leg]
             self._ends = {"talk": phone.person or phone.address}
-            self._done = True
+            self._done = not self._to_the_end
+            self._joined = command.leg
+            self._later(JOINING, m.Joined(command.leg))
+        elif isinstance(command, m.LetGo):
+            self._talk()
+        elif isinstance(command, m.Checkpoint):
+            self._checkpoint = command.state
         elif isinstance(command, m.Record):
-            self._later(min(MESSAGE, command.seconds), m.RecordEnded(command.id, command.name, MESSAGE))
+            length = min(MESSAGE, command.seconds)
+            self._records[command.id] = (command.name, self._now)
+            self._later(length, m.RecordEnded(command.id, command.name, length))
+        elif isinstance(command, m.StopRecord):
+            name, since = self._records.get(command.id, ("", self._now))
+            self._later(0.0, m.RecordEnded(command.id, name, self._now - since))
+        elif isinstance(command, m.FindLeg):
+            self._later(0.0, m.LegFailed(command.leg, "lost"))
+        elif isinstance(command, m.SetSwitch):
+            self._switches[command.name] = command.on
+            self._later(0.0, m.SwitchSet(command.name, True))
+        elif isinstance(command, m.SetDuty):
+            states = {"log_out": "logged_out", "pause": "paused"}
+            self._later(0.0, m.DutySet(states.get(command.what, "available")))
         elif isinstance(command, m.Lookup):
             self._look_up(command)
         elif isinstance(command, m.Hangup):
             self._ends = self._ends or {"hangup": command.reason}
-            self._done = True
+            self._done = not self._to_the_end
+            self._later(ENDING, m.HungUp("NORMAL_CLEARING", "cordboard"))
+
+    def _talk(self) -> None:
+        """They talk, and nobody owns the call: what was under way for its owner reaches nobody."""
+        self._agenda.clear()
+        self._alarm, self._line, self._talks = None, None, self._joined
+        self._later(TALK, self._comes_back)
 
     def _presses(self, after: float) -> bool:
         """Press the keys that the caller presses now.  Returns whether there were any."""
@@ -452,6 +539,6 @@ class Walk:
             self._visits[-1] = Visit(last.flow, last.step, str(fact.data.get("why", "")))
         elif fact.type in ("message.recorded", "message.empty"):
             self._ends = {"voicemail": tuple(fact.data["for"])}
-            self._done = True
+            self._done = not self._to_the_end
         elif fact.type == "step.failed":
             raise _Unanswered(f"the step crashed: {fact.data['error']}")
