@@ -192,6 +192,24 @@ class TestWhatIsShown:
         assert warned == {"lost", "never"}
         assert [picture.flow for picture in pictures(known) if not picture.live] == ["alone"]
 
+    @pytest.mark.parametrize(
+        ("flows", "lost"),
+        [
+            ("  a: {flow: sub, then: b}\n  b: {hangup: busy}\nsub:\n  c: {play: Hi., then: return}", set()),
+            ("  a: {flow: sub, then: b}\n  b: {hangup: busy}\nsub:\n  c: {play: Hi., then: hangup}", {"b"}),
+            ("  on_error: b\n  a: {play: Hi., then: hangup}\n  b: {hangup: busy, on_error: hangup}", set()),
+            ("  on_error: b\n  a: {play: Hi., on_error: hangup}\n  b: {hangup: busy, on_error: hangup}", {"b"}),
+        ],
+    )
+    def test_flows_that_come_back_and_crashes_reach_what_check_says(self, flows: str, lost: set[str]) -> None:
+        text = f"main:\n{flows}"
+        indented = "".join(f"  {line}\n" for line in text.splitlines())
+        found = load_text(f"{HEAD}flows:\n{indented}", path="t.yaml", company="test").problems
+        warned = {problem.message.split('"')[1] for problem in found if problem.code == "W501"}
+        assert warned == lost or "W537" in {problem.code for problem in found}  # which says the same of its cause
+        grey = {node.id for picture in pictures(routing(text)) for node in picture.nodes if not node.live}
+        assert {one for one in grey if " " not in one} == lost
+
     def test_an_edge_of_a_queue_that_cannot_come_is_struck_out(self) -> None:
         head = HEAD + "queues:\n  line: {agents: [301]}\n"
         company = routing(

@@ -170,9 +170,13 @@ class TestCommand:
         for command in ("check routing", "rehearse routing", "passwords routing", "serve --routing routing"):
             assert f"  cordboard {command}" in result.output
         assert "There is no cordboard.yaml here" in result.output
-        assert [file.name for file in (here / "routing").iterdir()] == ["acme.yaml"]
+        assert sorted(file.name for file in (here / "routing").iterdir()) == ["acme.yaml", "cordboard.schema.json"]
+        first = (here / "routing/acme.yaml").read_text().splitlines()[0]
+        assert first == "# yaml-language-server: $schema=cordboard.schema.json"
+        assert (here / "routing/cordboard.schema.json").read_text() == CliRunner().invoke(main, ["schema"]).output
         assert CliRunner().invoke(main, ["check", "routing"]).output == ""
         assert "2 passed, 0 failed" in CliRunner().invoke(main, ["rehearse", "routing"]).output
+        assert "cordboard.schema.json" not in run("beta", "--number", "+74951234568").output
 
     def test_a_given_country_reads_the_number(self, here: Path) -> None:
         assert run("acme", "--number", "8 (495) 123-45-67", "--country", "RU").exit_code == 0

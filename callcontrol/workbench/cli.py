@@ -394,6 +394,7 @@ def new(company: str, directory: Path, config: Path, **answers: str | None) -> N
         click.echo("cordboard: that would be a file with problems: nothing is written", err=True)
         sys.exit(1)
     try:
+        beside = _schema_beside(file)
         write_new(file, text)
     except FileExistsError:
         click.echo(f"cordboard: {file} is there already: nothing is changed", err=True)
@@ -403,6 +404,8 @@ def new(company: str, directory: Path, config: Path, **answers: str | None) -> N
         sys.exit(3)
     given = [name for name, value in answers.items() if value] if not _asks() else list(scaffold.ANSWERS)
     click.echo(f"Wrote {file}: {scaffold.summary(draft, given)}.")
+    if beside:
+        click.echo(f"Wrote {beside}: editors with the YAML language server complete and mark by it.")
     if not scaffold.speaks(draft.language):
         click.echo(f"What callers hear is in English there: write it in {draft.language}.")
     place = shlex.quote(str(directory))
@@ -423,6 +426,19 @@ def new(company: str, directory: Path, config: Path, **answers: str | None) -> N
             "  switches: [{name: switch1, host: 127.0.0.1, port: 8021, password_file: esl.password}]\n"
             "with the switch's Event Socket password in the file esl.password (chmod 600)."
         )
+
+
+def _schema_beside(file: Path) -> Path | None:
+    """Write the schema that a new file names, if it is not there; where."""
+    from callcontrol.workbench import scaffold
+    from callcontrol.workbench import schema as made
+
+    beside = file.with_name(scaffold.SCHEMA)
+    try:
+        write_new(beside, json.dumps(made.schema(), ensure_ascii=False, separators=(",", ":")) + "\n")
+    except FileExistsError:
+        return None
+    return beside
 
 
 def _answered(draft: Draft, name: str, given: str | None, others: Sequence[Loaded], today: dt.date) -> Draft:

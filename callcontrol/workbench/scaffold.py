@@ -24,6 +24,8 @@ from callcontrol.routing.hours import WEEKDAYS
 from callcontrol.routing.load import HOLIDAY_YEARS, load_text, public_holidays
 from callcontrol.routing.model import Problem
 
+#: The file beside it by which editors complete it and mark mistakes (``schema.py``).
+SCHEMA = "cordboard.schema.json"
 #: The extension of the first person.
 EXTENSION = "301"
 
@@ -248,6 +250,7 @@ def text(draft: Draft, today: dt.date) -> str:
     translate = "" if speaks(draft.language) else f"  # write what callers hear in {draft.language}"
     number, closed_day = _scalar(draft.number, quoted=True), f"{day.year + 1}-01-02"
     lines = [
+        f"# yaml-language-server: $schema={SCHEMA}",
         f"# One file is one company, and its name is the company's id: {draft.company}.",
         "# After a change: cordboard check, cordboard rehearse. What is wrong never goes live.",
         _told("cordboard: 1", "the version of this language"),
