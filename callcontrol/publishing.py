@@ -148,6 +148,9 @@ def answer_requests(publisher: Publisher) -> None:
         _log().error("a request is refused", request=name, why=why)
 
     for request in asking.waiting(state, refused):
+        if not asking.still_wanted(state, request):
+            refused(request.id, "who asked gave up, or is gone")
+            continue
         try:
             answer = _done_before(state, request) or publisher.do(request)
         except (LoadError, Refusal) as error:

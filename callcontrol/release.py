@@ -180,7 +180,10 @@ class Asker:
             attempt = outcomes.read_attempt(self.state)
             answer = asking.answer_to(self.state, request) or self._recorded(request)
             running = attempt is not None and attempt.how == "requests" and attempt.ended is None
-            if not running or time.monotonic() > give_up or not outcomes.holder(self.state):
+            if not running or not outcomes.holder(self.state):
+                break
+            if time.monotonic() > give_up:
+                trouble = "it is not known whether this will be done: the server is at it; see cordboard versions"
                 break
             time.sleep(_LOOK)
         return answer, trouble

@@ -521,6 +521,34 @@ def test_two_at_a_time_are_both_done(directory: Path, store: VersionStore, publi
     assert all(outcome_of(store).live[company] != first[company] for company in first)
 
 
+def test_one_that_is_withdrawn_while_another_is_done_is_not_done(
+    directory: Path, store: VersionStore, logs: Logs
+) -> None:
+    first = publish(directory, store).live
+    for company in ("beta", "gamma"):
+        change(directory / f"{company}.yaml", "busy", "declined")
+    both = [request("publish", "beta"), request("publish", "gamma")]
+    for one in both:
+        asking.leave(store.state, one)
+    answer_requests(Publisher(directory, store, announce=lambda _: asking.withdraw(store.state, both[1])))
+    assert outcome_of(store).live["beta"] != first["beta"]
+    assert outcome_of(store).live["gamma"] == first["gamma"]
+    assert "who asked gave up, or is gone" in [line.get("why") for line in logs]
+
+
+def test_a_request_that_is_being_written_is_left_alone(store: VersionStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = request("publish")
+    finish = Path.replace
+
+    def meanwhile(self: Path, target: Path) -> Path:
+        assert refusals(store) == {}
+        return finish(self, target)
+
+    monkeypatch.setattr(Path, "replace", meanwhile)
+    asking.leave(store.state, wanted)
+    assert [one.id for one in asking.waiting(store.state, print)] == [wanted.id]
+
+
 HOSTILE: dict[str, dict[str, object]] = {
     "another id": {"id": "0" * 16},
     "another verb": {"verb": "delete"},
