@@ -123,7 +123,8 @@ class Asker:
     def _taken_up(self, done: Answer, deadline: float) -> bool:
         if not taken_up(self.state, done.serial, deadline, self.wait, self.complain):
             return False
-        self.say("every process has it; live calls stay on the version they began with")
+        if done.changes:
+            self.say("every process has it; live calls stay on the version they began with")
         return True
 
     # ------------------------------------------------------------------------------------------- asking
