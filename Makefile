@@ -58,9 +58,13 @@ check: $(READY) ## Check routing/
 rehearse: $(READY) ## Walk the rehearsals of routing/
 	@$(BIN)/cordboard rehearse routing
 
-manual: $(READY) ## Write routing/MANUAL.md, the manual of everything that can stand in a routing file, and webhooks/EVENTS.md
+manual: $(READY) ## Write routing/MANUAL.md, everything that can stand in a routing file, its JSON Schemas, and webhooks/EVENTS.md
 	@$(BIN)/cordboard manual > routing/MANUAL.md.new
 	@mv routing/MANUAL.md.new routing/MANUAL.md
+	@$(BIN)/cordboard schema > routing/cordboard.schema.json.new
+	@mv routing/cordboard.schema.json.new routing/cordboard.schema.json
+	@$(BIN)/cordboard schema --rehearsals > routing/rehearsals.schema.json.new
+	@mv routing/rehearsals.schema.json.new routing/rehearsals.schema.json
 	@$(BIN)/cordboard events --document > webhooks/EVENTS.md.new
 	@mv webhooks/EVENTS.md.new webhooks/EVENTS.md
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import getpass
 import json
 import os
@@ -22,9 +23,14 @@ _ELSEWHERE: dict[str, str] = {
     "calls": "workers.journal.cli:calls",
     "endpoints": "workers.delivery.cli:endpoints",
     "events": "webhooks.events.cli:events",
+    "explain": "callcontrol.workbench.cli:explain",
+    "graph": "callcontrol.workbench.cli:graph",
     "journal": "workers.journal.cli:journal",
+    "preview": "callcontrol.workbench.cli:preview",
+    "new": "callcontrol.workbench.cli:new",
     "rehearse": "callcontrol.workbench.cli:rehearse",
     "recordings": "workers.recordings.cli:recordings",
+    "schema": "callcontrol.workbench.cli:schema",
     "tokens": "webhooks.app.cli:tokens",
     "try": "callcontrol.workbench.cli:try_",
     "web": "webhooks.app.cli:web",
@@ -50,23 +56,37 @@ def main() -> None:
     """
 
 
-@main.command(short_help="Say what is wrong in a directory of companies.")
-@click.argument("directory", type=o.DIRECTORY)
-def check(directory: Path) -> None:
-    """Read every company in DIRECTORY and say what is wrong, with file, line and column.
+@main.command(short_help="Say what is wrong in companies' files.")
+@click.argument("path", metavar="DIRECTORY|FILE|-", type=click.Path(exists=True, allow_dash=True, path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    show_default=True,
+    help="A line for each problem; one object with all; or lines by which GitHub marks them in a change.",
+)
+def check(path: Path, form: str) -> None:
+    """Read every company in DIRECTORY, or the one in FILE, and say what is wrong, with file, line and column.
 
-    Prints one line per problem; nothing means that all is well. Warnings do not change the exit code.
+    Prints one line per problem; nothing means that all is well. Warnings do not change the exit code. `-` reads a
+    file from the standard input, whose sounds are not looked for. `cordboard explain` tells more of a code.
     """
-    from callcontrol.routing.load import check_directory
+    from callcontrol.routing import load
     from callcontrol.speech import unplayable
+    from callcontrol.workbench import reporting
 
-    problems = check_directory(directory, listen=unplayable)
-    for problem in problems:
-        click.echo(str(problem))
-    errors = sum(problem.severity == "error" for problem in problems)
-    if errors:
-        click.echo(f"{errors} {'error' if errors == 1 else 'errors'}: nothing of this goes live", err=True)
-    sys.exit(1 if errors else 0)
+    today = dt.date.today()
+    if str(path) == "-":
+        problems = load.check_bytes(sys.stdin.buffer.read(load.MOST_BYTES), today=today)
+    elif path.is_dir():
+        problems = load.check_directory(path, listen=unplayable, today=today)
+    else:
+        problems = load.check_file(path, listen=unplayable, today=today)
+    click.echo(reporting.FORMATS[form](problems), nl=False)
+    if said := reporting.verdict(problems):
+        click.echo(said, err=True)
+    sys.exit(1 if said else 0)
 
 
 @main.command(short_help="Print the manual of routing, settings and commands.")

@@ -21,6 +21,7 @@ from callcontrol.routing import kinds, prose, sections
 from callcontrol.routing.codes import CODES, FAMILIES
 from callcontrol.steps import RESERVED_VERBS, VERBS
 from callcontrol.steps.base import OTHERWISE, THEN, Step
+from callcontrol.workbench.explain import explanations
 
 #: A small company, whole: what a reader begins with.
 EXAMPLE = """\
@@ -285,14 +286,8 @@ def default(field: Any) -> str:
     """What a field's value is when nothing is written, as one would write it."""
     if field.required:
         return "must be given"
-    found = field.load_default
-    if callable(found) or found in (None, ma.missing) or found == () or found == {}:
-        return ""
-    if isinstance(found, bool):
-        return f"`{'true' if found else 'false'}`"
-    if isinstance(found, float):
-        return f"`{kinds.spoken(found)}`"
-    return f"`{found}`"
+    found = kinds.default(field)
+    return f"`{found}`" if found else ""
 
 
 # -------------------------------------------------------------------------------------- values
@@ -405,11 +400,18 @@ def _phrases() -> list[str]:
 def _codes() -> list[str]:
     lines = [
         "`cordboard check` prints `path:line:column: CODE message`. An error keeps the file from going live, a warning",
-        "does not. A code never changes its meaning.",
+        "does not. A code never changes its meaning; `cordboard explain E201` shows an example of it, wrong and right.",
+        "`--format json` prints one object: `problems`, each with `path`, `line`, `column`, `code`, `severity`,",
+        "`message`, `meaning` and `explain`, and how many are `errors` and `warnings`. `--format github` prints",
+        "workflow commands, which GitHub shows at the lines of a change.",
     ]
     for family, about in FAMILIES.items():
-        rows = [(code, meaning) for code, meaning in CODES.items() if code.startswith(family)]
-        lines += ["", f"### {family}: {about}", "", *_table(("Code", "What is wrong"), rows)]
+        rows = [
+            (code, meaning, _braced(explanations()[code].prose))
+            for code, meaning in CODES.items()
+            if code.startswith(family)
+        ]
+        lines += ["", f"### {family}: {about}", "", *_table(("Code", "What is wrong", "What it means"), rows)]
     return lines
 
 

@@ -25,6 +25,7 @@ from typing import Any
 import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
+from callcontrol.routing.countries import country_name
 from callcontrol.routing.nodes import quoted
 
 #: Why a number may not be dialled.
@@ -92,7 +93,8 @@ def decide(outbound: Mapping[str, Any], country: str, dialled: str, *, emergency
     allow = tuple(outbound.get("allow", ())) or (country,)
     if not any(region in allow for region in found.regions):
         where = found.regions[0]
-        why = f"{found.number} is in {where}, and outbound allows {_listed(allow)} only: add {where} to allow"
+        why = f"{found.number} is in {country_name(where)}, and outbound allows {_listed(allow)} only"
+        why += f": add {where} to allow"
         return Refused("country", why)
     return Allowed(found.number, caller_id(outbound, found.number), trunks)
 
@@ -115,7 +117,7 @@ def not_an_emergency(text: str, country: str) -> str:
     if not costs and not phonenumbers.is_valid_number(parsed):
         return ""
     what = "costs more than a call" if costs else "is a whole number"
-    return f"{text} {what} in {country}, and no emergency number: it may not pass as one"
+    return f"{text} {what} in {country_name(country)}, and no emergency number: it may not pass as one"
 
 
 def e164(dialled: str, country: str) -> str | None:
@@ -241,13 +243,17 @@ class _Found:
 def _judged(text: str, country: str) -> _Found | Refused:
     """What ``text`` is, whatever a company allows."""
     if _is_emergency(text, country):
-        why = f"{text} is an emergency number in {country}, and not in outbound's list: add it to emergency"
+        why = (
+            f"{text} is an emergency number in {country_name(country)}, and not in outbound's list: add it to emergency"
+        )
         return Refused("emergency", why)
     if _is_short(text, country):
-        return Refused("short", f"{text} is a short number in {country}: those are never dialled; write a whole one")
+        return Refused(
+            "short", f"{text} is a short number in {country_name(country)}: those are never dialled; write a whole one"
+        )
     parsed = _read(text, country)
     if parsed is None:
-        where = f" in {country}" if country else ""
+        where = f" in {country_name(country)}" if country else ""
         return Refused("no_such_number", f"{text} is no number that one can dial{where}: check the digits")
     number, code = _e164(parsed), parsed.country_code or 0
     home = phonenumbers.region_code_for_country_code(code)
@@ -257,7 +263,9 @@ def _judged(text: str, country: str) -> _Found | Refused:
     if kind in _REFUSED_KINDS:
         return _refused(number, region, *_REFUSED_KINDS[kind])
     if kind not in _PLAIN:
-        return Refused("no_such_number", f"{number} is no number that exists in {region}: check the digits")
+        return Refused(
+            "no_such_number", f"{number} is no number that exists in {country_name(region)}: check the digits"
+        )
     for pattern, what in _DEARER:
         if pattern.match(number):
             return _refused(number, region, *what)
@@ -303,7 +311,9 @@ def _is_short(text: str, country: str) -> bool:
 
 
 def _refused(number: str, region: str, reason: str, what: str) -> Refused:
-    return Refused(reason, f"{number} is {what} ({region}): those are never dialled, whatever outbound allows")
+    return Refused(
+        reason, f"{number} is {what} ({country_name(region)}): those are never dialled, whatever outbound allows"
+    )
 
 
 def _listed(words: tuple[str, ...]) -> str:

@@ -36,7 +36,6 @@ from callcontrol.directory import write_directory
 from callcontrol.history import Record
 from callcontrol.outcomes import Outcome
 from callcontrol.planning import File, Live, Pin, Plan, decide, pinned_words
-from callcontrol.routing.codes import problem
 from callcontrol.routing.load import (
     Beside,
     Loaded,
@@ -44,6 +43,7 @@ from callcontrol.routing.load import (
     check_loaded,
     company_files,
     compiled,
+    first_of,
     load_compiled,
     load_file,
     read_file,
@@ -309,7 +309,8 @@ class _Publication:
         changes = _changes(self._before, live)
         record = replace(record, serial=serial, at=now, changes=changes, rehearsals=self._rehearsals(changes))
         told = record if changes or record.pinned or record.released else None
-        shown = tuple(_first(sorted(problems, key=lambda found: (found.place, found.code, found.message))))
+        ordered = sorted(problems, key=lambda found: (found.place, found.code, found.message))
+        shown = tuple(first_of(ordered, outcomes.MOST_PROBLEMS))
         outcome = Outcome(
             serial, self._began, outcomes.now(), now, dict(live), shown, self._given.trouble, dict(pins), told
         )
@@ -618,16 +619,6 @@ def _told(
             continue
         people[key], numbers[key] = found
     return people, numbers
-
-
-def _first(problems: Sequence[Problem]) -> list[Problem]:
-    """The problems that are told, errors before warnings if there are too many."""
-    most = outcomes.MOST_PROBLEMS
-    if len(problems) <= most:
-        return list(problems)
-    first = sorted(problems, key=lambda found: found.severity)[:most]
-    more = f"{len(problems) - most} more problems are not shown; mend these first"
-    return [*sorted(first, key=lambda found: found.place), problem("E120", first[-1].place, more)]
 
 
 def _signatures(folder: Path) -> list[str]:

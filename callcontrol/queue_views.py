@@ -348,6 +348,11 @@ def roughly(seconds: float) -> str:
     return f"{whole // 86400} days"
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """``1 call``, ``2 calls``; ``many`` where it is not ``one`` with an s."""
+    return f"{count} {one}" if count == 1 else f"{count} {many or one + 's'}"
+
+
 def shown(text: str) -> str:
     """Text of others on one line that moves no cursor: what cannot be printed is escaped."""
     if text.isprintable():

@@ -18,6 +18,7 @@ from pathlib import Path
 from callcontrol import outcomes
 from callcontrol.outcomes import Attempt, Moment, Outcome, Taken
 from callcontrol.planning import pinned_words
+from callcontrol.queue_views import counted
 
 #: How often files are looked at, seconds.
 _LOOK = 0.05
@@ -148,4 +149,4 @@ def _tell(before: Mapping[str, str], outcome: Outcome, say: Say, complain: Say) 
     if outcome.errors:
         complain(f"{outcome.errors} {'error' if outcome.errors == 1 else 'errors'}: those files do not go live")
     if not changed and not gone:
-        complain(f"nothing changed: {len(outcome.live)} companies are served as before")
+        complain(f"nothing changed: {counted(len(outcome.live), 'company is', 'companies are')} served as before")

@@ -18,6 +18,8 @@ from itertools import pairwise
 from math import isfinite
 from typing import Any
 
+from callcontrol.queue_views import counted
+
 Fact = Mapping[str, Any]
 
 #: Facts of one moment that two processes tell lie so far apart, seconds; more on a machine that has other things to do.
@@ -366,7 +368,9 @@ class Account:
         whole = sum(one.call not in troubled for one in talking)
         yield _row("Kills survived", "1", f"kill -9 of a controller at {self.clock(self.killed - self.began)}")
         yield _row("  talks that went on", f"{whole}", f"of {len(talking)}")
-        last = f"; {len(taken)} calls had another controller after {max(taken) * 1000:.0f} ms" if taken else ""
+        last = (
+            f"; {counted(len(taken), 'call')} had another controller after {max(taken) * 1000:.0f} ms" if taken else ""
+        )
         yield _row("  kept their place", f"{kept}", f"of {len(waiting)} who waited{last}")
 
 

@@ -17,7 +17,7 @@ PURE_NAMES = (
 PURE = [
     *(ROOT / "callcontrol" / f"{name}.py" for name in PURE_NAMES),
     *sorted((ROOT / "callcontrol/steps").glob("*.py")),
-    *sorted((ROOT / "callcontrol/routing").glob("*.py")),
+    *sorted((ROOT / "callcontrol/routing").rglob("*.py")),
     *(path for path in sorted((ROOT / "callcontrol/workbench").glob("*.py")) if path.name != "cli.py"),
 ]
 IMPURE = {

@@ -31,6 +31,7 @@ TINY = Sizes(
     calls=20,
     at_once=5,
     deliveries=10,
+    numbers=40,
 )
 
 
@@ -58,6 +59,12 @@ def test_every_delivery_of_the_bench_arrives() -> None:
     found = rows("deliveries")
     assert [(row["endpoints"], row["deliveries"]) for row in found] == [(1, 10), (20, 10)]
     assert all(row["per_second"] > 0 and row["cpu_ms"] > 0 for row in found)
+
+
+def test_check_is_measured_on_directories_that_are_large_in_different_ways() -> None:
+    found = rows("check")
+    assert [row["problems"] > 0 for row in found] == [False, False, False, False, True]
+    assert all(row["seconds"] > 0 and row["cpu_seconds"] > 0 and row["mb"] > 0 for row in found)
 
 
 def test_the_contestants_serve_the_same_calls_and_cost_something() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import shutil
 import socket
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import time_machine
 from click.testing import CliRunner
 
 from callcontrol.cli import main
@@ -45,7 +47,15 @@ def test_serve_help_names_every_setting_and_its_variable() -> None:
 
 
 def test_check_says_nothing_when_all_is_well() -> None:
-    assert run("check", str(ROUTING)) == (0, "")
+    with time_machine.travel(dt.datetime(2026, 11, 26, 12, tzinfo=dt.UTC)):
+        assert run("check", str(ROUTING)) == (0, "")
+
+
+def test_check_judges_times_from_today() -> None:
+    with time_machine.travel(dt.datetime(2027, 2, 1, 12, tzinfo=dt.UTC)):
+        code, text = run("check", str(ROUTING))
+    assert code == 0
+    assert text == f'{ROUTING}/acme.yaml:33:3: W520 "new_year" is never on again: 2027-01-08, its last day, is over\n'
 
 
 def test_check_names_path_line_column_and_code(tmp_path: Path) -> None:

@@ -557,3 +557,68 @@ def test_a_problem_has_a_known_code_and_its_severity_follows() -> None:
     assert codes.problem("E101", P, "x").severity == "error"
     with pytest.raises(KeyError):
         codes.problem("E999", P, "x")
+
+
+# ----------------------------------------------------------------------------------------- what was meant
+
+
+@pytest.mark.parametrize("written", ["servce", "serviice", "servixe", "sevrice", "Service", "service"])
+def test_among_very_many_names_the_one_a_letter_away_is_found(written: str) -> None:
+    many = frozenset([*(f"step{i}" for i in range(kinds.MOST_COMPARED)), "service"])
+    assert kinds.closest(written, many) == "service"
+    assert kinds.closest(written, ["service", "other"]) == "service"
+    assert kinds.closest("nothing", many) is None
+
+
+def test_a_letter_of_another_alphabet_is_named() -> None:
+    assert kinds.did_you_mean("s\u0435rvice", ["service"]) == (
+        '; did you mean "service"? its "\u0435" (character 2) is Cyrillic'
+    )
+    assert kinds.stranger("\u03bfffice") == '; its "\u03bf" (character 1) is Greek'
+    assert (
+        kinds.stranger("\u043e\u0442\u043a\u0430\u0437")
+        == kinds.stranger("caf\u00e9")
+        == kinds.stranger("office")
+        == ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "hint"),
+    [
+        (kinds.CountryField(), "Germany", "did you mean DE?"),
+        (kinds.CountryField(), "deu", "did you mean DE?"),
+        (kinds.CountryField(), "United Kingdom", "did you mean GB?"),
+        (kinds.CountryField(), "XX", 'there is no country "XX"'),
+        (kinds.ZoneField(), "moscow", 'did you mean "Europe/Moscow"?'),
+        (kinds.ZoneField(), "CET+1", "is not a time zone"),
+        (kinds.ZoneField(), "GMT+3", "zones are named by a city"),
+        (kinds.LanguageField(known=True), "German", 'did you mean "de"?'),
+        (kinds.YesNoField(), "No", "write false"),
+        (kinds.YesNoField(), "TRUE", "write true"),
+        (kinds.DurationField(5, 300), "20 Minutes", "write 20m"),
+        (kinds.HoursField(), "{mon: 9.30-18}", 'did you mean "09:30-18:00"?'),
+        (kinds.HoursField(), "{24.12.2026: closed}", "did you mean 2026-12-24?"),
+        (kinds.NumberField(), "0074951234567", "write + in place of 00"),
+        (kinds.NumberField(), "\u201c+442079460123\u201d", "those are not the quotes of a keyboard"),
+        (kinds.PeopleField(), "301, 302", "a list is written [301, 302]"),
+        (kinds.PeopleField(), "(301,302)", "a list is written [301, 302]"),
+        (kinds.PeopleField(), "301 302", "a list is written [301, 302]"),
+        (kinds.KeysField(), "{asterisk: greet}", 'did you mean "star"?'),
+        (kinds.KeysField(), "[1: greet, 2: night]", "write { } in place of [ ]"),
+        (kinds.PromptField(), "{file: night.wav}", '"file" is no language'),
+    ],
+)
+def test_what_was_probably_meant_is_said(kind: kinds.Kind, text: str, hint: str) -> None:
+    (line,) = said(kind, text)
+    assert hint in line
+
+
+def test_a_text_with_a_space_is_no_list() -> None:
+    (line,) = said(kinds.ListField(kinds.NameField()), "Carrier A")
+    assert "carrier_a would be one" in line
+
+
+def test_a_long_list_is_searched_for_repeats_once() -> None:
+    assert len(read(kinds.PeopleField(), f"[{', '.join(map(str, range(1000, 4000)))}]")) == 3000
+    assert code(kinds.PeopleField(), "[301, 302, 301]") == ["E323"]

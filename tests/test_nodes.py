@@ -128,15 +128,53 @@ def test_each_trap_of_yaml_has_a_code_and_a_place(text: str, expected: str) -> N
         ('a: "b\nc: d', "f:1:4: E101 the quote that opens here is never closed"),
         ("a: {b: c\nd: e", 'f:1:4: E101 the "{" that opens here is not closed before line 2'),
         ("a: [b, c\nd: e]\nf: g", "f:1:4: E101"),
-        ("a: [b c}", 'f:1:8: E101 a comma or "]" is missing before this'),
-        ("a: @b", "f:1:4: E101 text that begins with this character needs quotes around it"),
-        ("a: b\nc\nd: e", 'f:3:1: E101 a "name: value" is wanted here'),
+        ("a: [b c}", 'f:1:8: E101 the "[" of column 4 is closed by a "}": write "]"'),
+        ("a: ['b' c]", 'f:1:9: E101 a comma or "]" is missing before this'),
+        ("a: {b: c}}\n", 'f:1:10: E101 there is a "}" too many in this line'),
+        ("a: @b", 'f:1:4: E101 text that begins with "@" needs quotes around it'),
+        ("a: b\nc\nd: e", 'f:2:1: E101 a colon is missing behind "c"'),
+        ("a: b\nc d\ne: f", 'f:2:1: E101 a "name: value" is wanted here'),
+        ("a: b\nc:d\ne: f", "f:2:1: E101 a space is missing behind the colon: c: d"),
+        ("a: b\nc = d\ne: f", "f:2:1: E101 a name is followed by a colon: c: d"),
+        ("// a\nb: c\n", "f:1:1: E101 a comment begins with #"),
+        ("%a\nb: c\n", "f:1:3: E101 a line that begins with % is for YAML itself"),
+        ("a:\n  b: c\n   d: e\n", "f:3:4: E101 this line is indented by 3 spaces, and the line above by 2 spaces"),
+        ("a:\n   b: c\n  d: e\n", "f:3:3: E101 this line is indented by 2 spaces, and the line above by 3 spaces"),
+        (" a: b\nc: d\n", "f:2:1: E101 this line is indented by 0 spaces, and the line above by 1 space:"),
+        ('a: "b\nc: "d"\ne: f\n', "f:1:4: E101 the quote that opens here is not closed before line 2"),
+        ('a:\n  "1: {b: c}\n  "2": {b: c}\n', "f:2:3: E101 the quote that opens here is not closed before line 3"),
+        ('a: "b" c', "f:1:8: E101 text goes on behind its closing quote"),
+        ("a: {b: 'can't'}", "f:1:13: E101 this apostrophe ends the text in single quotes"),
+        ("a: {b: c: d}", "f:1:9: E101 a colon does not fit here: a comma is missing before the name, or text"),
+        ("a: {b: #21}\nc: d\n", 'f:1:8: E109 a bare # begins a comment, so that the "{" before it is not closed'),
+        ("a: #21\nc: d\n", 'f:1:1: E103 "a" has no value; a # begins a comment; as text write "#21"'),
+        ("a: # 21\nc: d\n", 'f:1:1: E103 "a" has no value; write one or remove the line'),
+        ("<<<<<<< HEAD\na: b\n=======\n", "f:1:1: E101 a change is half merged here"),
         ('a: "\\d"', "f:1:5: E101 a \\ in double quotes begins an escape"),
         ("a: - b", 'f:1:4: E101 a list with "- " begins on a line of its own'),
     ],
 )
 def test_yamls_own_errors_are_told_in_an_operators_words(text: str, message: str) -> None:
     assert [problem[: len(message)] for problem in problems(text)] == [message]
+
+
+def test_text_in_quotes_of_several_lines_is_not_blamed_for_what_is_wrong_elsewhere() -> None:
+    text = 'a: "b\n  c"\nd:\n  e: "f\n    g"\n   h: i\n'
+    assert problems(text) == [
+        "f:6:4: E101 this line is indented by 3 spaces, and the line above by 4 spaces: bring them into line"
+    ]
+
+
+def test_what_hides_in_a_text_is_one_mistake_and_not_what_stands_in_its_place() -> None:
+    tree, found = nodes.read("a: R\u200bU\nb: c\n", "f")
+    assert [problem.code for problem in found] == ["E115"]
+    assert isinstance(tree, Mapping)
+    assert isinstance(tree.get("a"), Broken)
+    assert isinstance(tree.get("b"), Scalar)
+
+
+def test_an_anchor_without_a_text_is_one_mistake() -> None:
+    assert codes("a: &b\nc: d\n") == ["E104"]
 
 
 def test_all_mistakes_are_met_not_only_the_first() -> None:

@@ -217,7 +217,7 @@ def test_a_listed_emergency_number_passes_for_the_companys_own_phones_only() -> 
 def test_an_emergency_number_that_is_not_listed_is_refused_for_everybody() -> None:
     found = decide(outbound("RU"), "RU", "103", emergency=True)
     assert found == Refused(
-        "emergency", "103 is an emergency number in RU, and not in outbound's list: add it to emergency"
+        "emergency", "103 is an emergency number in Russia, and not in outbound's list: add it to emergency"
     )
 
 
@@ -265,12 +265,12 @@ def test_nothing_of_two_or_three_digits_is_dialled(country: str) -> None:
 @pytest.mark.parametrize(
     ("dialled", "why"),
     [
-        ("+12645551234", "+12645551234 is no number that exists in AI: check the digits"),
-        ("+12644971234", "+12644971234 is in AI, and outbound allows RU, IT and GB only: add AI to allow"),
-        ("8809500", "+78809500 is no number that exists in RU: check the digits"),
+        ("+12645551234", "+12645551234 is no number that exists in Anguilla: check the digits"),
+        ("+12644971234", "+12644971234 is in Anguilla, and outbound allows RU, IT and GB only: add AI to allow"),
+        ("8809500", "+78809500 is no number that exists in Russia: check the digits"),
         (
             "88095001234",
-            "+78095001234 is a premium rate number (RU): those are never dialled, whatever outbound allows",
+            "+78095001234 is a premium rate number (Russia): those are never dialled, whatever outbound allows",
         ),
         (
             "+881612345678",

@@ -290,7 +290,7 @@ def test_the_table_tells_what_survived_the_kill() -> None:
     told = lines(account(killed(), killed=10.0, began=5.0, minute=1.0))
     assert told["Kills survived"] == "1  kill -9 of a controller at 5:00"
     assert told["talks that went on"] == "1  of 1"
-    assert told["kept their place"] == "1  of 1 who waited; 1 calls had another controller after 100 ms"
+    assert told["kept their place"] == "1  of 1 who waited; 1 call had another controller after 100 ms"
     broken = killed() | {"talks": served(8.0, "401", talks=1.2)}
     assert lines(account(broken, killed=10.0, began=5.0))["talks that went on"] == "0  of 1"
 

@@ -448,3 +448,8 @@ def test_the_reasons_of_very_many_agents_are_told_for_fewer_callers() -> None:
     assert views.left_out(answer) == "and 488 more"
     few = queue_rows.why({**found, "members": members[:10]}, "acme", "sales", None, 500)
     assert len(few["callers"]) == 500
+
+
+def test_one_is_told_as_one() -> None:
+    assert [views.counted(count, "call") for count in (0, 1, 2)] == ["0 calls", "1 call", "2 calls"]
+    assert views.counted(2, "company", "companies") == "2 companies"

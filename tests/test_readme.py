@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 from click.testing import CliRunner
 
 from callcontrol import queue_rows, queue_views, queueing
@@ -34,10 +37,11 @@ def shown(command: str) -> str:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.copytree(ROOT / "routing", tmp_path / "routing")
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    with time_machine.travel(dt.datetime(2026, 11, 26, 12, tzinfo=dt.UTC)):  # its dates are to come
+        yield tmp_path
 
 
 def change(directory: Path, word: str) -> None:

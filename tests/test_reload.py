@@ -107,6 +107,12 @@ def test_problems_are_told_as_check_tells_them(server: Server) -> None:
     assert "nothing changed: 2 companies are served as before" in complained
 
 
+def test_one_company_is_told_as_one(server: Server) -> None:
+    server.publish(1, {"acme": OLD})
+    server.does(server.begin, lambda: server.publish(2, {"acme": OLD}), server.end, lambda: server.load(2))
+    assert server.reload() == (0, "", "nothing changed: 1 company is served as before")
+
+
 def test_a_warning_is_told_and_is_no_failure(server: Server) -> None:
     found = problem("W501", Place("/x/acme.yaml", 1, 1), "lost")
     live = {"acme": NEW, "beta": OLD}

@@ -1,6 +1,6 @@
 """Every mistake that ``cordboard check`` knows: its code, its severity and its meaning in one line.
 
-A code never changes its meaning; a new check gets a new code.
+A code never changes its meaning; a new check gets a new code, and a chapter in ``explanations.md``.
 """
 
 from __future__ import annotations
@@ -113,6 +113,7 @@ CODES: dict[str, str] = {
     "E509": "what a rehearsal gives for a lookup is not what the step asks for",
     "E510": "skills that no agent of the queue has: the caller would wait for ever",
     "E511": "the duty of a person is a switch: it has no times",
+    "E513": "a queue in which nobody is ever asked: callers wait less long than its first agents",
     "E520": "the file of a company that takes calls is gone: it goes on by the version that it has",
     "E521": "numbers would move from one company to another: both keep what they have until that is asked",
     "E522": "a company looks renamed: it keeps what it has until that is asked",
@@ -140,6 +141,25 @@ CODES: dict[str, str] = {
     "W517": "agents who leave by a code, or are paused, and have none to come back",
     "W518": "a rule of recording for a step in which nobody talks",
     "W519": "an announcement of recording, and nothing is ever recorded",
+    "W520": "hours that are never on, or never again",
+    "W521": "hours that never decide, since others that are asked first are on whenever they are",
+    "W522": "an otherwise that is never followed, since some hours are always on",
+    "W523": "a step that asks hours of which none is ever on: it is closed for ever",
+    "W524": "times that do not come on a day on which the clocks go forward",
+    "W525": "times that are shorter on a day on which the clocks go forward",
+    "W526": "times over midnight that are longer than a night, and were probably meant the other way round",
+    "W527": "a queue whose agents are all on duty in hours that are never on",
+    "W528": "a key or an extension of a menu that begins an extension there: who presses it waits two seconds",
+    "W529": "a text that tells callers to press a key which is none there",
+    "W530": "a key of a menu that its text leaves out, although it names all others",
+    "W531": "entries of a list of callers that never count in a step, since a list asked first has them",
+    "W532": "an entry of a list of callers that another entry of it has already",
+    "W533": "the company's own number in a list of callers",
+    "W534": "a telephone outside that belongs to two people",
+    "W535": "a rule of a forward that is never followed, since the person always forwards",
+    "W536": "a return in a flow that no step runs: the call ends there",
+    "W537": "a then after a flow that never comes to a return",
+    "W550": "more warnings than are shown",
     "W601": "rehearsals that are not walked when a company is published, since all together take too long",
     "W602": "rehearsals of a company that is not there",
 }
@@ -148,4 +168,9 @@ CODES: dict[str, str] = {
 def problem(code: str, place: Place, message: str) -> Problem:
     """A problem of a known code; its severity follows from the code.  KeyError for an unknown one."""
     CODES[code]
-    return Problem(place, code, message, "warning" if code.startswith("W") else "error")
+    return Problem(place, code, message, severity(code))
+
+
+def severity(code: str) -> str:
+    """``error``: the file does not go live; or ``warning``."""
+    return "warning" if code.startswith("W") else "error"

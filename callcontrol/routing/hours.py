@@ -51,8 +51,13 @@ class Span:
     def __str__(self) -> str:
         if (self.start, self.end) == (0, DAY):
             return "all day"
-        end = self.end - DAY if self.end > DAY else self.end
-        return f"{self.start // 60:02}:{self.start % 60:02}-{end // 60:02}:{end % 60:02}"
+        return f"{time_of_day(self.start)}-{time_of_day(self.end)}"
+
+
+def time_of_day(minutes: int) -> str:
+    """Minutes after a midnight as a clock shows them; the end of a day is 24:00."""
+    minutes = minutes - DAY if minutes > DAY else minutes
+    return f"{minutes // 60:02}:{minutes % 60:02}"
 
 
 ALL_DAY = Span(0, DAY)
@@ -144,14 +149,25 @@ def member_at(group: Group, timezone: str, now: float) -> str:
     Turns change at the local wall-clock time at which the rota began, in summer and winter alike.  Before
     its beginning the rota runs backwards.
     """
+    number, _ = _turn(group, timezone, now)
+    return group.members[number % len(group.members)]
+
+
+def next_turn(group: Group, timezone: str, now: float) -> float:
+    """The UTC epoch at which the turn of :func:`member_at` is over."""
+    return _turn(group, timezone, now)[1]
+
+
+def _turn(group: Group, timezone: str, now: float) -> tuple[int, float]:
+    """The number of the turn at ``now``, counted from the beginning of the rota, and when it is over."""
     if group.start is None or not group.members:
         raise ValueError(f"the group {group.name} does not rotate")
     turn = dt.timedelta(days=1 if group.rotate == "daily" else 7)
     number = (_local(now, timezone).replace(tzinfo=None) - group.start) // turn
     # Where an hour comes twice, the clock may show a time before a turn that has begun already.
-    while instant(group.start + (number + 1) * turn, timezone) <= now:
+    while (over := instant(group.start + (number + 1) * turn, timezone)) <= now:
         number += 1
-    return group.members[number % len(group.members)]
+    return number, over
 
 
 # ------------------------------------------------------------------------------------- the wall clock

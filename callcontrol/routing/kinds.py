@@ -16,20 +16,23 @@ import datetime as dt
 import difflib
 import itertools
 import re
+import string
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 import marshmallow as ma
 import phonenumbers
+from holidays.registry import COUNTRIES
 
 from callcontrol.routing import hours as clock
-from callcontrol.routing import nodes
+from callcontrol.routing import nodes, prose, shapes
 from callcontrol.routing.codes import problem
+from callcontrol.routing.countries import country_name
 from callcontrol.routing.hours import Hours, HoursError
 from callcontrol.routing.model import (
     CallerList,
@@ -46,6 +49,7 @@ from callcontrol.routing.model import (
 from callcontrol.routing.nodes import Broken, Scalar, Tree, quoted
 from callcontrol.routing.nodes import Mapping as MappingNode
 from callcontrol.routing.nodes import Sequence as SequenceNode
+from callcontrol.routing.shapes import Known, Shape
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -65,9 +69,14 @@ LONGEST_VALUE = 64
 #: Characters of a text that is spoken.
 LONGEST_PROMPT = 2000
 SOUND_ENDINGS = (".wav", ".mp3", ".ogg")
+#: Times over midnight that last longer were probably meant the other way round, minutes.
+LONGEST_NIGHT = 16 * 60
 #: Suggestions looked for in one load: each looks at every known name.
 MOST_SUGGESTIONS = 200
+#: Names that are compared with one that is unknown; among more only those that differ in a letter are found.
+MOST_COMPARED = 200
 
+_LETTERS = string.ascii_lowercase + string.digits + "_-/"
 _SOUND = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}\.(wav|mp3|ogg)")
 _OTHER_SOUND = re.compile(r"\S+\.(flac|m4a|aac|wma|opus|gsm|aiff?|au|amr)", re.IGNORECASE)
 _HOLE = re.compile(r"\{([^{}]*)\}")
@@ -80,6 +89,16 @@ _URL = re.compile(r"https?://[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`|~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _MOMENT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ T]([0-9]{1,2}:[0-9]{2})")
 _CODE = re.compile(r"[*#][0-9*#]{1,7}")
+#: How a telephone number and a sound file are written.
+DIALLED, SOUND = _NUMBER.pattern, _SOUND.pattern
+#: The same for an editor, which has no reader: texts that are clean, and whose braces hold variables.
+_CLEAN = r"(?![\s\S]*\$\{)[\s\S]*\S[\s\S]*"
+_HOLES = r"(?:[^{}]|\{[a-z][a-z0-9_]{0,31}\})*"
+_STRANGE_FILE = (
+    r"(?!\s*\S*[/\\]\S*\.(?:wav|mp3|ogg)\s*$)"
+    r"(?!\s*\S+\.(?:flac|m4a|aac|wma|opus|gsm|aiff?|au|amr)\s*$)"
+    r"(?!\s*[\w.-]{1,20} [\w. -]{0,30}\.(?:wav|mp3|ogg)\s*$)"
+)
 
 
 # --------------------------------------------------------------------------------------- one load's notes
@@ -95,6 +114,7 @@ class Reader:
     step: str | None = None
     person: str | None = None
     queue: str | None = None
+    callers: str | None = None
     references: list[Reference] = field(default_factory=list)
     #: Variables that get a value here.
     assigned: list[Reference] = field(default_factory=list)
@@ -102,7 +122,9 @@ class Reader:
 
     def refer(self, kind: str, name: str, node: Tree) -> None:
         """Note a name that must exist, or a number that is not the company's own."""
-        self.references.append(Reference(kind, name, node.place, self.flow, self.step, self.person, self.queue))
+        self.references.append(
+            Reference(kind, name, node.place, self.flow, self.step, self.person, self.queue, self.callers)
+        )
 
     def assign(self, name: str, node: Tree, kind: str = "variable") -> None:
         """Note a variable that gets a value; ``kind`` as in Reference."""
@@ -145,7 +167,14 @@ def _zones() -> frozenset[str]:
 
 def closest(name: str, known: Iterable[str]) -> str | None:
     """The known name that ``name`` most probably means, or None."""
-    names = sorted(set(known))
+    return _closest(name, known if isinstance(known, frozenset) else frozenset(known))
+
+
+@lru_cache(maxsize=256)  # the same mistake is often made for every person
+def _closest(name: str, known: frozenset[str]) -> str | None:
+    if len(known) > MOST_COMPARED:
+        return min(_one_letter_away(name) & known, default=None)
+    names = sorted(known)
     found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if found:
         return found[0]
@@ -153,10 +182,22 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     return folded.get(name.lower().strip().replace(" ", "_"))
 
 
+def _one_letter_away(name: str) -> set[str]:
+    """What ``name`` may have been meant for with a letter too many, too few, wrong, or two in the wrong order."""
+    if len(name) > 2 * LONGEST_VALUE:
+        return set()
+    halves = [(name[:i], name[i:]) for i in range(len(name) + 1)]
+    found = {begin + end[1:] for begin, end in halves} | {name.lower()}
+    found |= {begin + end[1] + end[0] + end[2:] for begin, end in halves if len(end) > 1}
+    for one in _LETTERS:
+        found |= {begin + one + end for begin, end in halves} | {begin + one + end[1:] for begin, end in halves}
+    return found
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a message: ``; did you mean "greet"?``, or nothing."""
     found = closest(name, known)
-    return f"; did you mean {quoted(found)}?" if found else ""
+    return f"; did you mean {quoted(found)}?{stranger(name).replace(';', '', 1)}" if found else ""
 
 
 def each(items: Iterable[T], read: Callable[[T], Any]) -> list[Any]:
@@ -219,8 +260,12 @@ def load_fields(
 
 def options(fields: type[ma.Schema], node: Tree, what: str) -> dict[str, Any]:
     """Read a mapping of options; raises Wrong with everything that is wrong in it."""
-    given = entries(node, what)
     known = schema_of(fields).fields
+    if isinstance(node, Scalar):
+        names = [name for name, field_ in known.items() if field_.required] or list(known)[:1]
+        shape = ", ".join(f"{name}: …" for name in names)
+        raise wrong("E303", node, f"{what} is written as {{{shape}}}, not as text")
+    given = entries(node, what)
     others: Mapping[str, str] = getattr(fields, "others", {})
     read = {key.text: value for key, value in given if key.text in known}
     problems = []
@@ -234,6 +279,50 @@ def options(fields: type[ma.Schema], node: Tree, what: str) -> dict[str, Any]:
     if problems or not whole:
         raise Wrong(*problems, *more)
     return values
+
+
+def default(field: ma.fields.Field[Any]) -> str:
+    """What an option is when nothing is written, as one would write it; "": nothing."""
+    found = field.load_default
+    if field.required or callable(found) or found in (None, ma.missing) or found == () or found == {}:
+        return ""
+    if isinstance(found, bool):
+        return "true" if found else "false"
+    return spoken(found) if isinstance(found, float) else str(found)
+
+
+def options_shape(fields: type[ma.Schema], known: Known) -> Shape:
+    """The JSON Schema of a mapping of options, with the words of its class for whoever hovers over one."""
+    declared: Mapping[str, ma.fields.Field[Any]] = fields._declared_fields
+    sentences = prose.read(fields, declared).sentences
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [name for name, field_ in declared.items() if field_.required],
+        "properties": {
+            name: described(field_, name, sentences.get(name, ""), known) for name, field_ in declared.items()
+        },
+    }
+
+
+def described(field_: ma.fields.Field[Any], name: str, sentence: str, known: Known) -> Shape:
+    """One option's shape with what an editor shows of it: a title, a description, its default, samples."""
+    if not isinstance(field_, Kind):
+        raise TypeError(f"{name} is no kind: nothing says what may be written")
+    shape = {"title": name, **field_.shape(known)}
+    wants = field_.wants.strip()
+    said = [prose.sentence(sentence), f"Write {wants}." if wants and not isinstance(field_, OptionsField) else ""]
+    usual = default(field_)
+    if usual:
+        said.append(f"Without it: {usual}.")
+        shape["default"] = {"true": True, "false": False}.get(usual, int(usual) if usual.isdecimal() else usual)
+    about = prose.parse(field_.about).paragraphs
+    shape["description"] = "\n\n".join(prose.plain(part) for part in (*said, *about[:1]) if part)
+    if field_.samples and "examples" not in shape:
+        found = (nodes.plain(nodes.read(sample, "")[0]) for sample in field_.samples)
+        # Editors offer them: a mapping they cannot write, and an extension without quotes is an integer to them.
+        shape["examples"] = [int(one) if one.isdecimal() else one for one in found if isinstance(one, str)]
+    return shape
 
 
 def meant_by(
@@ -261,8 +350,19 @@ def entries(node: Tree, what: str) -> list[tuple[Scalar, Tree]]:
     if isinstance(node, Broken):
         raise Wrong()
     if not isinstance(node, MappingNode):
-        raise wrong("E303", node, f"{what} is written as name: value, not as {_what(node)}")
+        hint = ""
+        if isinstance(node, SequenceNode) and node.items and all(isinstance(one, MappingNode) for one in node.items):
+            hint = ": leave out the dashes, or write { } in place of [ ]"
+        raise wrong("E303", node, f"{what} is written as name: value, not as {_what(node)}{hint}")
     return node.items
+
+
+def some_entries(node: Tree, what: str) -> list[tuple[Scalar, Tree]]:
+    """The items of a mapping; raises Wrong for anything else, and for one without any."""
+    given = entries(node, what)
+    if not given:  # an entry that could not be read has been reported
+        raise Wrong() if _damaged(node) else wrong("E303", node, f"{what} is empty")
+    return given
 
 
 # ------------------------------------------------------------------------------------------- texts
@@ -288,6 +388,10 @@ class Kind(ma.fields.Field[Any]):
         """The value of ``node``; raises Wrong."""
         raise NotImplementedError
 
+    def shape(self, known: Known) -> Shape:
+        """What may be written, as JSON Schema: all that :meth:`read` accepts, and as little else as can be said."""
+        raise NotImplementedError
+
     def text(self, node: Tree) -> str:
         """The text of ``node``; raises Wrong if it is a list or a mapping."""
         if isinstance(node, Scalar):
@@ -303,7 +407,26 @@ class Kind(ma.fields.Field[Any]):
     def expected(self, code: str, node: Tree, why: str = "") -> Wrong:
         """The mistake ``"x" is not <wants>``."""
         text = quoted(node.text) if isinstance(node, Scalar) else _what(node)
-        return wrong(code, node, f"{text} is not {self.wants}{why}")
+        seen = _misleading(node.text) if isinstance(node, Scalar) else ""
+        return wrong(code, node, f"{text} is not {self.wants}{seen or why}")
+
+
+def _misleading(text: str) -> str:
+    """What the eye does not see about a text that should be a word or a number; nothing if there is nothing."""
+    if text[:1] in "“”„«‘’‚" and len(text) > 1:
+        return "; those are not the quotes of a keyboard: write it in plain ones"
+    return stranger(text)
+
+
+def stranger(text: str) -> str:
+    """The letter of another alphabet that hides among Latin ones or digits, for the end of a message."""
+    if text.isascii() or not re.search("[A-Za-z0-9]", text):
+        return ""
+    found = re.search("[\u0370-\u04ff]", text)
+    if found is None:
+        return ""
+    alphabet = "Greek" if found[0] < "\u0400" else "Cyrillic"
+    return f"; its {quoted(found[0])} (character {found.start() + 1}) is {alphabet}"
 
 
 def _clean(node: Tree, text: str, longest: int) -> str:
@@ -341,6 +464,9 @@ class TextField(Kind):
     def read(self, node: Tree) -> str:
         return _clean(node, self.text(node), self.longest)
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.text(_CLEAN, self.wants, "number", word=True, least=-1e300)
+
 
 class ChoiceField(Kind):
     """One of a few words."""
@@ -359,6 +485,9 @@ class ChoiceField(Kind):
             raise wrong("E304", node, f"{quoted(text)} is not one of: {', '.join(self.words)}{hint}")
         return text
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.choice(self.words, f"one of: {', '.join(self.words)}")
+
 
 class YesNoField(Kind):
     """``true`` or ``false``."""
@@ -369,8 +498,13 @@ class YesNoField(Kind):
     def read(self, node: Tree) -> bool:
         text = self.text(node)
         if text not in ("true", "false"):
-            raise self.expected("E304", node)
+            meant = {"yes": "true", "on": "true", "1": "true", "no": "false", "off": "false", "0": "false"}
+            found = meant.get(text.lower()) or {"true": "true", "false": "false"}.get(text.lower())
+            raise self.expected("E304", node, f"; write {found}" if found else "")
         return text == "true"
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text("true|false", self.wants, "boolean")
 
 
 class CountField(Kind):
@@ -388,6 +522,10 @@ class CountField(Kind):
         if not re.fullmatch(r"[0-9]{1,9}", text) or not self.low <= int(text) <= self.high:
             raise self.expected("E305", node)
         return int(text)
+
+    def shape(self, known: Known) -> Shape:
+        number = shapes.text("[0-9]{1,9}", self.wants, "integer", most=self.high)
+        return {**number, "minimum": self.low}
 
 
 class DurationField(Kind):
@@ -407,10 +545,16 @@ class DurationField(Kind):
         value = seconds_of(text)
         if value is None:
             hint = f"; {text} of what? {text}s is seconds, {text}m minutes" if text.isdecimal() else ""
-            raise self.expected("E306", node, hint if len(text) < 6 else "")
+            unit = re.fullmatch(r"([0-9]{1,4}) ?(s|m|h)(ec|econd|in|inute|our|r)?s?\.?", text.lower())
+            hint = f"; write {unit[1]}{unit[2]}" if unit else hint
+            raise self.expected("E306", node, hint if len(text) < 12 else "")
         if not self.low <= value <= self.high:
             raise self.expected("E306", node)
         return value
+
+    def shape(self, known: Known) -> Shape:
+        part, fine = "[0-9]{1,4}(?:\\.[0-9])?", "[0-9]{1,6}(?:\\.[0-9]{1,3})?"
+        return shapes.text(f"(?=.*[hms])(?:{part}h)? ?(?:{part}m)? ?(?:{fine}s)?", self.wants)
 
 
 def seconds_of(text: str) -> float | None:
@@ -446,6 +590,9 @@ class DigitsField(Kind):
             raise self.expected("E314", node, "; the smaller one first" if least > most else "")
         return least, most
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.text("[0-9]{1,2}(?: ?- ?[0-9]{1,2})?", self.wants, "integer", most=32)
+
 
 class NameField(Kind):
     """A name that the operator gives."""
@@ -460,6 +607,9 @@ class NameField(Kind):
         if not NAME.fullmatch(text):
             raise self.expected("E309", node, _better(text, NAME))
         return text
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text(NAME.pattern, self.wants, word=True)
 
 
 class SkillField(NameField):
@@ -492,6 +642,9 @@ class EmailField(Kind):
             raise self.expected("E319", node)
         return text
 
+    def shape(self, known: Known) -> Shape:
+        return {**shapes.text(_EMAIL.pattern, self.wants), "maxLength": 254}
+
 
 class CodeField(Kind):
     """A code that a phone dials: ``*21``."""
@@ -509,6 +662,9 @@ class CodeField(Kind):
             raise self.expected("E325", node)
         return text
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.text(_CODE.pattern, self.wants)
+
 
 class CountryField(Kind):
     """An ISO 3166 country of two capital letters."""
@@ -519,10 +675,24 @@ class CountryField(Kind):
     def read(self, node: Tree) -> str:
         text = self.text(node)
         if text not in phonenumbers.SUPPORTED_REGIONS:
-            known = {"UK": "GB"}.get(text.upper(), text.upper())
-            hint = f"; did you mean {known}?" if known in phonenumbers.SUPPORTED_REGIONS else ""
-            raise self.expected("E320", node, hint)
+            known = _countries().get(text.lower().replace(" ", "_"), text.upper())
+            if known in phonenumbers.SUPPORTED_REGIONS:
+                raise self.expected("E320", node, f"; did you mean {known}?")
+            if re.fullmatch("[A-Z]{2}", text):
+                message = f"there is no country {quoted(text)}; a country has the two letters of its code, such as RU"
+                raise wrong("E320", node, message)
+            raise self.expected("E320", node)
         return text
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.choice(sorted(phonenumbers.SUPPORTED_REGIONS), self.wants)
+
+
+@cache
+def _countries() -> Mapping[str, str]:
+    """The code of a country by its name and its code of three letters, in small letters."""
+    found = {str(word).lower(): str(entry[1]) for entry in COUNTRIES.values() for word in entry}
+    return {**{name: str(entry[1]) for name, entry in COUNTRIES.items()}, **found, "uk": "GB", "england": "GB"}
 
 
 class ZoneField(Kind):
@@ -534,9 +704,32 @@ class ZoneField(Kind):
     def read(self, node: Tree) -> str:
         text = self.text(node)
         if text not in _zones():
-            raise self.expected("E320", node, did_you_mean(text, _zones()))
+            if re.fullmatch(r"[A-Z]{2,5}|(UTC|GMT)? ?[+-][0-9:]+", text):
+                why = "; zones are named by a city, since letters and offsets know no summer time"
+                raise self.expected("E320", node, why)
+            cities = {zone.rpartition("/")[2]: zone for zone in sorted(_zones()) if "/" in zone}
+            zone = cities.get(text.title().replace(" ", "_")) or closest(text, _zones())
+            raise self.expected("E320", node, f"; did you mean {quoted(zone)}?" if zone else "")
         ZoneInfo(text)
         return text
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.named(known, "timezone", "[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*", self.wants)
+
+
+#: What people write for a language who do not know its code.
+_LANGUAGES = {
+    "english": "en",
+    "russian": "ru",
+    "german": "de",
+    "french": "fr",
+    "italian": "it",
+    "spanish": "es",
+    "portuguese": "pt",
+    "polish": "pl",
+    "ukrainian": "uk",
+    "chinese": "zh",
+}
 
 
 class LanguageField(Kind):
@@ -552,10 +745,17 @@ class LanguageField(Kind):
     def read(self, node: Tree) -> str:
         text = self.text(node)
         if not LANGUAGE.fullmatch(text):
-            raise self.expected("E320", node)
+            meant = _LANGUAGES.get(text.lower(), text.lower())
+            hint = f"; did you mean {quoted(meant)}?" if LANGUAGE.fullmatch(meant) else ""
+            raise self.expected("E320", node, hint)
         if not self.known:
             _READER.get().refer("language", text, node)
         return text
+
+    def shape(self, known: Known) -> Shape:
+        if self.known:  # here they are named for the first time
+            return shapes.text(LANGUAGE.pattern, self.wants, word=True)
+        return shapes.named(known, "language", LANGUAGE.pattern, self.wants)
 
 
 class MomentField(Kind):
@@ -580,6 +780,9 @@ class MomentField(Kind):
             raise self.expected("E326", node, f": the year is not {clock.FIRST_YEAR} to {clock.LAST_YEAR}")
         return moment
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.text("20[0-9]{2}-[0-9]{2}-[0-9]{2}[ T][0-9]{1,2}:[0-9]{2}", self.wants)
+
 
 # ------------------------------------------------------------------------------------------ containers
 
@@ -598,12 +801,41 @@ class ListField(Kind):
         items = listed(node)
         if not items and not self.empty:
             raise wrong("E303", node, "the list is empty")
-        values = each(items, self.item.read)
+        try:
+            values = each(items, self.item.read)
+        except Wrong:
+            if isinstance(node, Scalar) and (better := _as_list(node.text)):
+                raise wrong("E303", node, f"{quoted(node.text)} is one text; a list is written {better}") from None
+            raise
         if not self.twice:
-            for i, value in enumerate(values):
-                if value in values[:i]:
-                    raise wrong("E323", items[i], "the same stands in this list twice")
+            _no_repeats(items, values)
         return tuple(values)
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.one_or_list(self.item.shape(known), empty=self.empty)
+
+
+def _as_list(text: str) -> str:
+    """A list as it is written, of a text that was meant as one; nothing if it hardly was."""
+    parts = [part.strip("-").strip() for part in re.split(r"[,;]\s*", text.strip("()"))]
+    if len(parts) == 1 and re.fullmatch(r"(-?[0-9]+ )*-?[0-9]+", text):
+        parts = [part.strip("-") for part in text.split()]
+    if len(parts) < 2 and not re.match(r"-\S", text):
+        return ""
+    return f"[{', '.join(parts)}]" if all(re.fullmatch(r"[\w+.@*-]+", part) for part in parts) else ""
+
+
+def _no_repeats(items: Sequence[Tree], values: Sequence[Any]) -> None:
+    """Raise Wrong for the first of ``values`` that stands there again; ``items`` are their nodes."""
+    known: set[Any] = set()
+    for i, value in enumerate(values):
+        try:
+            again = value in known
+            known.add(value)
+        except TypeError:  # what has a mapping in it; there are never many
+            again = value in values[:i]
+        if again:
+            raise wrong("E323", items[i], "the same stands in this list twice")
 
 
 def listed(node: Tree) -> list[Tree]:
@@ -629,6 +861,9 @@ class OptionsField(Kind):
     def read(self, node: Tree) -> dict[str, Any]:
         return options(self.options, node, self.what)
 
+    def shape(self, known: Known) -> Shape:
+        return options_shape(self.options, known)
+
 
 class MapField(Kind):
     """A mapping of one kind to another; the value is a dict in the file's order."""
@@ -649,11 +884,12 @@ class MapField(Kind):
                 raise wrong("E323", item[0], f"{quoted(item[0].text)} means what another entry means already")
             found[key] = value
 
-        given = entries(node, self.what)
-        if not given:
-            raise wrong("E303", node, f"{self.what} is empty")
+        given = some_entries(node, self.what)
         each(given, one)
         return found
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.keyed(self.key.shape(known), self.value.shape(known))
 
 
 # --------------------------------------------------------------------------------- names of other things
@@ -668,6 +904,9 @@ class NamedField(Kind):
         text = self.text(node)
         _READER.get().refer(self.refers, text, node)
         return text
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.named(known, self.refers, NAME.pattern, self.wants)
 
 
 class FlowField(NamedField):
@@ -699,10 +938,16 @@ class ExtensionField(Kind):
     def read(self, node: Tree) -> str:
         text = self.text(node)
         if not EXTENSION.fullmatch(text):
-            raise self.expected("E308", node, "; people are named by their extension" if self.exists else "")
+            entry = "; a person's entry begins with it, and the name stands inside: 301: {name: …}"
+            raise self.expected("E308", node, "; people are named by their extension" if self.exists else entry)
         if self.exists:
             _READER.get().refer("person", text, node)
         return text
+
+    def shape(self, known: Known) -> Shape:
+        if self.exists and known.get("person"):
+            return shapes.choice(known["person"], self.wants)
+        return shapes.text(EXTENSION.pattern, self.wants, "integer", most=999_999)
 
 
 class PeopleField(ListField):
@@ -738,6 +983,10 @@ class EdgeField(Kind):
             return Edge(None, text, None, place)
         return Edge(text, None, None, place) if text in reader.flows else Edge(None, text, None, place)
 
+    def shape(self, known: Known) -> Shape:
+        either = f"{NAME.pattern}(?:/{NAME.pattern})?"
+        return shapes.named(known, "edge", either, self.wants)
+
 
 _EDGE = EdgeField()
 
@@ -752,10 +1001,11 @@ class _EdgesField(Kind):
             _READER.get().refer(self.refers, item[0].text, item[0])
             return item[0].text, _EDGE.read(item[1])
 
-        given = entries(node, self.wants)
-        if not given:
-            raise wrong("E303", node, f"{self.wants} is empty")
+        given = some_entries(node, self.wants)
         return tuple(each(given, one))
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.keyed(shapes.named(known, self.refers, NAME.pattern, self.wants), _EDGE.shape(known))
 
 
 class CallerEdgesField(_EdgesField):
@@ -784,8 +1034,19 @@ class _KeyField(Kind):
         text = self.text(node)
         key = {"star": "*", "hash": "#"}.get(text, text)
         if len(key) != 1 or key not in "0123456789*#":
-            raise self.expected("E313", node, f"; {self.longer}" if key.isdecimal() else "")
+            meant = {"asterisk": "star", "pound": "hash", "hashtag": "hash", "sharp": "hash"}.get(text.lower())
+            hint = f"; did you mean {quoted(meant)}?" if meant else ""
+            raise self.expected("E313", node, f"; {self.longer}" if key.isdecimal() else hint)
         return key
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text("[0-9*#]|star|hash", self.wants, "integer", most=9)
+
+
+def _by_key(shape: Shape) -> Shape:
+    """The mapping with each key by its name, so that an editor can suggest them."""
+    (edge,) = shape["patternProperties"].values()
+    return {**shape, "properties": dict.fromkeys([*"1234567890", "star", "hash"], edge)}
 
 
 class KeysField(MapField):
@@ -798,6 +1059,9 @@ class KeysField(MapField):
     def __init__(self, **kwargs: Any) -> None:
         key = _KeyField(longer="a menu takes one key, for more use extensions or collect")
         super().__init__(key, EdgeField(), "a mapping of keys to steps", **kwargs)
+
+    def shape(self, known: Known) -> Shape:
+        return _by_key(super().shape(known))
 
 
 class _LeavingField(EdgeField):
@@ -815,6 +1079,10 @@ class _LeavingField(EdgeField):
             raise wrong("E201", node, f"there is no step or flow named {quoted(text)}; did you mean {quoted(LEFT)}?")
         return super().read(node)
 
+    def shape(self, known: Known) -> Shape:
+        steps = known.get("leaving")
+        return shapes.choice((*steps, LEFT), self.wants) if steps else super().shape({})
+
 
 class LeavingKeysField(MapField):
     """Key -> edge or ``left``, for callers who wait in a queue."""
@@ -829,6 +1097,9 @@ class LeavingKeysField(MapField):
     def __init__(self, **kwargs: Any) -> None:
         key = _KeyField(longer="a caller who waits presses one key")
         super().__init__(key, _LeavingField(), "a mapping of keys to steps", **kwargs)
+
+    def shape(self, known: Known) -> Shape:
+        return _by_key(super().shape(known))
 
 
 class HoursNameField(NamedField):
@@ -875,16 +1146,20 @@ class NumberField(Kind):
             phonenumbers.ValidationResult.IS_POSSIBLE,
             phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY,
         ):
-            raise self.expected("E307", node, "; its length is wrong for its country")
+            why_not = "; write + in place of 00" if text.startswith("00") else "; its length is wrong for its country"
+            raise self.expected("E307", node, why_not)
         number = phonenumbers.format_number(found, phonenumbers.PhoneNumberFormat.E164)
         if not _E164.fullmatch(number):
             raise self.expected("E307", node)
         if not phonenumbers.is_valid_number(found):
-            country = phonenumbers.region_code_for_country_code(found.country_code or 0)
+            country = country_name(phonenumbers.region_code_for_country_code(found.country_code or 0))
             reader.warnings.append(
                 problem("W505", node.place, f"{quoted(text)} does not look like a number of {country}; a typing error?")
             )
         return number
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text(_NUMBER.pattern, self.wants, "number")
 
 
 _NUMBER_FIELD = NumberField()
@@ -899,6 +1174,9 @@ class OwnNumberField(NumberField):
         number = super().read(node)
         _READER.get().refer("number", number, node)
         return number
+
+    def shape(self, known: Known) -> Shape:
+        return super().shape(known)
 
 
 class OutsideField(NumberField):
@@ -940,6 +1218,9 @@ class PatternField(Kind):
             raise self.expected("E327", node, "; a star stands at the end")
         return _NUMBER_FIELD.number(node, text)
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.text(rf"{_NUMBER.pattern}|\+[0-9]{{0,14}}\*", self.wants, "number")
+
 
 class CallersField(Kind):
     """A list of callers: patterns and ``anonymous``; the value is a CallerList without its name."""
@@ -966,15 +1247,22 @@ class CallersField(Kind):
         found: list[str] = each(
             items, lambda item: "anonymous" if self.text(item) == "anonymous" else pattern.read(item)
         )
-        for i, entry in enumerate(found):
-            if entry in found[:i]:
-                raise wrong("E323", items[i], "the same stands in this list twice")
+        known: set[str] = set()
+        for entry, item in zip(found, items, strict=True):
+            if entry in known:
+                raise wrong("E323", item, "the same stands in this list twice")
+            known.add(entry)
+            self.refer("listed", entry, item)
         return CallerList(
             name="",
             numbers=frozenset(entry for entry in found if entry[-1] != "*" and entry != "anonymous"),
             prefixes=tuple(entry[:-1] for entry in found if entry[-1] == "*"),
             anonymous="anonymous" in found,
         )
+
+    def shape(self, known: Known) -> Shape:
+        callers = shapes.text(rf"{_NUMBER.pattern}|\+[0-9]{{0,14}}\*|anonymous", self.wants, "number")
+        return shapes.one_or_list(callers)
 
 
 class EmergencyField(Kind):
@@ -989,6 +1277,9 @@ class EmergencyField(Kind):
             raise self.expected("E307", node)
         _READER.get().refer("emergency", text, node)
         return text
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text("[0-9]{2,6}", self.wants, "integer", most=999_999)
 
 
 # ------------------------------------------------------------------------------------------- targets
@@ -1046,8 +1337,26 @@ class TargetField(Kind):
                 raise self.expected("E317", node)
             return Target(number=self.numbers.number(node, text), place=place)
         if not NAME.fullmatch(text):
-            raise self.expected("E317", node)
+            people = text[:1].isupper() and "person" in self.only
+            raise self.expected("E317", node, "; people are dialled by their extension" if people else "")
         return Target(group=text, place=place)
+
+    def shape(self, known: Known) -> Shape:
+        people, groups = known.get("person", ()), known.get("group", ())
+        ways = {
+            "person": "|".join(people) or EXTENSION.pattern,
+            "group": "|".join(groups) or NAME.pattern,
+            "number": f"(?!{EXTENSION.pattern}$){DIALLED}",
+            "variable": rf"\{{{VARIABLE.pattern}\}}",
+        }
+        types = {"person": "integer", "number": "number"}
+        also = [types[sort] for sort in self.only if sort in types]
+        pattern = "|".join(ways[sort] for sort in self.only)
+        shape = shapes.text(pattern, self.wants, *also, word="group" in self.only)
+        if not people:
+            return shape
+        names = people if "group" not in self.only else (*people, *groups)
+        return shapes.with_more(shape, shapes.only_extensions(people, self.wants), names)
 
 
 class ExtensionsField(ListField):
@@ -1108,6 +1417,10 @@ class StagesField(Kind):
         found = options(_StageFields, node, "a stage")
         return Stage(found["to"], found["ring"], found["strategy"])
 
+    def shape(self, known: Known) -> Shape:
+        stage = options_shape(_StageFields, known)
+        return shapes.or_(TargetField().shape(known), {"type": "array", "items": stage, "minItems": 1})
+
 
 # -------------------------------------------------------------------------------------- speech and variables
 
@@ -1131,8 +1444,10 @@ class PromptField(Kind):
     def read(self, node: Tree) -> Prompt:
         if not isinstance(node, MappingNode):
             return Prompt({"": self._saying(node)})
-        if not node.items:
-            raise wrong("E303", node, "the mapping of languages is empty")
+        given = [key for key, _ in some_entries(node, "the mapping of languages")]
+        if not any(LANGUAGE.fullmatch(key.text) for key in given):
+            message = "what is heard is a text or a sound file alone, or one for each language: {en: …, ru: …}"
+            raise wrong("E303", given[0], f"{quoted(given[0].text)} is no language; {message}")
         language = LanguageField()
 
         def one(item: tuple[Scalar, Tree]) -> tuple[str, Text | File]:
@@ -1161,6 +1476,17 @@ class PromptField(Kind):
             raise wrong("E312", node, f"{quoted(text)} is not the name of a sound file: {why}")
         _READER.get().refer("sound", text, node)
         return File(text, node.place)
+
+    def shape(self, known: Known) -> Shape:
+        there = known.get("sound", ())
+        files = "|".join(re.escape(name) for name in there)
+        other = rf"(?!\s*(?!(?:{files})\s*$)\S+\.(?:wav|mp3|ogg)\s*$)" if there else ""
+        pattern = f"{_STRANGE_FILE}{other}(?={_CLEAN}$){_HOLES}"
+        saying = shapes.text(pattern, self.wants, "number", word=True, least=-1e300)
+        if there:
+            saying = shapes.with_more(saying, {}, there)
+        languages = shapes.keyed(LanguageField().shape(known), saying)
+        return shapes.or_(saying, languages)
 
 
 def holes(node: Tree, text: str, known: Sequence[str] = ()) -> tuple[str, ...]:
@@ -1209,6 +1535,10 @@ class VariableField(Kind):
         _READER.get().assign(text, node, "answer" if self.answer else "variable")
         return text
 
+    def shape(self, known: Known) -> Shape:
+        own = "|".join((*BUILT_IN, "position"))
+        return shapes.text(f"(?!(?:{own})$){VARIABLE.pattern}", self.wants, word=True)
+
 
 class VariablesField(ListField):
     """Names of variables that get the values of an answer."""
@@ -1231,9 +1561,7 @@ class AssignmentsField(Kind):
     wants = "a mapping of variables to values"
 
     def read(self, node: Tree) -> dict[str, str]:
-        given = entries(node, self.wants)
-        if not given:
-            raise wrong("E303", node, "nothing is set here")
+        given = some_entries(node, self.wants)
         return dict(each(given, self._one))
 
     def _one(self, item: tuple[Scalar, Tree]) -> tuple[str, str]:
@@ -1248,6 +1576,13 @@ class AssignmentsField(Kind):
         if size > LONGEST_VALUE:
             raise wrong("E316", node, f"the value has {size} bytes; {LONGEST_VALUE} is the most")
         return variable, value
+
+    def shape(self, known: Known) -> Shape:
+        value = shapes.text(
+            r"(?![\s\S]*[{}])[\s\S]*\S[\s\S]*", "text without braces", "number", word=True, least=-1e300
+        )
+        variables = shapes.keyed(VariableField().shape(known), value)
+        return {**variables, "properties": {"language": LanguageField().shape(known)}}
 
 
 class UrlField(Kind):
@@ -1274,6 +1609,11 @@ class UrlField(Kind):
             raise self.expected("E318", node)
         holes(node, text)
         return text
+
+    def shape(self, known: Known) -> Shape:
+        end = rf"(?:[^\s{{}}]|\{{{VARIABLE.pattern}\}})*"
+        shape = shapes.text(rf"https?://[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{{1,5}})?(?:[/?]{end})?", self.wants)
+        return {**shape, "maxLength": 500}
 
 
 # --------------------------------------------------------------------------------------------- hours
@@ -1302,10 +1642,27 @@ class HoursField(Kind):
     ```
     """
 
+    def shape(self, known: Known) -> Shape:
+        wants = "a time such as 09:00-18:00, closed, or all day"
+        hour = "(?:[01]?[0-9]|2[0-4]):[0-5][0-9]"
+        times = shapes.one_or_list(shapes.text(f"{hour} ?- ?{hour}|closed|all day", wants))
+        day = "(?:" + "|".join(clock.WEEKDAYS) + ")"
+        date = "20[0-9]{2}-[0-9]{2}-[0-9]{2}"
+        days = f"^(?:{day}(?:-{day})?| *{date} *(?:\\.\\. *{date} *)?)$"
+        named = dict.fromkeys(("holidays", "mon-fri", "sat", "sun", *clock.WEEKDAYS[:5]), times)
+        schedule = {"properties": named, "patternProperties": {days: times}}
+        switch = {"properties": {"switch": CodeField().shape(known)}}
+        return {
+            "type": "object",
+            "minProperties": 1,
+            "properties": {**named, **switch["properties"]},
+            "if": {"required": ["switch"]},
+            "then": {**switch, "additionalProperties": False},
+            "else": {**schedule, "additionalProperties": False},
+        }
+
     def read(self, node: Tree) -> Hours:
-        given = entries(node, self.wants)
-        if not given:
-            raise wrong("E303", node, "the hours are empty")
+        given = some_entries(node, self.wants)
         names = [key.text for key, _ in given]
         if "switch" in names:
             if len(names) > 1:
@@ -1354,6 +1711,8 @@ class HoursField(Kind):
             short = "-".join(part.strip()[:3].lower() for part in re.split(r"-|–", key.text))
             known = (*clock.WEEKDAYS, "mon-fri", "sat-sun", "holidays", "switch")
             guess = f"; did you mean {quoted(short)}?" if clock.weekdays(short) else did_you_mean(key.text, known)
+            dotted = re.fullmatch(r"([0-9]{1,2})\.([0-9]{1,2})\.([0-9]{4})", key.text)
+            guess = f"; did you mean {dotted[3]}-{dotted[2]:0>2}-{dotted[1]:0>2}?" if dotted else guess
             raise wrong("E322", key, f"{quoted(key.text)} is not a day: mon, mon-fri, holidays, 2027-01-11{guess}")
         return clock.Dates(*days, ())
 
@@ -1377,6 +1736,34 @@ class HoursField(Kind):
     def _span(self, node: Tree) -> clock.Span:
         text = self.text(node)
         try:
-            return clock.span(text)
+            span = clock.span(text)
         except HoursError as error:
-            raise wrong("E322", node, f"{quoted(text)} is not a time: {error}") from None
+            message = f"{quoted(text)} is not a time: {error}"
+            raise wrong("E322", node, f"{message}{_time_meant(text)}") from None
+        if span.end > clock.DAY and span.end - span.start > LONGEST_NIGHT:
+            _READER.get().warnings.append(problem("W526", node.place, _long_night(span)))
+        return span
+
+
+def _long_night(span: clock.Span) -> str:
+    """What to say of times over midnight that are hardly a night."""
+    begins, ends, long = span.start, span.end - clock.DAY, spoken((span.end - span.start) * 60)
+    meant = clock.Span(ends, begins)  # the wrong way round
+    if begins < clock.DAY // 2:  # 09:00-06:00, by a clock of twelve hours
+        meant = clock.Span(begins, ends + clock.DAY // 2)
+    until = f"from {clock.time_of_day(begins)} until {clock.time_of_day(ends)} of the next day"
+    return f"{span} is on {until}, {long}; did you mean {meant}?"
+
+
+def _time_meant(text: str) -> str:
+    """``; did you mean "09:00-18:00"?`` for times as they are written elsewhere."""
+    one = r"([0-9]{1,2})(?:[:.]([0-9]{2}))?"
+    found = re.fullmatch(rf"{one} ?(?:-|–|—|to) ?{one}", text)
+    if not found:
+        return ""
+    better = f"{found[1]:0>2}:{found[2] or '00'}-{found[3]:0>2}:{found[4] or '00'}"
+    try:
+        clock.span(better)
+    except HoursError:
+        return ""
+    return f"; did you mean {quoted(better)}?"

@@ -14,6 +14,7 @@ import datetime as dt
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -24,6 +25,7 @@ import holidays
 
 from callcontrol.routing import checks, kinds, nodes, sections
 from callcontrol.routing.codes import problem
+from callcontrol.routing.countries import country_name
 from callcontrol.routing.hours import Hours
 from callcontrol.routing.kinds import Wrong, did_you_mean, wrong
 from callcontrol.routing.model import (
@@ -40,6 +42,7 @@ from callcontrol.routing.model import (
     Recording,
     Rehearsal,
     Routing,
+    on_one_line,
 )
 from callcontrol.routing.nodes import Broken, Scalar, Tree, quoted
 from callcontrol.routing.nodes import Mapping as MappingNode
@@ -53,6 +56,8 @@ FORMAT = 2
 HOLIDAY_YEARS = range(2025, 2041)
 #: Problems shown of one file.
 MOST_PROBLEMS = 300
+#: Bytes that are read of a file: one more than it may have, so that it is seen to have too many.
+MOST_BYTES = nodes.LARGEST_FILE + 1
 #: Files of rehearsals that one company may have.
 MOST_REHEARSAL_FILES = 500
 COMPANY = re.compile(r"[a-z][a-z0-9-]{0,30}")
@@ -102,7 +107,23 @@ def public_holidays(country: str, years: range) -> tuple[dt.date, ...] | None:
     """The public holidays of a country (ISO 3166) in these years, sorted; None if none are known."""
     if country not in holidays.list_supported_countries(include_aliases=False):
         return None
-    return tuple(sorted(holidays.country_holidays(country, years=years)))
+    with warnings.catch_warnings(action="ignore"):  # of some countries the library knows a part of these years
+        return tuple(sorted(holidays.country_holidays(country, years=years)))
+
+
+@lru_cache(maxsize=64)
+def holiday_names(country: str, years: range, language: str) -> Mapping[dt.date, str]:
+    """What the public holidays of a country are called in ``language``, where that is known; else in English.
+
+    Names are for people only: the days themselves are frozen into a version, names may change with the package.
+    """
+    if country not in holidays.list_supported_countries(include_aliases=False):
+        return {}
+    known = holidays.country_holidays(country).supported_languages or ()
+    wanted = language.replace("-", "_")
+    ways = (wanted, f"{wanted}_{country}", f"{wanted}_US", *(one for one in known if one.partition("_")[0] == wanted))
+    found = next((way for way in (*ways, "en_US", f"en_{country}") if way in known), None)
+    return dict(holidays.country_holidays(country, years=years, language=found))
 
 
 def load_text(
@@ -114,40 +135,43 @@ def load_text(
     years: range = HOLIDAY_YEARS,
     sounds: frozenset[str] | None = None,
     beside: Sequence[Beside] = (),
+    today: dt.date | None = None,
 ) -> Loaded:
     """Load a company's file.
 
     ``path`` is how problems name it.  ``sounds``: names of the files that exist; None: they are not checked.
     ``beside``: its files of rehearsals.
+    ``today``: the day from which on times are judged; None: they are not.  What is found so is never an error, since
+    a version must be accepted or refused for ever.
     """
     draft, days_off = _read(text, path, company, lambda country: holidays_for(country, years), beside)
     problems = list(draft.problems)
     if draft.whole is not None:
-        problems += checks.run(replace(draft.whole, sounds=sounds))
+        problems += checks.run(replace(draft.whole, sounds=sounds, today=today))
     problems = _sorted(problems)
     routing = None
     if draft.whole is not None and not any(found.severity == "error" for found in problems):
         version = _version(_stored(company, text, days_off))
         routing = replace(draft.whole.routing, version=version)
-    if len(problems) > MOST_PROBLEMS:
-        more = f"{len(problems) - MOST_PROBLEMS} more problems are not shown; mend these first"
-        problems = [*problems[:MOST_PROBLEMS], problem("E120", problems[MOST_PROBLEMS].place, more)]
+    problems = first_of(problems, MOST_PROBLEMS)
     numbers = {n.number: n.place for n in draft.whole.routing.numbers.values()} if draft.whole else {}
     return Loaded(path, company, routing, problems, text, days_off, numbers)
 
 
-def load_directory(path: Path | str, sounds: Path | str | None = None) -> list[Loaded]:
+def load_directory(path: Path | str, sounds: Path | str | None = None, *, today: dt.date | None = None) -> list[Loaded]:
     """Load every ``*.yaml`` of a directory, in the order of names; problems across files are not looked for.
 
-    ``sounds`` has a directory of sound files for each company; by default ``<path>/sounds``.  Raises LoadError
-    if the directory cannot be listed.
+    ``sounds`` has a directory of sound files for each company; by default ``<path>/sounds``.  ``today`` as
+    in :func:`load_text`.  Raises LoadError if the directory cannot be listed.
     """
     directory = Path(path)
     folder = Path(sounds) if sounds is not None else directory / "sounds"
     found = []
     for file in company_files(directory):
         raw = read_file(file)
-        found.append(raw if isinstance(raw, Loaded) else load_file(file, raw, sounds_in(folder / file.stem)))
+        if not isinstance(raw, Loaded):
+            raw = load_file(file, raw, sounds_in(folder / file.stem), today=today)
+        found.append(raw)
     return found
 
 
@@ -158,7 +182,7 @@ def load_company(path: Path | str, company: str | None = None) -> Loaded:
     """
     given = Path(path)
     files = [given] if given.is_file() else company_files(given)
-    names = [file.stem for file in files]
+    names = [on_one_line(file.stem) for file in files]
     found = [file for file in files if company in (None, file.stem)]
     if not found:
         there = f"there is: {', '.join(names)}" if names else "no file here ends in .yaml"
@@ -182,12 +206,16 @@ def company_files(directory: Path) -> list[Path]:
 
 
 def read_file(file: Path) -> bytes | Loaded:
-    """A company's file as it is, or why it is none."""
+    """A company's file as it is, or why it is none.
+
+    Links are followed, since that is how deployments put a new version in place of the old at once.
+    """
     path, company = str(file), file.stem
     start = Place(path, 1, 1)
     found: list[Problem] = []
-    if file.suffix == ".yml":
-        found.append(problem("E119", start, f"files end in .yaml; rename it to {file.stem}.yaml"))
+    if file.suffix != ".yaml":
+        better = on_one_line(f"{file.stem}.yaml")
+        found.append(problem("E119", start, f"a company's file ends in .yaml; rename it to {better}"))
     elif not COMPANY.fullmatch(company):
         message = "the file's name is the company's id: a small letter, then small letters, digits or -, 31 at most"
         found.append(problem("E119", start, message))
@@ -202,9 +230,10 @@ def _bytes_of(file: Path) -> bytes | Problem:
     start = Place(str(file), 1, 1)
     try:
         if not file.is_file():  # a pipe would keep us waiting for ever
-            return problem("E118", start, "is not a regular file")
+            what = "is a link that leads nowhere" if file.is_symlink() and not file.exists() else "is no regular file"
+            return problem("E118", start, what)
         with file.open("rb") as stream:
-            return stream.read(nodes.LARGEST_FILE + 1)
+            return stream.read(MOST_BYTES)
     except OSError as error:
         return problem("E118", start, f"cannot be read: {error.strerror}")
 
@@ -250,13 +279,23 @@ def _misnamed(file: Path) -> Problem | None:
     return None
 
 
-def load_file(file: Path, raw: bytes, sounds: frozenset[str], beside: Sequence[Beside] | None = None) -> Loaded:
-    """Load what :func:`read_file` gave.  ``beside``: its rehearsals; None: those that are there now."""
+def load_file(
+    file: Path,
+    raw: bytes,
+    sounds: frozenset[str],
+    beside: Sequence[Beside] | None = None,
+    *,
+    today: dt.date | None = None,
+) -> Loaded:
+    """Load what :func:`read_file` gave.
+
+    ``beside``: its rehearsals; None: those that are there now.  ``today`` as in :func:`load_text`.
+    """
     text, found = nodes.decode(raw, str(file))
     if text is None:
         return Loaded(str(file), file.stem, None, found)
     beside = rehearsals_beside(file) if beside is None else beside
-    return load_text(text, path=str(file), company=file.stem, sounds=sounds, beside=beside)
+    return load_text(text, path=str(file), company=file.stem, sounds=sounds, beside=beside, today=today)
 
 
 def sounds_in(folder: Path) -> frozenset[str]:
@@ -290,23 +329,60 @@ Listen = Callable[[Iterable[Routing], Path], list[Problem]]
 
 
 def check_directory(
-    path: Path | str, sounds: Path | str | None = None, *, listen: Listen = lambda *_: []
+    path: Path | str,
+    sounds: Path | str | None = None,
+    *,
+    listen: Listen = lambda *_: [],
+    today: dt.date | None = None,
 ) -> list[Problem]:
     """All problems of a directory, sorted; what ``cordboard check`` prints.
 
     A directory that cannot be read, or holds no company, is a problem as well.  ``listen`` finds sound files that
-    cannot be played; by default only their names are looked at.
+    cannot be played; by default only their names are looked at.  ``today`` as in :func:`load_text`.
     """
     start = Place(str(path), 1, 1)
     try:
-        loaded = load_directory(path, sounds)
+        loaded = load_directory(path, sounds, today=today)
     except LoadError as error:
         return [problem("E118", start, str(error))]
     if not loaded:
         return [problem("E118", start, "there is no company here: no file that ends in .yaml")]
-    whole = (entry.routing for entry in loaded if entry.routing is not None)
-    heard = listen(whole, Path(sounds) if sounds is not None else Path(path) / "sounds")
+    return _checked(loaded, Path(sounds) if sounds is not None else Path(path) / "sounds", listen)
+
+
+def check_file(path: Path, *, listen: Listen = lambda *_: [], today: dt.date | None = None) -> list[Problem]:
+    """The problems of one company's file, sorted; its sounds are where they are for its directory."""
+    raw, sounds = read_file(path), path.parent / "sounds"
+    loaded = raw if isinstance(raw, Loaded) else load_file(path, raw, sounds_in(sounds / path.stem), today=today)
+    return _checked([loaded], sounds, listen)
+
+
+def check_bytes(raw: bytes, *, today: dt.date | None = None) -> list[Problem]:
+    """The problems of a file that has no name, sorted: ``-``.  Its sounds are not looked for."""
+    text, found = nodes.decode(raw, "-")
+    return found if text is None else load_text(text, path="-", company="stdin", today=today).problems
+
+
+def _checked(loaded: Sequence[Loaded], sounds: Path, listen: Listen) -> list[Problem]:
+    heard = listen((entry.routing for entry in loaded if entry.routing is not None), sounds)
     return _sorted([*check_loaded(loaded), *heard])
+
+
+def first_of(problems: Sequence[Problem], most: int) -> list[Problem]:
+    """The problems that are told, sorted, errors before warnings if there are more than ``most``.
+
+    That some were left out is one more, at the last that is told; an error only if an error was left out.
+    """
+    if len(problems) <= most:
+        return list(problems)
+    by_weight = sorted(problems, key=lambda found: (found.severity, found.place, found.code, found.message))
+    told, left = _sorted(by_weight[:most]), by_weight[most:]
+    errors = sum(found.severity == "error" for found in left)
+    code, what = ("E120", "problem") if errors else ("W550", "warning")
+    are = f"{what}s are" if len(left) > 1 else f"{what} is"
+    some = f", {errors} of them errors" if 0 < errors < len(left) else ""
+    more = f"{len(left)} more {are} not shown{some}; mend these first"
+    return [*told, problem(code, told[-1].place, more)]
 
 
 def _sorted(problems: Iterable[Problem]) -> list[Problem]:
@@ -431,9 +507,11 @@ class _Company:
         self, company: str, days_off: Callable[[str], Sequence[dt.date] | None], beside: Sequence[Beside]
     ) -> checks.Whole | None:
         """The whole company, as far as it could be read."""
-        for key, _ in self.tree.items:
+        for key, value in self.tree.items:
             if key.text not in sections.SECTIONS:
                 hint = did_you_mean(key.text, sections.SECTIONS)
+                if not hint and isinstance(value, MappingNode):
+                    hint = "; what stands in a section is indented by two spaces"
                 self._say("E301", key, f"there is no section {quoted(key.text)}{hint}")
         given = {key.text: value for key, value in self.tree.items}
         self.unread = kinds.meant_by(self.tree.items, sections.SECTIONS)
@@ -491,7 +569,8 @@ class _Company:
         if isinstance(node, MappingNode):
             return node.items
         if node is not None and not isinstance(node, Broken) and not quietly:
-            self._say("E303", node, f"the section {section} is a mapping of names to what they are")
+            dashes = ", without the dashes" if isinstance(node, nodes.Sequence) else ""
+            self._say("E303", node, f"the section {section} is a mapping of names to what they are{dashes}")
         return []
 
     def _section(self, section: str, name: kinds.Kind, read: Callable[[str, Scalar, Tree], Any]) -> dict[str, Any]:
@@ -514,6 +593,11 @@ class _Company:
             except Wrong as error:
                 self.problems += error.problems
                 whole = False
+                continue
+            if own in found and isinstance(name, kinds.NumberField):
+                self._say(
+                    "E502", key, f"{quoted(key.text)} is {own}, which is owned already (line {found[own].place.line})"
+                )
                 continue
             if own in found:
                 self._say("E323", key, f"{quoted(key.text)} is the same as an entry above")
@@ -567,6 +651,9 @@ class _Company:
     def _group(self, name: str, key: Scalar, node: Tree) -> Group:
         if not isinstance(node, MappingNode):
             return Group(name, kinds.PeopleField().read(node), place=key.place)
+        names = [key.text for key, _ in node.items]
+        if names and all(kinds.EXTENSION.fullmatch(member) for member in names):
+            raise wrong("E303", node, f"a group is a list of extensions: [{', '.join(names[:5])}]")
         found = kinds.options(sections.RotaFields, node, "a group")
         rotate, start = found["rotate"], found["from"]
         if rotate is not None and start is None:
@@ -576,7 +663,11 @@ class _Company:
         return Group(name, found["members"], rotate, start, key.place)
 
     def _list(self, name: str, key: Scalar, node: Tree) -> CallerList:
-        return replace(kinds.CallersField().read(node), name=name)
+        self.reader.callers = name
+        try:
+            return replace(kinds.CallersField().read(node), name=name)
+        finally:
+            self.reader.callers = None
 
     def _queue(self, name: str, key: Scalar, node: Tree) -> Queue:
         self.reader.queue = name
@@ -648,7 +739,7 @@ class _Company:
                     problem(
                         "E505",
                         with_holidays[0].place,
-                        f"no public holidays are known for {country}; write the dates instead",
+                        f"no public holidays are known for {country_name(country)}; write the dates instead",
                     )
                 )
             self.days_off = tuple(known or ())
@@ -986,3 +1077,5 @@ def _reserved() -> dict[str, str]:
 
 
 _RESERVED = _reserved()
+#: Words that name no step and no flow.
+RESERVED_NAMES = frozenset(_RESERVED)

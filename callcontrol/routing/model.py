@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from callcontrol.steps.base import Step
 
 
+def on_one_line(text: str) -> str:
+    """Text of others on one line that moves no cursor and turns no direction: what cannot be seen is escaped."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
     """Where something stands: path as the user gave it, line and column from 1."""
@@ -27,12 +34,14 @@ class Place:
     column: int
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}:{self.column}"
+        return f"{on_one_line(self.path)}:{self.line}:{self.column}"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake.  ``severity`` is ``error`` or ``warning``; prints as ``path:line:column: CODE message``."""
+    """One mistake.  ``severity`` is ``error`` or ``warning``; prints as ``path:line:column: CODE message``, on one line
+    whatever stands in the path.
+    """
 
     place: Place
     code: str
@@ -40,7 +49,7 @@ class Problem:
     severity: str = "error"
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.code} {self.message}"
+        return on_one_line(f"{self.place}: {self.code} {self.message}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +58,12 @@ class Reference:
     (``shown``).
 
     ``kind``: ``person group list hours switch queue flow step edge sound language number variable spoken outside
-    shown emergency skill can level``.  ``flow`` and ``step`` say where it stands, if that is in a flow; an ``edge`` is
-    looked up there first.  ``person`` is the extension in whose entry it stands, ``queue`` the queue.  A variable in
-    speech is noted twice, as ``variable`` and as ``spoken``.  Where a variable gets its value the kind is ``variable``,
-    or ``answer`` if what it will be is not known before it is looked up.  A ``skill`` is one that callers need, ``can``
-    one that an agent has; a ``level`` is one that has a waiting time.
+    shown emergency skill can level listed``.  ``flow`` and ``step`` say where it stands, if that is in a flow; an
+    ``edge`` is looked up there first.  ``person`` is the extension in whose entry it stands, ``queue`` the queue,
+    ``callers`` the list of callers.  A variable in speech is noted twice, as ``variable`` and as ``spoken``.  Where a
+    variable gets its value the kind is ``variable``, or ``answer`` if what it will be is not known before it is looked
+    up.  A ``skill`` is one that callers need, ``can`` one that an agent has; a ``level`` is one that has a waiting
+    time, ``listed`` an entry of a list of callers.
     """
 
     kind: str
@@ -63,6 +73,7 @@ class Reference:
     step: str | None = None
     person: str | None = None
     queue: str | None = None
+    callers: str | None = None
 
     def __str__(self) -> str:
         return self.name

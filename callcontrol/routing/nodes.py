@@ -13,6 +13,7 @@ reported and papered over with a letter, and the text is parsed again, so that t
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,6 +103,8 @@ _ODD_SPACE = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _TAB = re.compile(r"^ *+\t[ \t]*+(?=[^\s#])", re.MULTILINE)
 _HASH_LINE = re.compile(r"^[ ]+(#)[ ]?:(?=\s)", re.MULTILINE)
 _HASH_IN_FLOW = re.compile(r"[{\[,][ ]*(#)[ ]*(?=[:,\]}])")
+#: A name whose value YAML takes for a comment, because it begins with a hash that nothing follows but a word.
+_HASH_VALUE = re.compile(r"[^\s:]+:[ ]+(#[^\s#].*)")
 _BRACE_TEXT = re.compile(r"(?:[:\-][ ]+)\{[A-Za-z_][\w ]*\}[ ]*\S")
 
 
@@ -113,6 +116,15 @@ def quoted(text: str) -> str:
         c if c.isprintable() and not _UNSEEN.match(c) and not _ODD_SPACE.match(c) else f"\\u{ord(c):04x}" for c in text
     )
     return f'"{safe}"'
+
+
+def plain(tree: Tree | None) -> Any:
+    """A tree as lists, mappings and text; None for what is broken."""
+    if isinstance(tree, Scalar):
+        return tree.text
+    if isinstance(tree, Sequence):
+        return [plain(item) for item in tree.items]
+    return {key.text: plain(value) for key, value in tree.items} if isinstance(tree, Mapping) else None
 
 
 def unseen(text: str) -> str | None:
@@ -128,7 +140,7 @@ def decode(raw: bytes, path: str) -> tuple[str | None, list[Problem]]:
         return None, [
             problem("E112", start, f"the file has {len(raw)} bytes; {LARGEST_FILE} is the most for a company")
         ]
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or raw[:200].count(b"\0") > len(raw[:200]) // 3:
         return None, [problem("E111", start, "the file is UTF-16; save it as UTF-8")]
     if raw.startswith(b"\xef\xbb\xbf"):
         return None, [
@@ -159,11 +171,11 @@ def read(text: str, path: str) -> tuple[Tree | None, list[Problem]]:
                 f"the file has {len(text)} characters; {LARGEST_FILE} is the most for a company",
             )
         ]
-    problems, text = _seen(text, path)
+    problems, text, papered = _seen(text, path)
     tabs = _tabs(text, path)
     repairs: dict[int, Problem] = {}
     while True:
-        builder = _Builder(text, path, frozenset(repairs))
+        builder = _Builder(text, path, frozenset(repairs), papered)
         stopped = builder.build()
         repair = _repair(text, path, stopped, builder.open_at) if stopped is not None else None
         if repair is None or len(repairs) >= MOST_REPAIRS:
@@ -191,8 +203,8 @@ def _place(text: str, path: str, index: int) -> Place:
     return Place(path, text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
 
 
-def _seen(text: str, path: str) -> tuple[list[Problem], str]:
-    """Problems with characters, and the text with letters in their place, so that parsing goes on."""
+def _seen(text: str, path: str) -> tuple[list[Problem], str, list[int]]:
+    """Problems with characters, the text with letters in their place, so that parsing goes on, and where they are."""
     problems = []
     for found in _few(_UNSEEN.finditer(text)):
         what = f"U+{ord(found[0]):04X}"
@@ -203,7 +215,10 @@ def _seen(text: str, path: str) -> tuple[list[Problem], str]:
         message = f"here stands a character that controls something or cannot be seen ({what}); remove it"
         problems.append(problem("E115", _place(text, path, found.start()), message))
     # In place of line ends that only YAML sees as such a letter would join words; a space does not.
-    return problems, _UNSEEN.sub(lambda found: " " if found.start() == 0 else "x", text) if problems else text
+    if not problems:
+        return [], text, []
+    papered = [found.start() for found in _UNSEEN.finditer(text)]
+    return problems, _UNSEEN.sub(lambda found: " " if found.start() == 0 else "x", text), papered
 
 
 def _few(found: Iterator[re.Match[str]]) -> Iterator[re.Match[str]]:
@@ -245,7 +260,7 @@ class _Frame:
 class _Builder:
     """One pass over the parser's events."""
 
-    def __init__(self, text: str, path: str, repaired: frozenset[int]) -> None:
+    def __init__(self, text: str, path: str, repaired: frozenset[int], papered: list[int]) -> None:
         self.text = text
         self.path = path
         self.problems: list[Problem] = []
@@ -254,6 +269,8 @@ class _Builder:
         #: (first line, last line) of every text that has several, from 1.
         self.spans: list[tuple[int, int]] = []
         self._repaired = repaired
+        self._papered = papered  # sorted
+        self._lines: list[str] | None = None
         self._stack: list[_Frame] = []
         self._documents = 0
         self._nodes = 0
@@ -326,7 +343,7 @@ class _Builder:
         if mark.line != end.line:
             self.spans.append((mark.line + 1, end.line + 1))
         marked = (event.anchor is not None or event.tag is not None) and self._marked(event, node)
-        repaired = mark.index in self._repaired
+        repaired = mark.index in self._repaired or self._has_papered(mark.index, end.index)
         if event.style in ("'", '"'):
             if self.text[end.index : end.index + 1] == "#":
                 self._stuck(end)
@@ -335,7 +352,7 @@ class _Builder:
                 self._say("E115", node, f"in this text hides {hidden}, which cannot be seen; remove it")
                 marked = True
         elif event.style not in ("|", ">"):
-            if not event.value:
+            if not event.value and not marked:
                 self._empty(node, mark.index)
                 return
             if not repaired:
@@ -345,6 +362,10 @@ class _Builder:
             key=node,
             end=end.index,
         )
+
+    def _has_papered(self, begin: int, end: int) -> bool:
+        """Whether a letter stands there in place of what cannot be seen: it has been reported."""
+        return bool(self._papered) and bisect_left(self._papered, begin) < bisect_left(self._papered, end)
 
     def _plain(self, node: Scalar, end: int) -> None:
         if "#" in node.text:
@@ -395,7 +416,13 @@ class _Builder:
             self._stuck(event.end_mark)
         for key in frame.empty:
             name, colon, _ = key.text.partition(":")
-            hint = "a space is missing behind the colon" if colon else "write one or remove the line"
+            comment = _HASH_VALUE.match(self._rest_of(key))
+            if colon:
+                hint = "a space is missing behind the colon"
+            elif comment:
+                hint = f"a # begins a comment; as text write {quoted(comment[1].rstrip())}"
+            else:
+                hint = "write one or remove the line"
             self._say("E103", key, f"{quoted(key.text)} has no value; {hint}")
             if colon:
                 key.text = name
@@ -403,6 +430,12 @@ class _Builder:
             self._bare(frame)
             node = Broken(self.path, node.line, node.column)
         self._attach(node)
+
+    def _rest_of(self, key: Scalar) -> str:
+        """The line of a name, from there on."""
+        if self._lines is None:
+            self._lines = self.text.split("\n")
+        return self._lines[key.line - 1][key.column - 1 :] if key.line <= len(self._lines) else ""
 
     def _bare(self, frame: _Frame) -> None:
         words = [key.text for key in frame.bare]
@@ -504,23 +537,30 @@ _EXPLAINED = (
         "mapping values are not allowed",
         'a colon does not fit here: text with ": " in it needs quotes, or the line is indented too far',
     ),
-    (
-        "could not find expected ':'",
-        'a "name: value" is wanted here; a colon, or the space behind it, is missing',
-    ),
     ("did not find expected key", "this does not fit what stands before it; look at indentation and quotes"),
     ("expected <block end>", "this does not fit what stands before it; look at indentation and quotes"),
+    ("expected <document start>", "this does not fit what stands before it; look at indentation and quotes"),
     ("did not find expected '-' indicator", 'this does not fit the list above: each item begins with "- "'),
     (
         "block sequence entries are not allowed",
         'a list with "- " begins on a line of its own, below the name',
     ),
-    ("cannot start any token", "text that begins with this character needs quotes around it"),
     ("unknown escape character", "a \\ in double quotes begins an escape; use single quotes, or write \\\\"),
     ("did not find expected node content", "a value is missing here, or there is a comma too many"),
     ("did not find expected digit or", "this is no block text; put the text in quotes"),
     ("did not find expected comment or line break", "text that begins with | or > needs quotes around it"),
     ("undefined tag handle", "a bare ! begins a tag, and routing has none; put text in quotes"),
+    ("unknown directive", "a line that begins with % is for YAML itself; put text in quotes"),
+)
+#: How YAML's errors about what fits nowhere are worded, by libyaml and by PyYAML.
+_OUT_OF_PLACE = ("expected key", "expected <block end>", "expected <document start>")
+_MERGE = re.compile(r"^(?:<{7}|={7}|>{7})(?=[ \n])", re.MULTILINE)
+#: What other languages write before a comment.
+_OTHER_COMMENT = re.compile(r"\s*(//|/\*|;|--(?!-))")
+# A quoted text, a comment, or a run of anything else; a quote begins text only where a value may begin.
+_QUOTED = re.compile(
+    r"""(?<![^\s\[{,:(-])(?:"(?:[^"\\]|\\.)*+(?:"|\Z)|'(?:[^']|'')*+(?:'|\Z))|(?<!\S)\#[^\n]*|[^\s"'#]++|.""",
+    re.DOTALL,
 )
 
 
@@ -531,7 +571,7 @@ def _explained(text: str, path: str, error: yaml.MarkedYAMLError) -> Problem:
     if mark is None:
         return problem("E101", Place(path, 1, 1), f"this is not YAML: {said}")
     place = Place(path, mark.line + 1, mark.column + 1)
-    line = text[text.rfind("\n", 0, mark.index) + 1 : (text + "\n").index("\n", mark.index)]
+    line = _line(text, mark)
     if _BRACE_TEXT.search(line[: mark.column + 2]) or (
         "expected ',' or '}'" in said and line[mark.column : mark.column + 1] == "{"
     ):
@@ -542,16 +582,123 @@ def _explained(text: str, path: str, error: yaml.MarkedYAMLError) -> Problem:
             Place(path, context.line + 1, context.column + 1),
             "the quote that opens here is never closed",
         )
+    if "unknown escape" not in said and (found := _closed_late(text, path, mark)):
+        return found
     if ("expected ',' or '}'" in said or "expected ',' or ']'" in said) and context is not None:
-        opening, closing = ("{", "}") if "'}'" in said else ("[", "]")
-        if context.line != mark.line:
-            message = (
-                f'the "{opening}" that opens here is not closed before line {mark.line + 1}: '
-                f'a "{closing}" or a comma is missing'
-            )
-            return problem("E101", Place(path, context.line + 1, context.column + 1), message)
-        return problem("E101", place, f'a comma or "{closing}" is missing before this')
+        return _in_brackets(text, path, mark, context, "{" if "'}'" in said else "[")
+    if merge := _MERGE.search(text, 0, min(len(text), mark.index + len(line))):
+        message = "a change is half merged here: keep one of the two, and remove the lines <<<<<<<, ======= and >>>>>>>"
+        return problem("E101", _place(text, path, merge.start()), message)
+    for opening, closing in ("{}", "[]"):
+        if line.count(closing) > line.count(opening) and closing in text[mark.index - 1 : mark.index + 1]:
+            return problem("E101", place, f'there is a "{closing}" too many in this line')
+    if "could not find expected ':'" in said and context is not None:
+        return _no_colon(text, path, context)
+    out_of_place = any(words in said for words in _OUT_OF_PLACE)
+    if out_of_place and line[: mark.column].rstrip().endswith(('"', "'")) and line[mark.column :].strip():
+        goes_on = 'text goes on behind its closing quote: put all of it in quotes, and write a " inside as \\"'
+        return problem("E101", place, _apostrophe(text, mark) or goes_on)
+    if found := _other_comment(text, path, mark) or _indented(text, path, said, mark):
+        return found
+    if "cannot start any token" in said:
+        character = quoted(text[mark.index : mark.index + 1])
+        return problem("E101", place, f"text that begins with {character} needs quotes around it")
     for words, ours in _EXPLAINED:
         if words in said:
             return problem("E106" if "tag" in words else "E101", place, ours)
     return problem("E101", place, f"this is not YAML: {said}")
+
+
+def _line(text: str, mark: Any) -> str:
+    return text[text.rfind("\n", 0, mark.index) + 1 : (text + "\n").index("\n", mark.index)]
+
+
+def _closed_late(text: str, path: str, mark: Any) -> Problem | None:
+    """Text in quotes that goes on for lines and ends where YAML stopped: its closing quote was lost long before."""
+    begin = text.rfind("\n", 0, mark.index) + 1
+    for found in _QUOTED.finditer(text):
+        if found.start() > mark.index:
+            return None
+        if found[0][0] in "\"'" and "\n" in found[0] and found.end() > begin:
+            place = _place(text, path, found.start())
+            end = _place(text, path, found.end() - 1)
+            message = f"the quote that opens here is not closed before line {end.line}: a closing quote is missing"
+            return problem("E101", place, message)
+    return None
+
+
+def _in_brackets(text: str, path: str, mark: Any, context: Any, opening: str) -> Problem:
+    """What is wrong between brackets or braces."""
+    place = Place(path, mark.line + 1, mark.column + 1)
+    closing = {"{": "}", "[": "]"}[opening]
+    comment = re.search(r"(?<=[ :,{\[])#\S[^\n]*", _line(text, context)[context.column :])
+    if context.line != mark.line and comment:
+        message = f'a bare # begins a comment, so that the "{opening}" before it is not closed; put text in quotes'
+        return problem("E109", Place(path, context.line + 1, context.column + comment.start() + 1), message)
+    if context.line != mark.line:
+        message = (
+            f'the "{opening}" that opens here is not closed before line {mark.line + 1}: '
+            f'a "{closing}" or a comma is missing'
+        )
+        return problem("E101", Place(path, context.line + 1, context.column + 1), message)
+    here = text[mark.index : mark.index + 1]
+    if here == ":":
+        message = 'a colon does not fit here: a comma is missing before the name, or text with ": " in it needs quotes'
+    elif here in ("]", "}"):
+        message = f'the "{opening}" of column {context.column + 1} is closed by a "{here}": write "{closing}"'
+    else:
+        message = _apostrophe(text, mark) or f'a comma or "{closing}" is missing before this'
+    return problem("E101", place, message)
+
+
+def _apostrophe(text: str, mark: Any) -> str:
+    """What is said of a quote between two letters; nothing if there is none."""
+    around = text[max(0, mark.index - 2) : mark.index + 1]
+    found = len(around) == 3 and around[1] == "'" and around[0].isalnum() and around[2].isalnum()
+    return "this apostrophe ends the text in single quotes: put the text in double quotes" if found else ""
+
+
+def _no_colon(text: str, path: str, begin: Any) -> Problem:
+    """A line that should be ``name: value``; ``begin`` is where it begins, YAML notices it only in the next one."""
+    place = Place(path, begin.line + 1, begin.column + 1)
+    line = _line(text, begin)[begin.column :].strip()
+    stuck = re.fullmatch(r"([\w-]+)([:=]| =)\s*(\S.*)", line)
+    if stuck:
+        why = "a space is missing behind the colon" if stuck[2] == ":" else "a name is followed by a colon"
+        return problem("E101", place, f"{why}: {quoted(f'{stuck[1]}: {stuck[3]}')[1:-1]}")
+    if _OTHER_COMMENT.match(line):
+        return problem("E101", place, "a comment begins with #")
+    if re.fullmatch(r"[\w-]+", line):
+        return problem("E101", place, f"a colon is missing behind {quoted(line)}")
+    return problem("E101", place, 'a "name: value" is wanted here; a colon, or the space behind it, is missing')
+
+
+def _other_comment(text: str, path: str, mark: Any) -> Problem | None:
+    """A comment as other languages write it, above the place where YAML stopped."""
+    lines = text[: text.rfind("\n", 0, mark.index) + 1].split("\n")[:-1]
+    for number in range(len(lines), max(0, len(lines) - 3), -1):
+        found = _OTHER_COMMENT.match(lines[number - 1])
+        if found:
+            return problem("E101", Place(path, number, found.start(1) + 1), "a comment begins with #")
+    return None
+
+
+def _indented(text: str, path: str, said: str, mark: Any) -> Problem | None:
+    """A line that begins where no line of its block does."""
+    begin = text.rfind("\n", 0, mark.index) + 1
+    own = len(text[begin:]) - len(text[begin:].lstrip(" "))
+    above = [line for line in text[:begin].split("\n") if line.strip() and not line.lstrip().startswith("#")]
+    if not above or not any(words in said for words in (*_OUT_OF_PLACE, "mapping values are not allowed")):
+        return None
+    other = len(above[-1]) - len(above[-1].lstrip(" "))
+    first = text[begin : mark.index].isspace() or not text[begin : mark.index]
+    deeper = "mapping values" in said and own > other and not above[-1].rstrip().endswith(":")
+    if not (deeper or (first and own != other)):
+        return None
+    indented = f"this line is indented by {_spaces(own)}, and the line above by {_spaces(other)}"
+    message = f"{indented}: bring them into line"
+    return problem("E101", Place(path, mark.line + 1, own + 1), message)
+
+
+def _spaces(count: int) -> str:
+    return "1 space" if count == 1 else f"{count} spaces"

@@ -59,5 +59,15 @@ def parse(text: str, words: Iterable[str] = ()) -> Prose:
     return Prose(tuple(paragraphs), found[1] if found else "", sentences)
 
 
+def plain(text: str) -> str:
+    """Prose for whoever renders no Markdown."""
+    return text.replace("`", "")
+
+
+def sentence(text: str) -> str:
+    """A text as a sentence: with a capital, and a full stop."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
+
+
 def _one_line(line: str) -> str:
     return " ".join(line.split())

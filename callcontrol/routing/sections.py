@@ -17,12 +17,13 @@ from typing import Any, ClassVar
 import marshmallow as ma
 
 from callcontrol.messages import HANGUP_REASONS
-from callcontrol.routing import kinds
+from callcontrol.routing import kinds, shapes
 from callcontrol.routing.kinds import did_you_mean, wrong
 from callcontrol.routing.model import Announcement, File, QueueAgent
 from callcontrol.routing.nodes import Mapping as MappingNode
 from callcontrol.routing.nodes import Scalar, Tree, quoted
 from callcontrol.routing.nodes import Sequence as SequenceNode
+from callcontrol.routing.shapes import Known, Shape
 
 
 class _VersionField(kinds.Kind):
@@ -35,6 +36,9 @@ class _VersionField(kinds.Kind):
             message = "this program reads version 1 of the language; write cordboard: 1"
             raise wrong("E321", node, f"{quoted(text)}: {message}")
         return text
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.choice(["1"], self.wants)
 
 
 class Header(ma.Schema):
@@ -98,6 +102,10 @@ class _ForwardTo(kinds.Kind):
             return _OUTSIDE.number(node, text)
         raise self.expected("E317", node, did_you_mean(text, ("mobile", "voicemail")))
 
+    def shape(self, known: Known) -> Shape:
+        extension, number = kinds.EXTENSION.pattern, kinds.DIALLED
+        return shapes.text(f"mobile|voicemail|{extension}|{number}", self.wants, "number")
+
 
 _FORWARD_TO = _ForwardTo()
 
@@ -131,6 +139,10 @@ class _Rule(kinds.Kind):
             raise wrong("E303", node, "only no_answer has options; write whom to ring: busy: 302")
         return kinds.options(_AfterTo, node, "no_answer")
 
+    def shape(self, known: Known) -> Shape:
+        whom = _FORWARD_TO.shape(known)
+        return shapes.or_(whom, kinds.options_shape(_AfterTo, known)) if self.after else whom
+
 
 class _Forward(ma.Schema):
     """``always`` comes before the person's own telephones; the others after them, by what became of the call.
@@ -161,6 +173,9 @@ class _Show(kinds.Kind):
     def read(self, node: Tree) -> str:
         text = self.text(node)
         return text if text in ("caller", "company") else _NUMBER.number(node, text)
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text(f"caller|company|{kinds.DIALLED}", self.wants, "number")
 
 
 class PersonFields(ma.Schema):
@@ -285,6 +300,10 @@ class _Agent(kinds.Kind):
             return QueueAgent(_EXTENSION.read(node), place=node.place)
         return QueueAgent(**kinds.options(_AgentOptions, node, "an agent"), place=node.place)
 
+    def shape(self, known: Known) -> Shape:
+        extension = kinds.ExtensionField(exists=False).shape(known)
+        return shapes.or_(extension, kinds.options_shape(_AgentOptions, known))
+
 
 class _Music(kinds.Kind):
     """A class of music by name, or a sound file."""
@@ -299,6 +318,9 @@ class _Music(kinds.Kind):
             if isinstance(found, File):
                 return found.name
         return str(kinds.NameField().read(node))
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text(rf"{kinds.NAME.pattern}|{kinds.SOUND}", self.wants, word=True)
 
 
 class _Announce(ma.Schema):
@@ -323,6 +345,9 @@ class _Announcements(kinds.Kind):
             return many
         return (_OneAnnouncement().read(node),)
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.one_or_list(kinds.options_shape(_Announce, known))
+
 
 class _OneAnnouncement(kinds.Kind):
     kind = "announcement"
@@ -331,6 +356,9 @@ class _OneAnnouncement(kinds.Kind):
 
     def read(self, node: Tree) -> Announcement:
         return Announcement(**kinds.options(_Announce, node, "announce"))
+
+    def shape(self, known: Known) -> Shape:
+        return kinds.options_shape(_Announce, known)
 
 
 class _Delays(ma.Schema):
@@ -359,6 +387,9 @@ class _Level(kinds.CountField):
         level = super().read(node)
         self.refer("level", str(level), node)
         return level
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text("[2-9]|0+[2-9]", "a level from 2 to 9", "integer", most=9)
 
 
 STRATEGIES = (
@@ -466,6 +497,10 @@ class _PauseCodes(kinds.Kind):
             return found
         return {"": str(kinds.CodeField().read(node))}
 
+    def shape(self, known: Known) -> Shape:
+        code = kinds.CodeField().shape(known)
+        return shapes.or_(code, shapes.keyed(kinds.NameField().shape(known), code))
+
 
 class AgentFields(ma.Schema):
     """What agents dial on their telephones; ``cordboard agents`` does the same from outside.
@@ -499,6 +534,9 @@ class _CallerIdKey(kinds.Kind):
     def read(self, node: Tree) -> str:
         text = self.text(node)
         return text if text == "otherwise" else str(kinds.PatternField().read(node))
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text(rf"otherwise|{kinds.DIALLED}|\+[0-9]{{0,14}}\*", self.wants, "number")
 
 
 class OutboundFields(ma.Schema):
@@ -543,6 +581,9 @@ class _Keep(kinds.Kind):
         if found is None or int(found[1]) > 3650:
             raise self.expected("E306", node)
         return int(found[1]) * 86_400.0
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text("[1-9][0-9]{0,3}d", self.wants)
 
 
 class RecordingFields(ma.Schema):
@@ -651,6 +692,9 @@ class _From(kinds.Kind):
             return str(_EXTENSION.read(node))
         return _NUMBER.number(node, text)
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.text(f"anonymous|{kinds.EXTENSION.pattern}|{kinds.DIALLED}", self.wants, "number")
+
 
 class _Press(kinds.Kind):
     kind = "press"
@@ -661,6 +705,9 @@ class _Press(kinds.Kind):
         if not re.fullmatch(r"[0-9*#]{0,64}", text):
             raise self.expected("E313", node)
         return text
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text("[0-9*#]{0,64}", self.wants, "integer")
 
 
 class _CallFields(ma.Schema):
@@ -694,12 +741,21 @@ class _StepName(kinds.Kind):
         self.refer("step", text, node)
         return text
 
+    def shape(self, known: Known) -> Shape:
+        return shapes.named(known, "step", f"{kinds.NAME.pattern}(?:/{kinds.NAME.pattern})?", self.wants)
+
 
 class _PathItem(_StepName):
     wants = "the name of a step, flow/step, or ... for any steps"
 
     def read(self, node: Tree) -> str:
         return "..." if self.text(node) == "..." else super().read(node)
+
+    def shape(self, known: Known) -> Shape:
+        steps = known.get("step")
+        if steps:
+            return shapes.choice((*steps, "..."), self.wants)
+        return shapes.text(rf"\.\.\.|{kinds.NAME.pattern}(?:/{kinds.NAME.pattern})?", self.wants, word=True)
 
 
 class _LookedUp(kinds.Kind):
@@ -710,6 +766,11 @@ class _LookedUp(kinds.Kind):
         if isinstance(node, Scalar):
             return kinds.ChoiceField("failed", "not_found").read(node)
         return kinds.MapField(kinds.TextField(32), kinds.TextField(64), self.wants).read(node)
+
+    def shape(self, known: Known) -> Shape:
+        words = shapes.text("failed|not_found", self.wants)
+        text = kinds.TextField(64).shape(known)
+        return shapes.or_(words, shapes.keyed(text, text))
 
 
 class _SwitchName(kinds.NamedField):
@@ -730,6 +791,9 @@ class _Telephone(kinds.Kind):
         if kinds.EXTENSION.fullmatch(self.text(node)):
             return str(_EXTENSION.read(node))
         return _NUMBER.number(node, self.text(node))
+
+    def shape(self, known: Known) -> Shape:
+        return shapes.text(f"{kinds.EXTENSION.pattern}|{kinds.DIALLED}", self.wants, "number")
 
 
 class _Given(ma.Schema):
@@ -785,6 +849,10 @@ class _Ends(kinds.Kind):
         if len(found) != 1:
             raise wrong("E324", node, f"a call has one end: {self.wants}")
         return {key: str(value) if key == "talk" else value for key, value in found.items()}
+
+    def shape(self, known: Known) -> Shape:
+        one = {**kinds.options_shape(_EndOptions, known), "minProperties": 1, "maxProperties": 1}
+        return shapes.or_(shapes.text("hangup", self.wants), one)
 
 
 class RehearsalFields(ma.Schema):

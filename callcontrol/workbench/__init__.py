@@ -7,7 +7,9 @@
 ``explore.py``     every walk there is: the same call with every answer to every question
 ``compare.py``     two versions, walk for walk: what ends elsewhere
 ``preview.py``     a number's next openings and closings
-``graph.py``       a flow as a picture
+``graph.py``       a flow as a picture: what it shows
+``layout.py``      where that stands on the paper
+``drawing.py``     its SVG, and the page with all of them
 ``schema.py``      what may stand in a routing file, as a JSON Schema
 ``explain.py``     each code of ``check``, with an example
 ``scaffold.py``    the first file of a new company

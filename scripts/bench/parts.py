@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from callcontrol.embedded import EmbeddedRedis
-from scripts.bench import uploads
+from scripts.bench import companies, uploads
 from scripts.bench.callers import StandIn
 from scripts.bench.contestants import (
     SHORT,
@@ -30,7 +33,7 @@ from scripts.bench.contestants import (
     plain,
 )
 from scripts.bench.machine import allow_many_files, connections, cpu_seconds, memory, percentile
-from scripts.bench.outcome import Outcome
+from scripts.bench.outcome import BenchError, Outcome
 from scripts.bench.sipp import RealSwitch
 
 Row = dict[str, Any]
@@ -57,6 +60,7 @@ class Sizes:
     at_once: int = 100
     deliveries: int = 1_000
     uploads: int = 200  #: recordings of ten seconds
+    numbers: int = 10_000  #: of the directories that are checked
 
 
 @dataclass(slots=True)
@@ -300,6 +304,46 @@ def deliveries(bench: Bench) -> list[Row]:
     return rows
 
 
+# ------------------------------------------------------------------------------------------------- check
+
+
+def checked(bench: Bench) -> list[Row]:
+    """``cordboard check`` of directories with many numbers, people, steps and mistakes, as a person starts it."""
+    numbers = bench.sizes.numbers
+    found = []
+    for name, about in {"companies": f"{numbers // 10:,} companies", **_CHECKED}.items():
+        directory = bench.directory / f"check-{name}"
+        if name == "companies":
+            companies.many(directory, companies=max(1, numbers // 10), numbers=10)
+        else:
+            directory.mkdir()
+            size = numbers if name == "numbers" else numbers // 2
+            (directory / f"{name}.yaml").write_text(companies.SHAPES[name](size), encoding="utf-8")
+        bench.say(f"check: {about.format(numbers, numbers // 2)}")
+        found.append({"what": about.format(numbers, numbers // 2), **_check(directory)})
+    return found
+
+
+_CHECKED = {
+    "numbers": "one company, {0:,} numbers, {1:,} people",
+    "steps": "one flow of {1:,} menus, {1:,} people",
+    "lists": "a list of {1:,} callers, a group of {1:,} people",
+    "mistakes": "twice {1:,} mistakes",
+}
+
+
+def _check(directory: Path) -> Row:
+    command = [str(Path(sys.executable).parent / "cordboard"), "check", str(directory)]
+    before, began = os.times(), time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    after, took = os.times(), time.monotonic() - began
+    if done.returncode not in (0, 1):
+        raise BenchError(f"cordboard check ended with {done.returncode}: {done.stderr[-300:]}")
+    cpu = after.children_user - before.children_user + after.children_system - before.children_system
+    size = sum(path.stat().st_size for path in directory.iterdir())
+    return {"mb": size / 1e6, "seconds": took, "cpu_seconds": cpu, "problems": len(done.stdout.splitlines())}
+
+
 PARTS: Mapping[str, Part] = {
     "calls": Part("side by side", side_by_side, _of_slots),
     "parked": Part("callers who wait, on one controller", parked, _of_parking),
@@ -308,5 +352,6 @@ PARTS: Mapping[str, Part] = {
     ),
     "growth": Part("short calls, one controller", growth, lambda s: 5 + s.calls / 350),
     "deliveries": Part("webhooks, by one worker", deliveries, lambda s: 5 + 2 * s.deliveries / 200),
+    "check": Part("cordboard check", checked, lambda s: 2 + s.numbers / 500),
     "uploads": Part("recordings of ten seconds to a store on this machine", stored, lambda s: 5 + s.uploads / 10),
 }

@@ -54,6 +54,13 @@ _COLUMNS: Mapping[str, Sequence[tuple[str, str, str]]] = {
         ("a second", "per_second", ".0f"),
         ("CPU ms each", "cpu_ms", ".2f"),
     ),
+    "check": (
+        ("of", "what", ""),
+        ("MB", "mb", ".2f"),
+        ("seconds", "seconds", ".1f"),
+        ("CPU s", "cpu_seconds", ".1f"),
+        ("problems", "problems", "d"),
+    ),
     "uploads": (
         ("uploads", "uploads", "d"),
         ("at a time", "hands", "d"),
@@ -69,6 +76,7 @@ _GOALS = {
     "takeover": "p99 under 300 ms for 50 calls",
     "growth": "no growth from 10 % on",
     "deliveries": "50 a second and room besides",
+    "check": "10,000 numbers in under ten seconds",
     "uploads": "sent, read back, compared and told; both rows of one worker process",
 }
 

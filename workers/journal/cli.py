@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from callcontrol import options as o
 from callcontrol.private import SettingsError
-from callcontrol.queue_views import Table, plain, shown
+from callcontrol.queue_views import Table, counted, plain, shown
 from callcontrol.switchboard import connect
 from workers.journal import queries, stream
 from workers.journal.database import Database, default_url
@@ -86,7 +86,8 @@ def calls(
     else:
         click.echo("\n".join(plain(_calls_table(page["items"]))))
         if page["next"]:
-            click.echo(f"these are the last {limit}; --limit or --until shows others")
+            these = "this is the last one" if limit == 1 else f"these are the last {limit}"
+            click.echo(f"{these}; --limit or --until shows others")
 
 
 @click.command(short_help="Tell why a call went as it did.")
@@ -141,19 +142,20 @@ def journal(as_json: bool, database: str, state: Path, redis: str) -> None:
 
 
 def _status(said: dict[str, Any]) -> Iterator[str]:
-    yield f"{said['database']}: {said['calls']} calls ({said['live']} live), {said['facts']} facts"
+    calls, facts = counted(said["calls"], "call"), counted(said["facts"], "fact")
+    yield f"{said['database']}: {calls} ({said['live']} live), {facts}"
     if said["unreadable"]:
         yield f"facts that could not be read: {said['unreadable']}"
-    yield f"{said['recordings']} recordings, {said['events']} events; owed: {said['owed']['webhooks']} webhooks, " + (
-        f"{said['owed']['mails']} mails"
-    )
+    owed = f"owed: {counted(said['owed']['webhooks'], 'webhook')}, {counted(said['owed']['mails'], 'mail')}"
+    yield f"{counted(said['recordings'], 'recording')}, {counted(said['events'], 'event')}; {owed}"
     if "redis" in said:
         yield f"the stream of facts cannot be seen: Redis is {shown(said['redis'])}"
     elif said["unread"] is None:
         yield "the stream of facts has lost our place: the next reading begins at its beginning"
     elif said["unread"]:
         more = "at least " if said["unread"] >= stream.MOST_COUNTED else ""
-        yield f"{more}{said['unread']} facts of the stream are not read yet"
+        are = "is" if said["unread"] == 1 else "are"
+        yield f"{more}{counted(said['unread'], 'fact')} of the stream {are} not read yet"
     else:
         yield "every fact of the stream is read"
     if said.get("files_owed"):
