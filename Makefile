@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo run reload drain upgrade calls queues agents failed retry replay backfill backup restore check rehearse manual test-switch bench bench-queue chaos clean
+.PHONY: help setup test lint demo run reload publish drain upgrade calls queues agents failed retry replay backfill backup restore check rehearse manual test-switch bench bench-queue chaos clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ demo: $(READY) ## Place calls through routing/ on a stand-in switch, tell what h
 
 run: $(READY) ## Serve routing/ to a real switch, with workers, API and a store; `. etc/env` has every command ask it
 	@$(BIN)/python -m scripts.run
+
+publish: $(READY) ## Publish routing/ after saying what changes and asking what must be asked (WHY="a reason", while make run serves it)
+	@$(BIN)/cordboard publish $(if $(WHY),--why "$(WHY)")
 
 # The server that make run started, unless variables name another.
 SERVED = { test -n "$$CORDBOARD_CONFIG" || { test -e etc/env && . ./etc/env; } || { \

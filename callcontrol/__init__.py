@@ -5,6 +5,11 @@ Glossary (one word per thing, the field's own):
 =============  ========================================================================================
 company        a tenant: one YAML file, its numbers, people and flows
 routing        what that file says once it is checked; a *version* of it has a content hash
+publish        to make what the files say what new calls get; a *publication* has a number, and a record if it changed
+               something: who, when, why; the *history* has all records
+pin            a company stays at a version, whatever its file says, until it is published by name; *roll back*: to
+               bring an earlier version back, and pin it
+request        what somebody left in STATE to be published or rolled back; a *plan*: what a publication would change
 flow, step     a flow is the operator's named graph; a step is one node of it, run by one class per verb
 outcome        the word by which a step says how it ended (``then``, ``busy``, ``timeout`` …)
 edge           where an outcome leads: a step, a flow, ``flow/step``, ``hangup`` or ``return``

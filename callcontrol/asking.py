@@ -102,7 +102,7 @@ def leave(state: Path, request: Request) -> None:
     folder = state / _FOLDER
     owner = folder.stat()
     path = folder / f"{request.id}{_REQUEST}"
-    unborn = path.with_name(f".new-{path.name}")
+    unborn = path.with_name(f".new-{request.id}")  # nothing that the publisher takes for a request
     try:
         with open(os.open(unborn, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
             file.write(json.dumps(asdict(request)).encode())
@@ -160,6 +160,14 @@ def waiting(state: Path, refuse: Callable[[str, str], object]) -> list[Request]:
                     _write_answer(state, path.stem, Answer(refused=str(error)))
                 path.unlink()
     return sorted(found, key=lambda request: (request.asked.seconds, request.id))
+
+
+def still_wanted(state: Path, request: Request) -> bool:
+    """Whether who asked still waits: those before it may have taken long.  Whoever gives up withdraws it first."""
+    try:
+        return _judged(_read(state / _FOLDER / f"{request.id}{_REQUEST}")) == request
+    except RequestError:
+        return False
 
 
 def answer(state: Path, request: Request, given: Answer) -> None:

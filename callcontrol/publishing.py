@@ -148,6 +148,9 @@ def answer_requests(publisher: Publisher) -> None:
         _log().error("a request is refused", request=name, why=why)
 
     for request in asking.waiting(state, refused):
+        if not asking.still_wanted(state, request):
+            refused(request.id, "who asked gave up, or is gone")
+            continue
         try:
             answer = _done_before(state, request) or publisher.do(request)
         except (LoadError, Refusal) as error:
@@ -306,11 +309,8 @@ class _Publication:
         changes = _changes(self._before, live)
         record = replace(record, serial=serial, at=now, changes=changes, rehearsals=self._rehearsals(changes))
         told = record if changes or record.pinned or record.released else None
-        shown = tuple(
-            first_of(
-                sorted(problems, key=lambda found: (found.place, found.code, found.message)), outcomes.MOST_PROBLEMS
-            )
-        )
+        ordered = sorted(problems, key=lambda found: (found.place, found.code, found.message))
+        shown = tuple(first_of(ordered, outcomes.MOST_PROBLEMS))
         outcome = Outcome(
             serial, self._began, outcomes.now(), now, dict(live), shown, self._given.trouble, dict(pins), told
         )

@@ -123,7 +123,8 @@ class Asker:
     def _taken_up(self, done: Answer, deadline: float) -> bool:
         if not taken_up(self.state, done.serial, deadline, self.wait, self.complain):
             return False
-        self.say("every process has it; live calls stay on the version they began with")
+        if done.changes:
+            self.say("every process has it; live calls stay on the version they began with")
         return True
 
     # ------------------------------------------------------------------------------------------- asking
@@ -180,7 +181,10 @@ class Asker:
             attempt = outcomes.read_attempt(self.state)
             answer = asking.answer_to(self.state, request) or self._recorded(request)
             running = attempt is not None and attempt.how == "requests" and attempt.ended is None
-            if not running or time.monotonic() > give_up or not outcomes.holder(self.state):
+            if not running or not outcomes.holder(self.state):
+                break
+            if time.monotonic() > give_up:
+                trouble = "it is not known whether this will be done: the server is at it; see cordboard versions"
                 break
             time.sleep(_LOOK)
         return answer, trouble

@@ -302,18 +302,16 @@ class TestWhatIsKept:
     def test_the_last_versions_and_pinned_ones_stay_and_older_ones_go(
         self, directory: Path, store: VersionStore, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(publishing, "KEPT", 2)
+        monkeypatch.setattr(publishing, "KEPT", 3)
         versions = [publish(directory, store).live["beta"]]
-        versions += [become(directory, store, verdict) for verdict in ("declined", "congestion", "busy", "declined")]
-        assert versions[3:] == versions[:2]
+        versions += [become(directory, store, verdict) for verdict in ("declined", "congestion")]
         grow_old(store, 30)
-        become(directory, store, "congestion")  # live: the third; before it: the second
-        assert store.versions("beta") == sorted(versions[1:3])
-        asked(publisher, request("rollback", "beta"))
-        versions += [become(directory, store, verdict, "gamma") for verdict in ("declined", "congestion")]
+        versions.append(become(directory, store, "failure"))
+        assert store.versions("beta") == sorted(versions[1:])
+        asked(publisher, request("rollback", "beta", version=versions[1]))
         grow_old(store, 30)
-        publish(directory, store)
-        assert versions[1] in store.versions("beta")
+        become(directory, store, "declined", "gamma")
+        assert store.versions("beta") == sorted(versions[1:])
 
     def test_speech_that_no_stored_version_names_goes_once_a_day(
         self, directory: Path, store: VersionStore, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
@@ -519,6 +517,34 @@ def test_two_at_a_time_are_both_done(directory: Path, store: VersionStore, publi
     ]
     assert [record.by for record in history.read(store.state)] == ["", "anna", "boris"]
     assert all(outcome_of(store).live[company] != first[company] for company in first)
+
+
+def test_one_that_is_withdrawn_while_another_is_done_is_not_done(
+    directory: Path, store: VersionStore, logs: Logs
+) -> None:
+    first = publish(directory, store).live
+    for company in ("beta", "gamma"):
+        change(directory / f"{company}.yaml", "busy", "declined")
+    both = [request("publish", "beta"), request("publish", "gamma")]
+    for one in both:
+        asking.leave(store.state, one)
+    answer_requests(Publisher(directory, store, announce=lambda _: asking.withdraw(store.state, both[1])))
+    assert outcome_of(store).live["beta"] != first["beta"]
+    assert outcome_of(store).live["gamma"] == first["gamma"]
+    assert "who asked gave up, or is gone" in [line.get("why") for line in logs]
+
+
+def test_a_request_that_is_being_written_is_left_alone(store: VersionStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = request("publish")
+    finish = Path.replace
+
+    def meanwhile(self: Path, target: Path) -> Path:
+        assert refusals(store) == {}
+        return finish(self, target)
+
+    monkeypatch.setattr(Path, "replace", meanwhile)
+    asking.leave(store.state, wanted)
+    assert [one.id for one in asking.waiting(store.state, print)] == [wanted.id]
 
 
 HOSTILE: dict[str, dict[str, object]] = {

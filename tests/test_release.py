@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from callcontrol import asking, history, outcomes, reload
 from callcontrol.cli import main
+from callcontrol.release import Asker
 from callcontrol.supervisor import process_name
 from freeswitch.simulator import Answers, NeverAnswers
 from scripts.rig import ROUTING
@@ -246,6 +247,28 @@ def test_a_server_of_an_earlier_program_is_not_sent_a_signal_that_would_end_it(
             signal.signal(signal.SIGUSR1, before)
     assert signals == [signal.SIGUSR1]
     assert list((tmp_path / "requests").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "agreed", "last"),
+    [(True, True, "gone"), (False, False, "nothing was changed"), (None, False, "say yes with --yes")],
+)
+def test_a_person_is_asked_on_a_terminal_and_refused_where_there_is_none(
+    tmp_path: Path, answer: bool | None, agreed: bool, last: str
+) -> None:
+    complained: list[str] = []
+    questions: list[str] = []
+
+    def confirm(question: str) -> bool:
+        questions.append(question)
+        return bool(answer)
+
+    asker = Asker(tmp_path, "anna", 1.0, complained.append, complained.append)
+    needs = {"gone beta 0": "beta takes no more calls: its file is gone"}
+    assert asker._agreed(needs, None if answer is None else confirm) is agreed
+    assert complained[0] == "this must be asked: beta takes no more calls: its file is gone"
+    assert last in complained[-1]
+    assert questions == ([] if answer is None else ["Shall it be so?"])
 
 
 def test_who_became_root_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

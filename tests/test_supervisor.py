@@ -25,7 +25,7 @@ PARENT = """
     import json, os, pathlib, signal, sys, time
     import structlog
     if len(sys.argv) > 4:  # as serving does while it publishes for the first time
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGUSR1})
         print("{\\"event\\": \\"deaf\\"}", flush=True)
         while not (pathlib.Path(sys.argv[1]) / "published").exists():
             time.sleep(0.01)
@@ -43,11 +43,15 @@ PARENT = """
         if (directory / "bad").exists():
             raise ValueError("bad routing")
         log.info("reload")
+    def request():
+        log.info("request")
+        return (directory / "changed").exists()
     sys.exit(supervise(
         lambda i: [sys.executable, str(directory / "child.py"), str(i)],
         int(sys.argv[2]),
         on_child_death=lambda name: log.info("buried", name=name),
         on_reload=reload,
+        on_request=request,
         timing=Timing(**json.loads(sys.argv[3]))))
 """
 
@@ -79,7 +83,7 @@ CHILD = """
         if open(directory / "gate").read() == "shut":
             sys.exit(3)
     signal.signal(signal.SIGHUP, lambda *_: say("child hup"))
-    signal.signal(signal.SIGUSR1, lambda *_: os._exit(3))
+    signal.signal(signal.SIGUSR1, lambda *_: say("child usr1") if mode == "follows" else os._exit(3))
     say("child up", name=process_name())
     if mode == "silent":
         while True:
@@ -404,6 +408,39 @@ def test_a_reload_that_is_asked_for_before_it_can_be_heard_is_not_lost(run: Run,
     it.send(signal.SIGHUP)
     (tmp_path / "published").touch()
     it.wait_for("reload")
+
+
+def test_what_is_asked_for_is_passed_on_by_its_own_signal_if_it_changed_something(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mode").write_text("follows")
+    it = run(2)
+    it.ready(2)
+    it.send(signal.SIGUSR1)
+    it.wait_for("request")
+    (tmp_path / "changed").touch()
+    it.send(signal.SIGUSR1)
+    it.wait_for("request")
+    it.wait_for("child usr1")
+    it.wait_for("child usr1")
+    it.send(signal.SIGTERM)
+    assert it.end() == 0
+    assert (it.events.count("child usr1"), it.events.count("child hup"), it.events.count("reload")) == (2, 0, 0)
+
+
+def test_a_child_that_is_still_starting_hears_of_both_when_it_is_ready(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mode").write_text("gated")
+    (tmp_path / "changed").touch()
+    os.mkfifo(tmp_path / "gate")
+    it = run(1, deaf=True)
+    it.wait_for("deaf")
+    it.send(signal.SIGUSR1)  # asked for before it can be heard
+    (tmp_path / "published").touch()
+    it.wait_for("child waits")
+    it.wait_for("request")
+    it.send(signal.SIGHUP)
+    it.wait_for("reload")
+    (tmp_path / "gate").write_text("open")
+    it.wait_for("child hup")
+    assert it.wait_for("process ended")["code"] == 3  # of the other signal, as this child does
 
 
 def test_a_rolling_restart_replaces_one_by_one_and_the_new_one_is_ready_first(run: Run) -> None:
