@@ -268,8 +268,8 @@ class Controller:
             return
         self._draining = True
         outcomes.forget(self.settings.state, self.name)
-        had = len(self.sessions)
-        self._log.info("draining", calls=had)
+        had = [*self.sessions]
+        self._log.info("draining", calls=len(had))
         if self._server is not None:
             self._server.close()
         gevent.spawn(self.commands.stop)  # Redis may be slow to hear it
@@ -288,10 +288,10 @@ class Controller:
         self.facts.close()
         for line in self._lines:
             line.stop()
-        if self._server is not None:
-            self._server.stop(0)
-        running.say_drained(self.settings.state, running.Drained(had, len(self.sessions)))
+        running.say_drained(self.settings.state, running.Drained(had, [*self.sessions]))
         self._log.info("drained", left=len(self.sessions))
+        if self._server is not None:
+            self._server.stop(0)  # last: with it the process ends
 
     # ------------------------------------------------------------------------------ what sessions ask for
 
