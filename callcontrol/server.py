@@ -25,6 +25,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import gevent
+import gevent.event
 import structlog
 from gevent import socket
 from gevent.server import StreamServer
@@ -155,6 +156,7 @@ class Controller:
         self._suspects: dict[str, set[str]] = {}
         self._ready = False
         self._draining = False
+        self._drained = gevent.event.Event()
         self._reloading = False
         self._reload_wanted = False
         self._server: StreamServer | None = None
@@ -188,6 +190,8 @@ class Controller:
             release=running.release(),
         )
         self._server.serve_forever()
+        if self._draining:  # it returns as soon as its socket is closed, with which a drain begins
+            self._drained.wait(DRAIN + 4.0)
 
     def _accepted(self, sock: socket.socket, address: tuple[str, int]) -> None:
         if not admits(self.settings.peers, address[0]):
@@ -291,7 +295,8 @@ class Controller:
         running.say_drained(self.settings.state, running.Drained(had, [*self.sessions]))
         self._log.info("drained", left=len(self.sessions))
         if self._server is not None:
-            self._server.stop(0)  # last: with it the process ends
+            self._server.stop(0)
+        self._drained.set()
 
     # ------------------------------------------------------------------------------ what sessions ask for
 
