@@ -72,7 +72,7 @@ def _ended(one: Running, number: signal.Signals, deadline: float) -> bool:
         processes.tell(one.process, number)
     except OSError:
         return False
-    while is_running(one.process):
+    while is_running(one.process) and not processes.is_dead(one.pid):
         if time.monotonic() > deadline:
             return False
         time.sleep(_LOOK)
@@ -84,8 +84,9 @@ def _tell_handed_over(
 ) -> int:
     accounts = [processes.drained(state, one.process) for one in controllers]
     known = [account for account in accounts if account is not None]
-    calls, left = sum(one.calls for one in known), sum(one.left for one in known)
-    say(f"{calls - left} calls are handed over, {left} remain; talks go on by themselves")
+    # One that a process handed to another, which was told to stop in the same moment, is one call.
+    calls, left = ({call for one in known for call in getattr(one, name)} for name in ("calls", "left"))
+    say(f"{len(calls - left)} calls are handed over, {len(left)} remain; talks go on by themselves")
     code = _FINE
     if left:
         complain("cordboard: those that remain are brought to another controller by the switch, a little later")

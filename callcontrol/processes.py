@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -90,16 +91,16 @@ def everybody(state: Path) -> list[Running]:
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """What became of the calls of a controller that was told to stop: how many it had, and how many nobody took."""
+    """What became of the calls of a controller that was told to stop: which it had, and which nobody took."""
 
-    calls: int
-    left: int
+    calls: Sequence[str]
+    left: Sequence[str]
 
 
 def say_drained(state: Path, drained: Drained) -> None:
     """Leave this process's account for whoever asked."""
     with contextlib.suppress(OSError):
-        said = json.dumps({"calls": drained.calls, "left": drained.left}).encode()
+        said = json.dumps({"calls": list(drained.calls), "left": list(drained.left)}).encode()
         write_whole(_directory(state) / f"{process_name()}.drained", said, durable=False)
 
 
@@ -129,6 +130,15 @@ def tell(process: str, number: signal.Signals) -> bool:
         return False
     finally:
         os.close(handle)
+
+
+def is_dead(pid: int) -> bool:
+    """Whether a process has ended, and only its parent has not asked how."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+            return stat.read().rpartition(")")[2].split()[0] in ("Z", "X")
+    except (OSError, IndexError):
+        return False
 
 
 def pid_of(process: str) -> int:

@@ -19,12 +19,12 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import redis
 
+from callcontrol.processes import release
 from callcontrol.routing.packing import program
 from callcontrol.switchboard import Switchboard, connect
 
@@ -116,14 +116,6 @@ class Running:
 def digest_of(versions: Mapping[str, str]) -> str:
     """The name of what a process has loaded."""
     return hashlib.sha256(json.dumps(versions, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def release() -> str:
-    """The release of this program, as people know it."""
-    try:
-        return version("cordboard")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def reports(url: str) -> list[Report] | None:

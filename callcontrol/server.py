@@ -25,6 +25,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import gevent
+import gevent.event
 import structlog
 from gevent import socket
 from gevent.server import StreamServer
@@ -159,6 +160,7 @@ class Controller:
         self._running = Running(self.board, self.name, settings.state)
         self._trouble = ""  # what is wrong with cordboard.yaml
         self._taken = Taken(0)
+        self._drained = gevent.event.Event()
         self._reloading = False
         self._reload_wanted = False
         self._config_wanted = False
@@ -194,6 +196,8 @@ class Controller:
             release=processes.release(),
         )
         self._server.serve_forever()
+        if self._draining:  # it returns as soon as its socket is closed, with which a drain begins
+            self._drained.wait(DRAIN + 4.0)
 
     def _accepted(self, sock: socket.socket, address: tuple[str, int]) -> None:
         if not admits(self.settings.peers, address[0]):
@@ -299,8 +303,8 @@ class Controller:
         self._draining = True
         outcomes.forget(self.settings.state, self.name)
         gevent.spawn(self._running.forget)
-        had = len(self.sessions)
-        self._log.info("draining", calls=had)
+        had = [*self.sessions]
+        self._log.info("draining", calls=len(had))
         if self._server is not None:
             self._server.close()
         gevent.spawn(self.commands.stop)  # Redis may be slow to hear it
@@ -319,10 +323,11 @@ class Controller:
         self.facts.close()
         for line in self._lines:
             line.stop()
+        processes.say_drained(self.settings.state, processes.Drained(had, [*self.sessions]))
+        self._log.info("drained", left=len(self.sessions))
         if self._server is not None:
             self._server.stop(0)
-        processes.say_drained(self.settings.state, processes.Drained(had, len(self.sessions)))
-        self._log.info("drained", left=len(self.sessions))
+        self._drained.set()
 
     # ------------------------------------------------------------------------------ what sessions ask for
 

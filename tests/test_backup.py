@@ -23,6 +23,7 @@ from callcontrol.embedded import EmbeddedRedis
 from callcontrol.queueboard import QueueBoard
 from callcontrol.switchboard import Switchboard, connect
 from freeswitch.simulator import Answers
+from scripts.chaos.upgrade import COMPANY, RINGING, TALK
 from scripts.rig import Rig
 from tests.databases import PostgreSQL, migrated_sqlite
 from workers.backup import redis_keys
@@ -41,20 +42,17 @@ class TestARunningSystem:
     def test_is_restored_on_another_machine_and_gives_the_same_answers(
         self, tmp_path: Path, own_redis: EmbeddedRedis
     ) -> None:
-        with Rig(tmp_path / "here", redis_url=own_redis.url) as rig:
+        (tmp_path / "routing").mkdir()
+        (tmp_path / "routing/acme.yaml").write_text(COMPANY)
+        with Rig(tmp_path / "here", redis_url=own_redis.url, routing=tmp_path / "routing", clock=None) as rig:
             here = {**rig.environment()}
             work = subprocess.Popen([str(rig.program), "work"], env=here, stderr=subprocess.DEVNULL)
             try:
                 rig.switch.phone("301", Answers(after=0.1))
                 rig.switch.phone("302", Answers(after=0.1, talk=0.2))
-                caller = rig.switch.call("+79031234567", "+74951234567")  # talks while the backup is made
-                caller.wait("heard:speech", 15)
-                caller.press("301", gap=0.1)
+                caller = rig.switch.call("+79031234567", RINGING)  # talks while the backup is made
                 caller.wait("talking", 20)
-                over = rig.switch.call("+79031234568", "+74951234567")
-                over.wait("heard:speech", 15)
-                over.press("302", gap=0.1)
-                over.wait("ended", 20)
+                rig.switch.call("+79031234568", TALK).wait("ended", 20)
                 rig.until(
                     lambda: '"ended"' in CliRunner().invoke(main, ["calls", "--json"], env=here).output,
                     40,
@@ -63,7 +61,7 @@ class TestARunningSystem:
                 made = run(here, "endpoints", "add", "acme", "https://crm.example.com/hooks").split()[0]
                 run(here, "endpoints", "pause", "acme", made)  # it is not there, and would fail meanwhile
                 run(here, "tokens", "create", "operator", "somebody")
-                run(here, "agents", "pause", "acme", "301", "--reason", "lunch")
+                run(here, "agents", "pause", "acme", "303", "--reason", "lunch")
                 assert Switchboard(own_redis.url, name="test").set_switch("acme", "*21", True, "somebody")
                 (tmp_path / "here/passwords.yaml").touch(mode=0o600)
                 said = run(here, "backup", str(tmp_path / "kept.tar.gz"))
