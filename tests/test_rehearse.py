@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from callcontrol.routing.load import load_text
-from callcontrol.workbench.rehearse import rehearse, rehearse_directory
+from callcontrol.workbench.rehearse import failing, rehearse, rehearse_directory
 from tests.playbook import HEAD
 
 ROUTING = Path(__file__).parent.parent / "routing"
@@ -269,3 +269,20 @@ class TestTold:
         lines: list[str] = []
         assert rehearse_directory(tmp_path, None, lines.append) == 1
         assert lines[0].startswith(f"{tmp_path}/bad.yaml:")
+
+
+def test_a_fault_of_ours_in_a_walk_keeps_the_company_back_and_stops_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded = load_text((ROUTING / "acme.yaml").read_text(), path="acme.yaml", company="acme")
+    assert loaded.routing is not None
+
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("a\nfault")
+
+    monkeypatch.setattr("callcontrol.workbench.rehearse.Walk", broken)
+    found = failing(loaded.routing)
+    assert {problem.code for problem in found} == {"E601"}
+    assert len(found) == len(loaded.routing.rehearsals)
+    assert "could not be walked, by a fault of Cordboard: KeyError" in found[0].message
+    assert "\n" not in str(found[0])

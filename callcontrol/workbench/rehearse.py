@@ -17,7 +17,7 @@ from typing import Any
 
 from callcontrol.routing.codes import problem
 from callcontrol.routing.load import check_loaded, load_directory, stray_rehearsals
-from callcontrol.routing.model import Problem, Rehearsal, Routing
+from callcontrol.routing.model import Problem, Rehearsal, Routing, on_one_line
 from callcontrol.routing.nodes import quoted
 from callcontrol.workbench.reporting import FORMATS, as_github, as_json
 from callcontrol.workbench.telling import Teller
@@ -115,7 +115,12 @@ def failing(routing: Routing) -> list[Problem]:
             message = f"{MOST_TOLD} rehearsals fail, and those from here on were not walked"
             found.append(problem("E601", rehearsal.place, f"{message}; cordboard rehearse walks every one"))
             break
-        result = rehearse(routing, rehearsal)
+        try:
+            result = rehearse(routing, rehearsal)
+        except Exception as error:  # a fault of ours must keep this company back, and no other
+            message = f"the rehearsal {quoted(rehearsal.name)} could not be walked, by a fault of Cordboard: {error!r}"
+            found.append(problem("E601", rehearsal.place, on_one_line(message)))
+            continue
         spent += result.journey.events
         if result.verdict == "failed":
             found.append(result.problem)
