@@ -64,7 +64,8 @@ def main() -> None:
 
 
 @main.command(short_help="Say what is wrong in companies' files.")
-@click.argument("path", metavar="DIRECTORY|FILE|-", type=click.Path(exists=True, allow_dash=True, path_type=Path))
+@o.routing(allow_dash=True)
+@o.ONLY_COMPANY
 @click.option(
     "--format",
     "form",
@@ -73,24 +74,31 @@ def main() -> None:
     show_default=True,
     help="A line for each problem; one object with all; or lines by which GitHub marks them in a change.",
 )
-def check(path: Path, form: str) -> None:
-    """Read every company in DIRECTORY, or the one in FILE, and say what is wrong, with file, line and column.
+def check(routing: Path, company: str | None, form: str) -> None:
+    """Say what is wrong in ROUTING, with file, line and column.
 
-    Prints one line per problem; nothing means that all is well. Warnings do not change the exit code. `-` reads a
-    file from the standard input, whose sounds are not looked for. `cordboard explain` tells more of a code. Rehearsals
-    are read here, and walked by `cordboard rehearse`; a company of which one fails does not go live.
+    ROUTING is a company's file, a directory of companies, or - for a file from the standard input, whose sounds are
+    not looked for; without it CORDBOARD_ROUTING, else routing. One line is one problem; nothing means that all is
+    well. Warnings do not change the exit code. `cordboard explain` tells more of a code. Rehearsals are read here, and
+    walked by `cordboard rehearse`; a company of which one fails does not go live.
     """
-    from callcontrol.routing import load
+    from callcontrol.routing import files
+    from callcontrol.routing.load import LoadError
     from callcontrol.speech import unplayable
     from callcontrol.workbench import reporting
 
     today = dt.date.today()
-    if str(path) == "-":
-        problems = load.check_bytes(sys.stdin.buffer.read(load.MOST_BYTES), today=today)
-    elif path.is_dir():
-        problems = load.check_directory(path, listen=unplayable, today=today)
-    else:
-        problems = load.check_file(path, listen=unplayable, today=today)
+    try:
+        if str(routing) == "-":
+            problems = files.check_bytes(sys.stdin.buffer.read(files.MOST_BYTES), today=today)
+        elif routing.is_dir():
+            problems = files.check_directory(routing, company=company, listen=unplayable, today=today)
+        else:
+            files.load_all(routing, company)
+            problems = files.check_file(routing, listen=unplayable, today=today)
+    except LoadError as error:
+        click.echo(f"cordboard: {error}", err=True)
+        sys.exit(2)
     click.echo(reporting.FORMATS[form](problems), nl=False)
     if said := reporting.verdict(problems):
         click.echo(said, err=True)

@@ -36,8 +36,9 @@ import yaml
 
 from callcontrol import wire
 from callcontrol.private import read_private
+from callcontrol.routing.files import COMPANY, load_directory
 from callcontrol.routing.kinds import EXTENSION
-from callcontrol.routing.load import COMPANY, LoadError, load_directory
+from callcontrol.routing.load import LoadError
 from callcontrol.settings import Config, SettingsError
 
 #: Passwords that we make: no capitals and no look-alikes (0 o, 1 l i), since people type them into telephones.

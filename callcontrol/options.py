@@ -29,11 +29,18 @@ def setting(name: str, default: str | None, help_: str, **more: Any) -> Decorato
 DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 PATH = click.Path(path_type=Path)
 
-#: A company for the workbench: its file, or a directory of companies.
-ROUTING = click.argument(
-    "routing", envvar="CORDBOARD_ROUTING", default="routing", type=click.Path(exists=True, path_type=Path)
-)
-COMPANY = click.option("--company", help="The company, where the directory has several.")
+
+def routing(**more: Any) -> Decorator:
+    """What the workbench reads: a company's file, or a directory of companies.  ``more`` is for ``click.Path``."""
+    kind = click.Path(exists=True, path_type=Path, **more)
+    return click.argument("routing", envvar="CORDBOARD_ROUTING", default="routing", type=kind)
+
+
+ROUTING = routing()
+#: The company of which a command tells, where it can tell of one only.
+COMPANY = click.option("--company", metavar="NAME", help="The company, where ROUTING has several.")
+#: The same where it tells of all.
+ONLY_COMPANY = click.option("--company", metavar="NAME", help="Only this company, where ROUTING has several.")
 
 CONFIG = setting("config", "cordboard.yaml", "The operator's own file: switches, trunks, limits.", type=PATH)
 REDIS = setting("redis", s.REDIS, "Redis or Valkey, 7 or newer.")

@@ -36,20 +36,8 @@ from callcontrol.directory import write_directory
 from callcontrol.history import Record
 from callcontrol.outcomes import Outcome
 from callcontrol.planning import File, Live, Pin, Plan, decide, pinned_words
-from callcontrol.routing.load import (
-    Beside,
-    Loaded,
-    LoadError,
-    check_loaded,
-    company_files,
-    compiled,
-    first_of,
-    load_compiled,
-    load_file,
-    read_file,
-    rehearsals_beside,
-    sounds_in,
-)
+from callcontrol.routing.files import check_loaded, company_files, load_file, read_file, rehearsals_beside, sounds_in
+from callcontrol.routing.load import Beside, Loaded, LoadError, compiled, first_of, load_compiled
 from callcontrol.routing.model import Place, Problem, Routing
 from callcontrol.routing.packing import PackError, pack, program, unpack
 from callcontrol.settings import Config, SettingsError, kept_config, read_config

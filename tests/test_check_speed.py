@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from callcontrol.routing import kinds
-from callcontrol.routing.load import check_directory, load_text
+from callcontrol.routing.files import check_directory
+from callcontrol.routing.load import load_text
 from scripts.bench import companies
 
 #: Steps, people and numbers of the smaller company; what is loaded once (zones, holidays) must not count.

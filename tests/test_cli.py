@@ -84,14 +84,66 @@ def test_warnings_do_not_change_the_exit(tmp_path: Path) -> None:
 
 def test_a_directory_that_is_not_there_is_a_usage_error() -> None:
     assert run("check", "/no/such/place")[0] == 2
-    assert run("rehearse")[0] == 2
+    assert run("rehearse", "/no/such/place")[0] == 2
     code, text = run("serve")
     assert (code, "Missing option '--routing'" in text) == (2, True)
 
 
-def test_a_company_that_is_not_there_is_not_a_success(tmp_path: Path) -> None:
-    assert run("rehearse", str(ROUTING), "--company", "acmee")[0] == 2
+#: What the workbench does with routing, as much as one word and options can say.
+READERS = {
+    "check": (),
+    "rehearse": (),
+    "preview": ("--from", "2026-11-23", "--count", "3"),
+    "graph": ("--flow", "hotline", "-o", "-"),
+    "schema": ("--company", "acme"),
+    "try": ("--from", "+79261112233", "--to", "+74951234567", "--at", "2026-11-23 23:00", "--switch", "shut=off"),
+}
+
+
+@pytest.mark.parametrize(("command", "more"), READERS.items(), ids=list(READERS))
+def test_every_reader_of_routing_takes_a_file_a_directory_or_none_and_a_company(
+    command: str, more: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def asked(routing: str, *others: str) -> tuple[int, str]:
+        code, text = run(command, *([routing] if routing else []), *more, *others)
+        return code, text.replace(f"{ROUTING}/", "").replace("routing/", "")
+
+    monkeypatch.chdir(ROUTING.parent)
+    with time_machine.travel(dt.datetime(2026, 11, 23)):
+        told = asked(str(ROUTING))
+        assert told[0] == 0, told[1]
+        assert asked(str(ROUTING / "acme.yaml")) == asked("") == asked("", "--company", "acme") == told
+        monkeypatch.chdir(tmp_path)
+        assert asked("", "--company", "acme")[0] == 2
+        monkeypatch.setenv("CORDBOARD_ROUTING", str(ROUTING))
+        assert asked("", "--company", "acme") == told
+        for one in (str(ROUTING), str(ROUTING / "acme.yaml")):
+            code, text = asked(one, "--company", "acmee")
+            assert (code, "there is no company acmee here; there is: acme\n" in text) == (2, True)
+
+
+def test_a_directory_without_a_company_is_no_success(tmp_path: Path) -> None:
+    assert run("check", str(tmp_path))[0] == 1
     assert run("rehearse", str(tmp_path))[0] == 1
+    assert run("preview", str(tmp_path))[0] == 2
+
+
+def test_check_tells_of_one_company_what_it_has_with_others_too(tmp_path: Path) -> None:
+    text = (ROUTING / "acme.yaml").read_text()
+    (tmp_path / "acme.yaml").write_text(text)
+    (tmp_path / "beta.yaml").write_text(text)
+    (tmp_path / "rehearsals/beta").mkdir(parents=True)
+    (tmp_path / "rehearsals/beta/own.yaml").write_text("x: 1\n")
+    _, whole = run("check", str(tmp_path))
+    _, acme = run("check", str(tmp_path), "--company", "acme")
+    _, beta = run("check", str(tmp_path), "--company", "beta")
+    lines = [line for line in whole.splitlines() if line.startswith(str(tmp_path))]
+    assert [line for line in lines if "beta" in line.partition(":")[0]] == [
+        line for line in beta.splitlines() if line.startswith(str(tmp_path))
+    ]
+    assert "E502" in beta
+    assert "own.yaml" in beta
+    assert "beta" not in acme
 
 
 class TestServe:

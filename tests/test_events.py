@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callcontrol.cli import main
-from callcontrol.routing.load import load_directory
+from callcontrol.routing.files import load_directory
 from tests import frozen_events
 from webhooks.events import catalogue, deriving, publishing, reading
 from webhooks.events.catalogue import CATALOGUE, Event, mistakes

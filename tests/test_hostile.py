@@ -22,7 +22,7 @@ import structlog
 from callcontrol import serving
 from callcontrol.esl import Limits, Parser, Reply
 from callcontrol.routing import nodes
-from callcontrol.routing.load import load_directory
+from callcontrol.routing.files import load_directory
 from callcontrol.state import StateError, decode
 from callcontrol.switchboard import _operations
 

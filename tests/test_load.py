@@ -12,17 +12,8 @@ import pytest
 
 from callcontrol.routing import load, nodes
 from callcontrol.routing.codes import CODES
-from callcontrol.routing.load import (
-    Loaded,
-    LoadError,
-    check_directory,
-    check_loaded,
-    compiled,
-    load_company,
-    load_compiled,
-    load_directory,
-    load_text,
-)
+from callcontrol.routing.files import check_directory, check_loaded, load_company, load_directory
+from callcontrol.routing.load import Loaded, LoadError, compiled, load_compiled, load_text
 from callcontrol.routing.model import File, QueueAgent, Target
 from callcontrol.steps import RESERVED_VERBS, VERBS
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callcontrol.cli import main
-from callcontrol.routing import load
+from callcontrol.routing import countries, load
 from callcontrol.routing.hours import instant
 from callcontrol.routing.model import Routing
 from callcontrol.workbench.preview import Preview, SwitchError, as_data, clock_change, lasting, previews, told
@@ -62,7 +62,7 @@ def ahead(
     routing: Routing, start: str, count: int = 4, switches: Mapping[str, bool] | None = None, names: bool = True
 ) -> Preview:
     at = instant(dt.datetime.fromisoformat(start), routing.timezone)
-    called = partial(load.holiday_names, routing.country, language=routing.languages[0])
+    called = partial(countries.holiday_names, routing.country, language=routing.languages[0])
     more = {"names": called} if names else {}
     found = previews(routing, list(routing.numbers), start=at, count=count, switches=switches, **more)
     return found[0]

@@ -19,7 +19,8 @@ from callcontrol.outcomes import Outcome
 from callcontrol.published import Published
 from callcontrol.publishing import NothingRendered, Rendered, publish
 from callcontrol.routing.codes import problem
-from callcontrol.routing.load import Beside, Loaded, LoadError, load_compiled, load_file
+from callcontrol.routing.files import load_file
+from callcontrol.routing.load import Beside, Loaded, LoadError, load_compiled
 from callcontrol.routing.model import Place, Routing
 from callcontrol.routing.packing import program
 from callcontrol.versions import VersionStore

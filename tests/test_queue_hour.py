@@ -9,7 +9,7 @@ import pytest
 from callcontrol import queueing
 from callcontrol.messages import Enter, Miss
 from callcontrol.queueboard import QueueBoard
-from callcontrol.routing.load import check_directory, load_directory
+from callcontrol.routing.files import check_directory, load_directory
 from callcontrol.routing.model import Routing
 from callcontrol.switchboard import Switchboard
 from scripts.queue_hour import COMPANY, NAMES, ROUTING, Hour, draw, left_behind, play, tell

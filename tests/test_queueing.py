@@ -34,7 +34,7 @@ from callcontrol.queueing import (
     openings,
     why_not,
 )
-from callcontrol.routing.load import load_directory
+from callcontrol.routing.files import load_directory
 from callcontrol.routing.model import Routing
 from tests.playbook import HEAD, routing
 

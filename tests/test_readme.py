@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from callcontrol import queue_rows, queue_views, queueing
 from callcontrol.cli import main
-from callcontrol.routing.load import check_directory, load_directory
+from callcontrol.routing.files import check_directory, load_directory
 from callcontrol.routing.model import Routing
 from callcontrol.steps import VERBS
 from callcontrol.workbench.rehearse import rehearse

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from callcontrol.routing import load, nodes
-from callcontrol.routing.load import check_directory, compiled, load_company, load_compiled, load_directory
+from callcontrol.routing import files, nodes
+from callcontrol.routing.files import check_directory, load_company, load_directory
+from callcontrol.routing.load import compiled, load_compiled
 from callcontrol.workbench import rehearse as rehearsing
-from callcontrol.workbench.rehearse import failing, rehearse_directory
+from callcontrol.workbench.rehearse import failing, rehearse_all
 from callcontrol.workbench.walk import MOST_EVENTS
 
 ROUTING = Path(__file__).parent.parent / "routing"
@@ -45,7 +46,7 @@ class TestReading:
     def test_they_are_walked_with_those_of_the_companys_own_file(self, directory: Path) -> None:
         write(directory, NIGHT)
         lines: list[str] = []
-        assert rehearse_directory(directory, None, lines.append) == 0
+        assert rehearse_all(directory, None, lines.append) == 0
         assert "  passed   At night the company sleeps" in lines
         assert lines[-1] == "6 rehearsals: 6 passed, 0 failed"
         for routing in (load_company(directory).routing, load_company(directory / "acme.yaml").routing):
@@ -66,7 +67,7 @@ class TestReading:
     def test_a_failure_names_the_place_in_its_own_file(self, directory: Path) -> None:
         file = write(directory, "\n" + NIGHT.replace("[gate, clock, night", "[gate, night"))
         lines: list[str] = []
-        assert rehearse_directory(directory, None, lines.append) == 1
+        assert rehearse_all(directory, None, lines.append) == 1
         assert any(line.strip() == f"{file}:2:1" for line in lines)
 
     @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ class TestOfStrangers:
         assert problems(directory) == [
             "large.yaml:1:1: E112 the rehearsals up to here have more than 4000000 bytes, the most for a company"
         ]
-        monkeypatch.setattr(load, "MOST_REHEARSAL_FILES", 1)
+        monkeypatch.setattr(files, "MOST_REHEARSAL_FILES", 1)
         assert "there are 2 files of rehearsals; 1 are the most" in check_directory(directory)[0].message
 
     def test_a_file_in_place_of_the_directory_is_told(self, directory: Path) -> None:
@@ -160,20 +161,20 @@ class TestOfStrangers:
         ]
         assert [str(found) for found in check_directory(directory)] == told
         lines: list[str] = []
-        assert rehearse_directory(directory, None, lines.append) == 0
+        assert rehearse_all(directory, None, lines.append) == 0
         assert [line for line in lines if "W602" in line] == told
 
 
 class TestChoosingAndForms:
     def test_a_part_of_the_name_chooses(self, directory: Path) -> None:
         lines: list[str] = []
-        assert rehearse_directory(directory, None, lines.append, name="crm") == 0
+        assert rehearse_all(directory, None, lines.append, name="crm") == 0
         assert lines == ["acme: Acme Windows", "  passed   The CRM is down", "1 rehearsal: 1 passed, 0 failed"]
-        assert rehearse_directory(directory, None, lines.append, name="nothing like it") == 2
+        assert rehearse_all(directory, None, lines.append, name="nothing like it") == 2
 
     def test_a_walk_can_be_told(self, directory: Path) -> None:
         lines: list[str] = []
-        rehearse_directory(directory, None, lines.append, name="Wrong keys", verbose=True)
+        rehearse_all(directory, None, lines.append, name="Wrong keys", verbose=True)
         text = "\n".join(lines)
         assert "0:00.0    hears “Welcome to Acme Windows. For sales press 1, for service press 2.”" in text
         assert "0:03.3    301 (Anna Petrova) rings, for 20 s at most; sees +79031234567" in text
@@ -182,7 +183,7 @@ class TestChoosingAndForms:
     def test_for_programs_there_is_json(self, directory: Path) -> None:
         file = write(directory, NIGHT.replace("[301, 302]", "[301]"))
         lines: list[str] = []
-        assert rehearse_directory(directory, None, lines.append, name="night", form="json") == 1
+        assert rehearse_all(directory, None, lines.append, name="night", form="json") == 1
         found = json.loads("\n".join(lines))
         ours = found["rehearsals"][-1]
         assert ours == {
@@ -204,7 +205,7 @@ class TestChoosingAndForms:
         )
         write(directory, "a: 1\n")
         lines.clear()
-        assert rehearse_directory(directory, None, lines.append, form="json") == 1
+        assert rehearse_all(directory, None, lines.append, form="json") == 1
         assert json.loads("\n".join(lines))["problems"][0]["code"] == "E303"
 
     def test_and_annotations_which_no_name_can_forge(self, directory: Path) -> None:
@@ -213,7 +214,7 @@ class TestChoosingAndForms:
             NIGHT.replace("[301, 302]", "[301]").replace("At night", '"100% ::error::').replace("sleeps", 'sleeps"'),
         )
         lines: list[str] = []
-        assert rehearse_directory(directory, None, lines.append, form="github") == 1
+        assert rehearse_all(directory, None, lines.append, form="github") == 1
         (line,) = lines
         assert line.startswith(f"::error file={directory}/rehearsals/acme/nights.yaml,line=1,col=1,title=E601::")
         assert "100%25 ::error::" in line

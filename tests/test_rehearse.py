@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from callcontrol.routing.load import load_text
-from callcontrol.workbench.rehearse import failing, rehearse, rehearse_directory
+from callcontrol.workbench.rehearse import failing, rehearse, rehearse_all
 from tests.playbook import HEAD
 
 ROUTING = Path(__file__).parent.parent / "routing"
@@ -247,7 +247,7 @@ flows:
 class TestTold:
     def test_the_example_company_passes(self, capsys: pytest.CaptureFixture[str]) -> None:
         lines: list[str] = []
-        assert rehearse_directory(ROUTING, None, lines.append) == 0
+        assert rehearse_all(ROUTING, None, lines.append) == 0
         assert lines[-1] == "5 rehearsals: 5 passed, 0 failed"
 
     def test_a_failure_shows_both_journeys_side_by_side_with_reasons(self, tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ class TestTold:
         file = tmp_path / "r/acme.yaml"
         file.write_text(file.read_text().replace("path: [gate, clock, greet, anna]", "path: [gate, clock, anna]"))
         lines: list[str] = []
-        assert rehearse_directory(tmp_path / "r", None, lines.append) == 1
+        assert rehearse_all(tmp_path / "r", None, lines.append) == 1
         text = "\n".join(lines)
         assert "FAILED   Wrong keys end at Anna: the call went another way" in text
         assert "expected" in text
@@ -267,7 +267,7 @@ class TestTold:
     def test_files_with_errors_are_not_rehearsed(self, tmp_path: Path) -> None:
         (tmp_path / "bad.yaml").write_text("cordboard: 1\n")
         lines: list[str] = []
-        assert rehearse_directory(tmp_path, None, lines.append) == 1
+        assert rehearse_all(tmp_path, None, lines.append) == 1
         assert lines[0].startswith(f"{tmp_path}/bad.yaml:")
 
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from callcontrol.cli import main
 from callcontrol.manual import EXAMPLE, SECTIONS
-from callcontrol.routing import kinds, load, nodes, prose, sections
+from callcontrol.routing import files, kinds, load, nodes, prose, sections
 from callcontrol.routing.model import Routing
 from callcontrol.steps import VERBS
 from callcontrol.workbench.schema import rehearsals, schema
@@ -560,9 +560,9 @@ class TestCommand:
     def test_files_of_rehearsals_have_their_own(self) -> None:
         assert json.loads(self.run("--rehearsals").output) == json.loads(json.dumps(rehearsals()))
         own = json.loads(self.run("--rehearsals", str(ROOT / "routing"), "--company", "acme").output)
-        assert own == json.loads(json.dumps(rehearsals(load.load_company(ROOT / "routing").routing)))
+        assert own == json.loads(json.dumps(rehearsals(files.load_company(ROOT / "routing").routing)))
 
-    def test_a_company_without_its_directory_is_a_question(self) -> None:
+    def test_a_company_alone_is_one_of_the_directory_that_is_served(self) -> None:
         found = self.run("--company", "acme")
-        assert found.exit_code == 2
-        assert "--company needs ROUTING" in found.output
+        assert found.output == self.run(str(ROOT / "routing"), "--company", "acme").output
+        assert self.run("--company", "acmee").exit_code == 2

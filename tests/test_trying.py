@@ -17,7 +17,8 @@ import pytest
 from click.testing import CliRunner
 
 from callcontrol.cli import main
-from callcontrol.routing.load import Beside, load_company, load_text
+from callcontrol.routing.files import load_company
+from callcontrol.routing.load import Beside, load_text
 from callcontrol.routing.model import Routing
 from callcontrol.workbench.rehearse import rehearse
 from callcontrol.workbench.trying import Said, Stopped, Tried, Trying, Wanted, Wrong, as_yaml, named, said
@@ -246,14 +247,14 @@ class TestCommand:
 
     def test_without_a_terminal_what_is_left_out_is_named(self, directory: Path) -> None:
         code, text = self.run(str(directory), *CALL, "--switch", "shut=off", "--press", "2", "--phone", "302=busy")
-        assert code == 1
+        assert code == 2
         assert "cordboard: What does the phone of 303 (Chiara Rossi) do? Say it: --phone 303=answers\n" in text
         assert "one of: answers, busy, no_answer, unreachable, declined" in text
 
     def test_what_was_said_wrongly_is_told(self, directory: Path) -> None:
         code, text = self.run(str(directory), "--from", "x")
-        assert (code, "'x' is not a number" in text) == (1, True)
-        assert self.run(str(directory), "--phone", "301=dances")[0] == 1
+        assert (code, "'x' is not a number" in text) == (2, True)
+        assert self.run(str(directory), "--phone", "301=dances")[0] == 2
         assert self.run(str(directory), "--company", "nobody")[0] == 2
 
     def test_it_is_kept_with_those_that_were_kept_before(self, directory: Path) -> None:

@@ -1,8 +1,7 @@
-"""A company's file -> a checked :class:`Routing`, or every problem in it.
+"""A company's text -> a checked :class:`Routing`, or every problem in it.
 
-The only routing module that reads files (a company's YAML and rehearsals, the names of its sounds).  It knows the
-sections of a file and how a step is put together; what a text means is for ``kinds``, what a whole company means is
-for ``checks``, and what a step does is for its class.
+It knows the sections of a file and how a step is put together, and reads no file itself (that is for ``files``); what
+a text means is for ``kinds``, what a whole company means is for ``checks``, and what a step does is for its class.
 
 The surprise: loading goes on after mistakes.  What could be read is checked as well, so sections are read
 into a draft that may have holes; only a draft without an error becomes a Routing.
@@ -13,19 +12,14 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import re
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any
-
-import holidays
 
 from callcontrol.routing import checks, kinds, nodes, sections
 from callcontrol.routing.codes import problem
-from callcontrol.routing.countries import country_name
+from callcontrol.routing.countries import country_name, public_holidays
 from callcontrol.routing.hours import Hours
 from callcontrol.routing.kinds import Wrong, did_you_mean, wrong
 from callcontrol.routing.model import (
@@ -42,7 +36,6 @@ from callcontrol.routing.model import (
     Recording,
     Rehearsal,
     Routing,
-    on_one_line,
 )
 from callcontrol.routing.nodes import Broken, Scalar, Tree, quoted
 from callcontrol.routing.nodes import Mapping as MappingNode
@@ -56,12 +49,6 @@ FORMAT = 2
 HOLIDAY_YEARS = range(2025, 2041)
 #: Problems shown of one file.
 MOST_PROBLEMS = 300
-#: Bytes that are read of a file: one more than it may have, so that it is seen to have too many.
-MOST_BYTES = nodes.LARGEST_FILE + 1
-#: Files of rehearsals that one company may have.
-MOST_REHEARSAL_FILES = 500
-COMPANY = re.compile(r"[a-z][a-z0-9-]{0,30}")
-_FILE_OF_REHEARSALS = re.compile(r"[\w-]{1,64}")
 
 #: Country -> its public holidays; None: unknown.  ``years`` as asked for.
 HolidaysFor = Callable[[str, range], Sequence[dt.date] | None]
@@ -99,33 +86,6 @@ class Beside:
     problem: Problem | None = None
 
 
-# ------------------------------------------------------------------------------------- the way in
-
-
-@lru_cache(maxsize=64)
-def public_holidays(country: str, years: range) -> tuple[dt.date, ...] | None:
-    """The public holidays of a country (ISO 3166) in these years, sorted; None if none are known."""
-    if country not in holidays.list_supported_countries(include_aliases=False):
-        return None
-    with warnings.catch_warnings(action="ignore"):  # of some countries the library knows a part of these years
-        return tuple(sorted(holidays.country_holidays(country, years=years)))
-
-
-@lru_cache(maxsize=64)
-def holiday_names(country: str, years: range, language: str) -> Mapping[dt.date, str]:
-    """What the public holidays of a country are called in ``language``, where that is known; else in English.
-
-    Names are for people only: the days themselves are frozen into a version, names may change with the package.
-    """
-    if country not in holidays.list_supported_countries(include_aliases=False):
-        return {}
-    known = holidays.country_holidays(country).supported_languages or ()
-    wanted = language.replace("-", "_")
-    ways = (wanted, f"{wanted}_{country}", f"{wanted}_US", *(one for one in known if one.partition("_")[0] == wanted))
-    found = next((way for way in (*ways, "en_US", f"en_{country}") if way in known), None)
-    return dict(holidays.country_holidays(country, years=years, language=found))
-
-
 def load_text(
     text: str,
     *,
@@ -148,7 +108,7 @@ def load_text(
     problems = list(draft.problems)
     if draft.whole is not None:
         problems += checks.run(replace(draft.whole, sounds=sounds, today=today))
-    problems = _sorted(problems)
+    problems = in_order(problems)
     routing = None
     if draft.whole is not None and not any(found.severity == "error" for found in problems):
         version = _version(_stored(company, text, days_off))
@@ -156,237 +116,6 @@ def load_text(
     problems = first_of(problems, MOST_PROBLEMS)
     numbers = {n.number: n.place for n in draft.whole.routing.numbers.values()} if draft.whole else {}
     return Loaded(path, company, routing, problems, text, days_off, numbers)
-
-
-def load_directory(path: Path | str, sounds: Path | str | None = None, *, today: dt.date | None = None) -> list[Loaded]:
-    """Load every ``*.yaml`` of a directory, in the order of names; problems across files are not looked for.
-
-    ``sounds`` has a directory of sound files for each company; by default ``<path>/sounds``.  ``today`` as
-    in :func:`load_text`.  Raises LoadError if the directory cannot be listed.
-    """
-    directory = Path(path)
-    folder = Path(sounds) if sounds is not None else directory / "sounds"
-    found = []
-    for file in company_files(directory):
-        raw = read_file(file)
-        if not isinstance(raw, Loaded):
-            raw = load_file(file, raw, sounds_in(folder / file.stem), today=today)
-        found.append(raw)
-    return found
-
-
-def load_company(path: Path | str, company: str | None = None) -> Loaded:
-    """One company: of its file, or of a directory, where ``company`` names it if there are several.
-
-    Raises LoadError, which says what there is.
-    """
-    given = Path(path)
-    files = [given] if given.is_file() else company_files(given)
-    names = [on_one_line(file.stem) for file in files]
-    found = [file for file in files if company in (None, file.stem)]
-    if not found:
-        there = f"there is: {', '.join(names)}" if names else "no file here ends in .yaml"
-        raise LoadError(f"{path}: there is no company {company or ''}".rstrip() + f" here; {there}")
-    if len(found) > 1:
-        raise LoadError(f"{path}: several companies: name one with --company: {', '.join(names)}")
-    raw = read_file(found[0])
-    return (
-        raw
-        if isinstance(raw, Loaded)
-        else load_file(found[0], raw, sounds_in(found[0].parent / "sounds" / found[0].stem))
-    )
-
-
-def company_files(directory: Path) -> list[Path]:
-    """The files of a directory that are companies, or want to be, sorted.  Raises LoadError."""
-    try:
-        return sorted(file for file in directory.iterdir() if file.suffix in (".yaml", ".yml") and file.name[0] != ".")
-    except OSError as error:
-        raise LoadError(f"the directory {directory} cannot be read: {error.strerror}") from None
-
-
-def read_file(file: Path) -> bytes | Loaded:
-    """A company's file as it is, or why it is none.
-
-    Links are followed, since that is how deployments put a new version in place of the old at once.
-    """
-    path, company = str(file), file.stem
-    start = Place(path, 1, 1)
-    found: list[Problem] = []
-    if file.suffix != ".yaml":
-        better = on_one_line(f"{file.stem}.yaml")
-        found.append(problem("E119", start, f"a company's file ends in .yaml; rename it to {better}"))
-    elif not COMPANY.fullmatch(company):
-        message = "the file's name is the company's id: a small letter, then small letters, digits or -, 31 at most"
-        found.append(problem("E119", start, message))
-    if found:
-        return Loaded(path, company, None, found)
-    read = _bytes_of(file)
-    return Loaded(path, company, None, [read]) if isinstance(read, Problem) else read
-
-
-def _bytes_of(file: Path) -> bytes | Problem:
-    """A file as far as the largest may be, or why it cannot be read."""
-    start = Place(str(file), 1, 1)
-    try:
-        if not file.is_file():  # a pipe would keep us waiting for ever
-            what = "is a link that leads nowhere" if file.is_symlink() and not file.exists() else "is no regular file"
-            return problem("E118", start, what)
-        with file.open("rb") as stream:
-            return stream.read(MOST_BYTES)
-    except OSError as error:
-        return problem("E118", start, f"cannot be read: {error.strerror}")
-
-
-def rehearsals_beside(file: Path) -> tuple[Beside, ...]:
-    """The files of rehearsals of a company's file: ``rehearsals/<company>/*.yaml`` beside it, in the order of names.
-
-    Together they are no larger than one file may be.
-    """
-    folder = file.parent / "rehearsals" / file.stem
-    start = Place(str(folder), 1, 1)
-    try:
-        names = sorted(one.name for one in folder.iterdir() if one.suffix in (".yaml", ".yml") and one.name[0] != ".")
-    except FileNotFoundError:
-        return ()
-    except OSError as error:
-        return (Beside(str(folder), problem=problem("E118", start, f"cannot be read: {error.strerror}")),)
-    found: list[Beside] = []
-    for name in names[:MOST_REHEARSAL_FILES]:
-        one = folder / name
-        refused = _misnamed(one)
-        read = refused or _bytes_of(one)
-        found.append(
-            Beside(str(one), problem=read) if isinstance(read, Problem) else Beside(str(one), read),
-        )
-        if sum(len(beside.raw) for beside in found) > nodes.LARGEST_FILE:
-            message = f"the rehearsals up to here have more than {nodes.LARGEST_FILE} bytes, the most for a company"
-            return (*found[:-1], Beside(str(one), problem=problem("E112", Place(str(one), 1, 1), message)))
-    if len(names) > MOST_REHEARSAL_FILES:
-        message = f"there are {len(names)} files of rehearsals; {MOST_REHEARSAL_FILES} are the most for a company"
-        found.append(Beside(str(folder), problem=problem("E112", start, message)))
-    return tuple(found)
-
-
-def stray_rehearsals(directory: Path) -> list[Problem]:
-    """What stands beside the companies' rehearsals and belongs to no company, so that nobody ever walks it."""
-    folder = directory / "rehearsals"
-    try:
-        entries = sorted((one.name, one.is_dir()) for one in folder.iterdir() if one.name[0] != ".")
-    except OSError:
-        return []
-    companies = {file.stem for file in company_files(directory)}
-    found = []
-    for name, is_directory in entries:
-        if is_directory and name not in companies:
-            message = f"there is no company {quoted(name)} here{did_you_mean(name, companies)}"
-        elif not is_directory and name.endswith((".yaml", ".yml")):
-            message = f"{quoted(name)} belongs to no company: its place is rehearsals/<company>/"
-        else:
-            continue
-        found.append(problem("W602", Place(str(folder), 1, 1), f"{message}; its rehearsals are not walked"))
-    return found
-
-
-def _misnamed(file: Path) -> Problem | None:
-    """What is wrong with the name of a file of rehearsals."""
-    # A name that could not be shown as it is stands in no line: the place of this one is the directory.
-    if not _FILE_OF_REHEARSALS.fullmatch(file.stem):
-        message = f"{quoted(file.name)}: the name of a file of rehearsals has letters, digits, _ and - only, 64 at most"
-        return problem("E119", Place(str(file.parent), 1, 1), message)
-    if file.suffix == ".yml":
-        return problem("E119", Place(str(file), 1, 1), f"files end in .yaml; rename it to {file.stem}.yaml")
-    return None
-
-
-def load_file(
-    file: Path,
-    raw: bytes,
-    sounds: frozenset[str],
-    beside: Sequence[Beside] | None = None,
-    *,
-    today: dt.date | None = None,
-) -> Loaded:
-    """Load what :func:`read_file` gave.
-
-    ``beside``: its rehearsals; None: those that are there now.  ``today`` as in :func:`load_text`.
-    """
-    text, found = nodes.decode(raw, str(file))
-    if text is None:
-        return Loaded(str(file), file.stem, None, found)
-    beside = rehearsals_beside(file) if beside is None else beside
-    return load_text(text, path=str(file), company=file.stem, sounds=sounds, beside=beside, today=today)
-
-
-def sounds_in(folder: Path) -> frozenset[str]:
-    """The names of a company's sound files."""
-    try:
-        return frozenset(file.name for file in folder.iterdir() if file.is_file())
-    except OSError:
-        return frozenset()
-
-
-def check_loaded(loaded: Iterable[Loaded]) -> list[Problem]:
-    """The problems of all files, and those between them: a number that two companies claim.  Sorted.
-
-    The number stays with the file that comes first by name; the mistake is the other's.
-    """
-    problems: list[Problem] = []
-    owners: dict[str, Loaded] = {}
-    for entry in loaded:
-        problems += entry.problems
-        for number, place in entry.numbers.items():
-            if number in owners:
-                other = owners[number].numbers[number]
-                problems.append(problem("E502", place, f"{number} is owned by another company already: {other}"))
-            else:
-                owners[number] = entry
-    return _sorted(problems)
-
-
-#: Looks into the companies' sound files: (what was loaded, the directory of sounds) → what is wrong with them.
-Listen = Callable[[Iterable[Routing], Path], list[Problem]]
-
-
-def check_directory(
-    path: Path | str,
-    sounds: Path | str | None = None,
-    *,
-    listen: Listen = lambda *_: [],
-    today: dt.date | None = None,
-) -> list[Problem]:
-    """All problems of a directory, sorted; what ``cordboard check`` prints.
-
-    A directory that cannot be read, or holds no company, is a problem as well.  ``listen`` finds sound files that
-    cannot be played; by default only their names are looked at.  ``today`` as in :func:`load_text`.
-    """
-    start = Place(str(path), 1, 1)
-    try:
-        loaded = load_directory(path, sounds, today=today)
-    except LoadError as error:
-        return [problem("E118", start, str(error))]
-    if not loaded:
-        return [problem("E118", start, "there is no company here: no file that ends in .yaml")]
-    found = _checked(loaded, Path(sounds) if sounds is not None else Path(path) / "sounds", listen)
-    return _sorted([*found, *stray_rehearsals(Path(path))])
-
-
-def check_file(path: Path, *, listen: Listen = lambda *_: [], today: dt.date | None = None) -> list[Problem]:
-    """The problems of one company's file, sorted; its sounds are where they are for its directory."""
-    raw, sounds = read_file(path), path.parent / "sounds"
-    loaded = raw if isinstance(raw, Loaded) else load_file(path, raw, sounds_in(sounds / path.stem), today=today)
-    return _checked([loaded], sounds, listen)
-
-
-def check_bytes(raw: bytes, *, today: dt.date | None = None) -> list[Problem]:
-    """The problems of a file that has no name, sorted: ``-``.  Its sounds are not looked for."""
-    text, found = nodes.decode(raw, "-")
-    return found if text is None else load_text(text, path="-", company="stdin", today=today).problems
-
-
-def _checked(loaded: Sequence[Loaded], sounds: Path, listen: Listen) -> list[Problem]:
-    heard = listen((entry.routing for entry in loaded if entry.routing is not None), sounds)
-    return _sorted([*check_loaded(loaded), *heard])
 
 
 def first_of(problems: Sequence[Problem], most: int) -> list[Problem]:
@@ -397,7 +126,7 @@ def first_of(problems: Sequence[Problem], most: int) -> list[Problem]:
     if len(problems) <= most:
         return list(problems)
     by_weight = sorted(problems, key=lambda found: (found.severity, found.place, found.code, found.message))
-    told, left = _sorted(by_weight[:most]), by_weight[most:]
+    told, left = in_order(by_weight[:most]), by_weight[most:]
     errors = sum(found.severity == "error" for found in left)
     code, what = ("E120", "problem") if errors else ("W550", "warning")
     are = f"{what}s are" if len(left) > 1 else f"{what} is"
@@ -406,7 +135,8 @@ def first_of(problems: Sequence[Problem], most: int) -> list[Problem]:
     return [*told, problem(code, told[-1].place, more)]
 
 
-def _sorted(problems: Iterable[Problem]) -> list[Problem]:
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Problems as they are told: by place, code and message."""
     return sorted(problems, key=lambda found: (found.place, found.code, found.message))
 
 

@@ -31,6 +31,8 @@ DEEPEST = 32
 MOST_NODES = 500_000
 #: Problems of one sort that are reported one by one.
 MOST_ALIKE = 50
+#: Mistakes after which the rest is not read: far more than are shown, and a large file may be nothing else.
+MOST_MISTAKES = 1000
 #: Mistakes that are papered over; each costs another parsing.
 MOST_REPAIRS = 10
 #: Characters of an operator's text that a message quotes.
@@ -295,6 +297,7 @@ class _Builder:
 
     def _say(self, code: str, node: Node, message: str) -> None:
         self.problems.append(problem(code, node.place, message))
+        self.gave_up |= len(self.problems) >= MOST_MISTAKES
 
     def _event(self, event: Any) -> None:
         mark = event.start_mark

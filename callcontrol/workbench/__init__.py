@@ -15,9 +15,10 @@
 ``schema.py``      what may stand in a routing file, as a JSON Schema
 ``explain.py``     each code of ``check``, with an example
 ``scaffold.py``    the first file of a new company
+``keeping.py``     what is written: a walk that was tried, a first file
 ``cli.py``         the commands
 =================  ==============================================================================================
 
-All but ``cli.py`` is pure, as the call itself: no socket, no clock, no Redis; files are read by ``routing/load.py``.
-Nothing that carries calls imports it; the publisher does, since it rehearses what it publishes.
+All but the last two are pure, as the call itself: no socket, no clock, no Redis; files are read by
+``routing/files.py``.  Nothing that carries calls imports it; the publisher does, since it rehearses what it publishes.
 """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import fcntl
 import json
 import os
 import shlex
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Walk whole calls without a telephone.")
-@click.argument("directory", type=o.DIRECTORY)
-@click.option("--company", help="Only this company's rehearsals.")
+@o.ROUTING
+@o.ONLY_COMPANY
 @click.option("--name", default="", metavar="PART", help="Only those with this in their name.")
 @click.option("--verbose", is_flag=True, help="Tell each walk: what is heard, who rings, and why.")
 @click.option(
@@ -36,18 +35,25 @@ if TYPE_CHECKING:
     "form",
     type=click.Choice(["text", "json", "github"]),
     default="text",
+    show_default=True,
     help="json: one object, as of check; github: lines by which GitHub marks failures.",
 )
-def rehearse(directory: Path, company: str | None, name: str, verbose: bool, form: str) -> None:
-    """Walk the rehearsals of every company in DIRECTORY: no telephone, no switch.
+def rehearse(routing: Path, company: str | None, name: str, verbose: bool, form: str) -> None:
+    """Walk the rehearsals of ROUTING: no telephone, no switch.
 
-    They stand in the section rehearsals of the company's file, and in rehearsals/<company>/*.yaml beside it. A failed
-    one stands with the expected and the real journey side by side, and changes the exit code. Publishing walks them
-    too: a company whose rehearsal fails keeps the version that it has.
+    ROUTING is a company's file, or a directory of companies; without it CORDBOARD_ROUTING, else routing. Rehearsals
+    stand in the section rehearsals of the company's file, and in rehearsals/<company>/*.yaml beside it. A failed one
+    stands with the expected and the real journey side by side, and changes the exit code. Publishing walks them too: a
+    company whose rehearsal fails keeps the version that it has.
     """
-    from callcontrol.workbench.rehearse import rehearse_directory
+    from callcontrol.routing.load import LoadError
+    from callcontrol.workbench.rehearse import rehearse_all
 
-    sys.exit(rehearse_directory(directory, company, click.echo, name=name, verbose=verbose, form=form))
+    try:
+        sys.exit(rehearse_all(routing, company, click.echo, name=name, verbose=verbose, form=form))
+    except LoadError as error:
+        click.echo(f"cordboard: {error}", err=True)
+        sys.exit(2)
 
 
 @click.command("try", short_help="Walk one call, and tell it.")
@@ -67,32 +73,35 @@ def try_(
 ) -> None:
     """Walk one call through ROUTING and tell it as it goes: no telephone, no switch.
 
-    Whatever is left out is asked for on the terminal, when the call comes to it; ? shows the answers, Ctrl-D ends.
-    First letters will do. At the end the walk is printed as a rehearsal, ready to be pasted.
+    ROUTING is a company's file, or a directory of companies; without it CORDBOARD_ROUTING, else routing. Whatever is
+    left out is asked for on the terminal, when the call comes to it; ? shows the answers, Ctrl-D ends. First letters
+    will do. At the end the walk is printed as a rehearsal, ready to be pasted.
     """
-    from callcontrol.workbench import trying
+    from callcontrol.workbench import keeping, trying
 
     name = more.pop("save")
-    file, whole = _company_file(routing, company)
+    whole = one_company(routing, company)
     try:
         said = trying.said(caller=caller, called=called, at=at, country=whole.country, **more)
         now = trying.local_now(whole, time.time())
         tried = trying.Trying(whole, said, now=now, ask=_ask, say=click.echo).run()
-        click.echo(f"           ends: {tried.end}")
-        title = name or trying.named(whole, tried.rehearsal)
-        text = tried.text(title)
-        if name is None:
-            click.echo(f"\nAs a rehearsal, for a file in {file.parent / 'rehearsals' / file.stem}:\n\n{text}", nl=False)
-            kept_in = None
-        else:
-            kept_in = _keep(file, title, text)
     except trying.Stopped as stopped:
         sys.exit(_stopped(stopped.wanted))
+    except trying.Wrong as error:
+        raise click.UsageError(str(error)) from None
+    click.echo(f"           ends: {tried.end}")
+    title = name or trying.named(whole, tried.rehearsal)
+    text = tried.text(title)
+    file = routing if routing.is_file() else routing / f"{whole.company}.yaml"
+    if name is None:
+        click.echo(f"\nAs a rehearsal, for a file in {file.parent / 'rehearsals' / file.stem}:\n\n{text}", nl=False)
+        return
+    try:
+        kept_in = keeping.keep_rehearsal(file, title, text)
     except (trying.Wrong, OSError) as error:
         click.echo(f"cordboard: {error}", err=True)
         sys.exit(1)
-    if kept_in is not None:
-        click.echo(f"\n{text}\nkept in {kept_in}")
+    click.echo(f"\n{text}\nkept in {kept_in}")
 
 
 def _ask(wanted: Wanted) -> str | None:
@@ -126,44 +135,7 @@ def _stopped(wanted: Wanted) -> int:
     words = [one.answer for one in wanted.choices]
     if words:
         click.echo(f"  {'for example' if wanted.free else 'one of'}: {', '.join(words)}", err=True)
-    return 1
-
-
-def _keep(file: Path, name: str, text: str) -> Path:
-    """Append a rehearsal to those that were tried, whole or not at all.  Raises Wrong, and OSError."""
-    from callcontrol.routing.load import Beside, load_file, read_file, rehearsals_beside, sounds_in
-    from callcontrol.versions import write_whole
-    from callcontrol.workbench.rehearse import rehearse as walk
-    from callcontrol.workbench.trying import Wrong
-
-    path = file.parent / "rehearsals" / file.stem / "tried.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)  # whoever tries beside us waits, and appends to what we have written
-        beside = {one.path: one for one in rehearsals_beside(file)}
-        before = beside[str(path)].raw if str(path) in beside else b""
-        after = before + (b"\n" if before and not before.endswith(b"\n") else b"") + text.encode()
-        beside[str(path)] = Beside(str(path), after, beside[str(path)].problem if str(path) in beside else None)
-        raw = read_file(file)
-        if not isinstance(raw, bytes):
-            raise Wrong(f"{file} has changed, and cannot be read")
-        loaded = load_file(file, raw, sounds_in(file.parent / "sounds" / file.stem), tuple(beside.values()))
-        errors = [found for found in loaded.problems if found.severity == "error"]
-        if loaded.routing is None:
-            raise Wrong("it is not kept:\n" + "\n".join(str(found) for found in errors))
-        result = walk(loaded.routing, next(one for one in loaded.routing.rehearsals if one.name == name))
-        if result.verdict != "passed":
-            raise Wrong(f"it is not kept, since it would not pass: {result.reason}")
-        write_whole(path.resolve(), after)
-    finally:
-        os.close(folder)
-    return path
-
-
-def _company_file(path: Path, company: str | None) -> tuple[Path, Routing]:
-    whole = one_company(path, company)
-    return (path if path.is_file() else path / f"{whole.company}.yaml"), whole
+    return 2
 
 
 @click.command(short_help="Say what a code of check means, with an example.")
@@ -221,12 +193,13 @@ def preview(
 ) -> None:
     """Say when what a caller meets changes, for each NUMBER, or all of the company's.
 
-    Each line has the local time, what begins and for how long, and why that day is special: a public holiday, a date
-    of the file, a change of the clocks. It is told for a caller on no list.
+    ROUTING is a company's file, or a directory of companies; without it CORDBOARD_ROUTING, else routing. Each line has
+    the local time, what begins and for how long, and why that day is special: a public holiday, a date of the file, a
+    change of the clocks. It is told for a caller on no list.
     """
     from callcontrol import policy
+    from callcontrol.routing.countries import holiday_names
     from callcontrol.routing.hours import instant
-    from callcontrol.routing.load import holiday_names
     from callcontrol.workbench import preview as ahead
 
     found = one_company(routing, company)
@@ -261,12 +234,17 @@ def preview(
 
 @click.command(short_help="Print a JSON Schema of routing files, for editors.")
 @click.argument("routing", required=False, type=click.Path(exists=True, path_type=Path))
-@o.COMPANY
+@click.option(
+    "--company",
+    metavar="NAME",
+    help="The company, where ROUTING has several; without ROUTING one of CORDBOARD_ROUTING, else routing.",
+)
 @click.option("--rehearsals", is_flag=True, help="The schema of files of rehearsals beside the company's.")
 def schema(routing: Path | None, company: str | None, rehearsals: bool) -> None:
     """Print a JSON Schema of routing files: an editor that knows it completes, explains and marks mistakes.
 
-    With ROUTING it has the names of that company: its people, steps, queues, hours and sounds, and no others.
+    Without ROUTING it is that of every company's file. With ROUTING, a company's file or a directory of companies, it
+    has the names of one company: its people, steps, queues, hours and sounds, and no others.
 
     routing/cordboard.schema.json is the one without names, routing/rehearsals.schema.json that of files of
     rehearsals. Editors with the YAML language server take it by the first line of a file, `# yaml-language-server:
@@ -275,12 +253,12 @@ def schema(routing: Path | None, company: str | None, rehearsals: bool) -> None:
     """
     from zoneinfo import available_timezones
 
-    from callcontrol.routing.load import sounds_in
+    from callcontrol.routing.files import sounds_in
     from callcontrol.workbench import schema as made
 
+    if routing is None and company is not None:
+        routing = Path(os.environ.get("CORDBOARD_ROUTING", "routing"))
     if routing is None:
-        if company is not None:
-            raise click.UsageError("--company needs ROUTING: where the companies' YAML files are.")
         found = made.rehearsals() if rehearsals else made.schema()
     elif rehearsals:
         found = made.rehearsals(one_company(routing, company))
@@ -314,8 +292,8 @@ def schema(routing: Path | None, company: str | None, rehearsals: bool) -> None:
 def graph(routing: Path, company: str | None, flows: tuple[str, ...], output: Path, form: str) -> None:
     """Draw the flows of a company: each step with what it says and whom it rings, each edge with its outcome.
 
-    ROUTING is a company's file, or a directory of companies. Nothing but this program is needed, and no network. The
-    same routing gives the same bytes, so pictures can be kept and compared.
+    ROUTING is a company's file, or a directory of companies; without it CORDBOARD_ROUTING, else routing. Nothing but
+    this program is needed, and no network. The same routing gives the same bytes, so pictures can be kept and compared.
     """
     from callcontrol.workbench import drawing
     from callcontrol.workbench import graph as graphs
@@ -342,7 +320,7 @@ def graph(routing: Path, company: str | None, flows: tuple[str, ...], output: Pa
             click.echo(output / name)
     except OSError as error:
         click.echo(f"cordboard: {output} cannot be written: {error.strerror}", err=True)
-        sys.exit(3)
+        sys.exit(1)
 
 
 @click.command(short_help="Write the first file of a new company.")
@@ -368,8 +346,9 @@ def new(company: str, directory: Path, config: Path, **answers: str | None) -> N
 
     What is not given is asked for on a terminal, and guessed elsewhere. An existing file is never touched.
     """
-    from callcontrol.routing.load import COMPANY, LoadError, load_directory
-    from callcontrol.workbench import scaffold
+    from callcontrol.routing.files import COMPANY, load_directory
+    from callcontrol.routing.load import LoadError
+    from callcontrol.workbench import keeping, scaffold
 
     today = dt.date.today()
     if not COMPANY.fullmatch(company):
@@ -395,13 +374,13 @@ def new(company: str, directory: Path, config: Path, **answers: str | None) -> N
         sys.exit(1)
     try:
         beside = _schema_beside(file)
-        write_new(file, text)
+        keeping.write_new(file, text)
     except FileExistsError:
         click.echo(f"cordboard: {file} is there already: nothing is changed", err=True)
         sys.exit(1)
     except OSError as error:
         click.echo(f"cordboard: {file} cannot be written: {error.strerror}", err=True)
-        sys.exit(3)
+        sys.exit(1)
     given = [name for name, value in answers.items() if value] if not _asks() else list(scaffold.ANSWERS)
     click.echo(f"Wrote {file}: {scaffold.summary(draft, given)}.")
     if beside:
@@ -430,12 +409,12 @@ def new(company: str, directory: Path, config: Path, **answers: str | None) -> N
 
 def _schema_beside(file: Path) -> Path | None:
     """Write the schema that a new file names, if it is not there; where."""
-    from callcontrol.workbench import scaffold
+    from callcontrol.workbench import keeping, scaffold
     from callcontrol.workbench import schema as made
 
     beside = file.with_name(scaffold.SCHEMA)
     try:
-        write_new(beside, json.dumps(made.schema(), ensure_ascii=False, separators=(",", ":")) + "\n")
+        keeping.write_new(beside, json.dumps(made.schema(), ensure_ascii=False, separators=(",", ":")) + "\n")
     except FileExistsError:
         return None
     return beside
@@ -486,23 +465,10 @@ def _asks() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def write_new(file: Path, text: str) -> None:
-    """Write a file that must not be there, whole or not at all.  Raises FileExistsError, OSError."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unborn = file.with_name(f".{file.name}.{os.getpid()}")  # no company's: it begins with a dot
-    try:
-        with unborn.open("x", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.link(unborn, file)  # unlike a rename, it replaces nothing
-    finally:
-        unborn.unlink(missing_ok=True)
-
-
 def one_company(path: Path, company: str | None) -> Routing:
     """The routing of one company, or an end with what is wrong in its file."""
-    from callcontrol.routing.load import LoadError, load_company
+    from callcontrol.routing.files import load_company
+    from callcontrol.routing.load import LoadError
 
     try:
         loaded = load_company(path, company)

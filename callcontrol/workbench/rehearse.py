@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from callcontrol.routing.codes import problem
-from callcontrol.routing.load import check_loaded, load_directory, stray_rehearsals
-from callcontrol.routing.model import Problem, Rehearsal, Routing, on_one_line
+from callcontrol.routing.files import check_loaded, load_all, stray_rehearsals
+from callcontrol.routing.model import Place, Problem, Rehearsal, Routing, on_one_line
 from callcontrol.routing.nodes import quoted
 from callcontrol.workbench.reporting import FORMATS, as_github, as_json
 from callcontrol.workbench.telling import Teller
@@ -246,8 +246,8 @@ class _Run:
                 self.say(f"                 ends: {_end(result.journey.ends)}")
 
 
-def rehearse_directory(
-    directory: Path,
+def rehearse_all(
+    path: Path,
     company: str | None,
     say: Callable[[str], Any],
     *,
@@ -255,28 +255,24 @@ def rehearse_directory(
     verbose: bool = False,
     form: str = "text",
 ) -> int:
-    """Rehearse every company and tell ``say`` line by line.  Returns the exit code: 1 if one failed.
+    """Rehearse a company's file, or every one of a directory, and tell ``say`` line by line.
 
-    ``name``: only those with this in their name, capitals or not.  ``verbose``: each walk is told as well.  ``form``:
-    ``text``, ``json`` (the object of ``check``, with the rehearsals beside its problems) or ``github``.
+    ``company``: only that one's.  ``name``: only those with this in their name, capitals or not.  ``verbose``: each
+    walk is told as well.  ``form``: ``text``, ``json`` (the object of ``check``, with the rehearsals beside its
+    problems) or ``github``.  Returns the exit code: 1 if one failed, or a file has errors.  Raises LoadError.
     """
-    loaded = load_directory(directory)
-    broken = [problem for problem in check_loaded(loaded) if problem.severity == "error"]
+    loaded = load_all(path, company)
+    broken = [found for found in check_loaded(loaded) if found.severity == "error"]
+    if not loaded:
+        broken = [problem("E118", Place(str(path), 1, 1), "there is no company here: no file that ends in .yaml")]
     if broken:
         _say_all(FORMATS[form](broken), say)
         return 1
-    known = [entry.company for entry in loaded]
-    if company is not None and company not in known:
-        say(f"there is no company {company!r} here; there is: {', '.join(known) or 'none'}")
-        return 2
-    if not known:
-        say(f"{directory}: there is no company here: no file that ends in .yaml")
-        return 1
     run = _Run(say, verbose, form)
     for entry in loaded:
-        if entry.routing is not None and company in (None, entry.company):
+        if entry.routing is not None:
             run.company(entry.routing, name)
-    strays = stray_rehearsals(directory)
+    strays = stray_rehearsals(path) if company is None else []
     if strays and form != "json":
         _say_all(FORMATS[form](strays), say)
     total = run.passed + run.failed

@@ -20,8 +20,9 @@ import phonenumbers
 from phonenumbers import PhoneNumberFormat, PhoneNumberType, shortnumberinfo
 from phonenumbers import timezone as zones_of
 
+from callcontrol.routing.countries import public_holidays
 from callcontrol.routing.hours import WEEKDAYS
-from callcontrol.routing.load import HOLIDAY_YEARS, load_text, public_holidays
+from callcontrol.routing.load import HOLIDAY_YEARS, load_text
 from callcontrol.routing.model import Problem
 
 #: The file beside it by which editors complete it and mark mistakes (``schema.py``).

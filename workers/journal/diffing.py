@@ -26,7 +26,8 @@ from callcontrol import options as o
 from callcontrol.outcomes import read_outcome
 from callcontrol.private import SettingsError
 from callcontrol.queue_views import shown
-from callcontrol.routing.load import Loaded, LoadError, load_company, load_compiled, load_directory, load_text
+from callcontrol.routing.files import load_company, load_directory
+from callcontrol.routing.load import Loaded, LoadError, load_compiled, load_text
 from callcontrol.routing.model import Routing
 from callcontrol.versions import VersionStore
 from callcontrol.workbench.compare import Comparison, compare, compare_all, told

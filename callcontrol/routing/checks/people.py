@@ -9,6 +9,9 @@ from callcontrol.routing.checks.whole import At, Whole
 from callcontrol.routing.codes import problem
 from callcontrol.routing.model import Place, Problem
 
+#: Extensions of a circle that a message tells.
+_LONGEST_CIRCLE = 8
+
 
 def codes(whole: Whole) -> Iterator[Problem]:
     """A code that two switches, flows or things that agents dial share."""
@@ -76,7 +79,7 @@ def forward_circles(whole: Whole) -> Iterator[Problem]:
     for ring in rings(after):
         rules = {(at[0], to[0]): places[at[0], to[0]] for at in ring for to in after[at] if to in ring}
         first = min(rules, key=lambda rule: rules[rule])
-        circle = " → ".join(_circle(after, first))
+        circle = " → ".join(_shortened(_circle(after, first)))
         if all("always" in people[extension].forward for extension, _ in ring):
             message = f"calls are always forwarded in a circle: {circle}; nobody would ever ring"
             yield problem("E508", rules[first], message)
@@ -94,6 +97,12 @@ def _forwards_to(whole: Whole, extension: str) -> list[str]:
         rules = {when: rule for when, rule in rules.items() if when != "otherwise"}
     named = (rule["to"] for rule in rules.values())
     return list(dict.fromkeys(to for to in named if to in whole.routing.people and to != extension))
+
+
+def _shortened(circle: list[str]) -> list[str]:
+    if len(circle) <= _LONGEST_CIRCLE:
+        return circle
+    return [*circle[: _LONGEST_CIRCLE - 2], f"{len(circle) - _LONGEST_CIRCLE + 1} others", circle[-1]]
 
 
 def _circle(after: Mapping[At, list[At]], rule: tuple[str, str]) -> list[str]:

@@ -22,6 +22,7 @@ class _Language:
 
     ``press``: for pressing.  ``the``: between that and the key.  ``rows``: between keys.  ``after``: behind a key.
     ``to``: behind a key that has no word for pressing of its own, as in "press 1 for sales, 2 for service".
+    ``before``: before one at the end of its part, as in "drücken Sie für Verkauf die 1, für Service die 2".
     """
 
     press: str
@@ -32,6 +33,7 @@ class _Language:
     rows: str
     after: str
     to: str
+    before: str = ""
 
 
 _LANGUAGES: Mapping[str, _Language] = {
@@ -43,7 +45,7 @@ _LANGUAGES: Mapping[str, _Language] = {
         hash="hash|pound",
         rows="or|and",
         after="for|to|if|or|and|now|at|key|button|again|on|when|then|sign|in|as|any",
-        to="for|if",
+        to="for|if|to",
     ),
     "ru": _Language(
         press="нажмите|наберите|нажимайте|нажав|набрав|жмите|нажать|набрать",
@@ -55,16 +57,18 @@ _LANGUAGES: Mapping[str, _Language] = {
         rows="или|и|либо",
         after="чтобы|для|если|или|и|либо|сейчас|на|при|по|когда|в|с|а|же",
         to="для|чтобы|если",
+        before="—|–|-",
     ),
     "de": _Language(
         press="drücken|drücke|wählen|wähle|tippen",
-        the="sie|bitte|die|auf|taste|ziffer|den|eine|der",
+        the="sie|bitte|jetzt|nun|einfach|die|auf|taste|ziffer|den|eine|der",
         digits="null eins/eine/ein zwei drei vier fünf sechs sieben acht neun",
         star="stern|sterntaste|sternchen",
         hash="raute|rautetaste",
         rows="oder|und",
         after="für|um|wenn|falls|oder|und|jetzt|taste|zum|zur|bei|an|auf",
         to="für|um",
+        before="die",
     ),
     "it": _Language(
         press="premere|premi|prema|premete|digitare|digiti|digita|digitate|selezionare",
@@ -75,6 +79,7 @@ _LANGUAGES: Mapping[str, _Language] = {
         rows="o|oppure|e|ed",
         after="per|se|o|oppure|e|ed|ora|adesso|quando|sulla|in",
         to="per",
+        before="il",
     ),
     "es": _Language(
         press="pulse|presione|marque|oprima|pulsa|presiona|marca|teclee|digite",
@@ -85,6 +90,7 @@ _LANGUAGES: Mapping[str, _Language] = {
         rows="o|u|y|e",
         after="para|si|o|u|y|e|ahora|cuando|en",
         to="para",
+        before="el",
     ),
     "fr": _Language(
         press="appuyez|appuyer|tapez|taper|composez|faites|pressez",
@@ -95,6 +101,7 @@ _LANGUAGES: Mapping[str, _Language] = {
         rows="ou|et",
         after="pour|si|ou|et|maintenant|afin|lorsque|quand|sur|à",
         to="pour",
+        before="le",
     ),
     "pt": _Language(
         press="pressione|prima|tecle|digite|aperte|marque|disque",
@@ -126,7 +133,8 @@ def named(text: str, language: str) -> dict[str, str]:
         start, at = pressed.start(), pressed.end()
         while (key := words.key.match(text, at)) is not None:
             found.setdefault(words.meaning(key["key"]), f"{text[start:at]}{key['key']}".strip())
-            joined = words.joined.match(text, key.end("key"))
+            after = key.end("key")
+            joined = words.further and words.further.match(text, after) or words.joined.match(text, after)
             if joined is None:
                 break
             start = at = joined.end()
@@ -149,6 +157,7 @@ class _Words:
     pressed: re.Pattern[str]
     key: re.Pattern[str]
     joined: re.Pattern[str]
+    further: re.Pattern[str] | None
     elliptic: re.Pattern[str]
     any: re.Pattern[str]
     keys: Mapping[str, str]
@@ -173,6 +182,10 @@ def _words(language: str) -> _Words | None:
         pressed=re.compile(rf"(?<!\w)(?:{known.press})(?!\w)(?:\s+(?:{known.the})(?!\w)|\s+l')*\s*"),
         key=re.compile(rf"{key}{ends}"),
         joined=re.compile(rf"[\"'»“”]?\s*(?:,\s*(?:(?:{known.rows})\b)?|(?:{known.rows})\b)\s*"),
+        # Nothing that ends a part, and no number, stands between; a bound, since it is tried behind every key.
+        further=re.compile(rf",\s[^,.;:!?0-9]{{1,80}}?\s(?:{known.before})\s+(?={key}{ends})")
+        if known.before
+        else None,
         elliptic=re.compile(
             rf"(?<!\d)(?:[,;.]|\b(?:{known.rows})\b)\s+(?:(?:{known.the})\s+)*"
             rf"(?P<words>{key}\s+(?:(?:{known.to})\b|[–—-](?=\s)){no_number})"
