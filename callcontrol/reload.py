@@ -9,7 +9,9 @@ files before they were changed; the server begins another for us when it is done
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -76,7 +78,7 @@ def ask(state: Path, signum: signal.Signals) -> str:
     try:
         name = outcomes.holder(state) if state.is_dir() else None
         if name is None:
-            return f"no server runs with the state directory {state}; name it with --state"
+            return nobody(state)
         if not outcomes.is_running(name):
             return f"{state} is held by {name or 'a process'}, which does not run on this machine; ask there"
         number = int(name.rpartition("-")[0].rpartition("-")[2])
@@ -90,8 +92,29 @@ def ask(state: Path, signum: signal.Signals) -> str:
         finally:
             os.close(process)
     except OSError as error:
-        return f"{error.filename or 'the server'}: {error.strerror or error}"
+        return cannot_ask(state, error)
     return ""
+
+
+def cannot_ask(state: Path, error: OSError) -> str:
+    """Why nobody can be asked here, for people."""
+    if isinstance(error, FileNotFoundError):
+        return nobody(state)
+    if isinstance(error, PermissionError):
+        with contextlib.suppress(OSError, KeyError):
+            about = state.stat()
+            owner = pwd.getpwuid(about.st_uid).pw_name
+            if about.st_uid != os.geteuid():
+                return f"only the user {owner}, whose {state} is, and root may ask: sudo -u {owner} cordboard …"
+    return f"{error.filename or 'the server'}: {error.strerror or error}"
+
+
+def nobody(state: Path) -> str:
+    """That no server runs, and what can be done without one."""
+    return (
+        f"no server runs with the state directory {state}; name it with --state."
+        " Without a server: cordboard check, rehearse and diff tell what files would do, and a start publishes them"
+    )
 
 
 def _hears(number: int, signum: signal.Signals) -> bool:
@@ -140,7 +163,7 @@ def _tell(before: Mapping[str, str], outcome: Outcome, say: Say, complain: Say) 
         say(f"{company} is now version {outcome.live[company]}")
     for company in sorted(gone):
         say(f"{company} takes no more calls: its file is gone")
-    differing = {Path(problem.place.path).stem for problem in outcome.problems if problem.code == "E523"}
+    differing = {Path(problem.place.path).stem for problem in outcome.problems if problem.code == "W538"}
     for company, pin in outcome.pins.items():
         if company not in differing:
             complain(f"{company} is left alone: it is {pinned_words(pin)}")

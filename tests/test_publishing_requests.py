@@ -145,6 +145,40 @@ class TestPublishing:
         assert "E522" in done.problems[0]
         assert outcome_of(store).live == before.live
 
+    def test_what_was_not_shown_does_not_go_live(
+        self, directory: Path, store: VersionStore, publisher: Publisher
+    ) -> None:
+        before = publish(directory, store)
+        change(directory / "beta.yaml", "busy", "declined")
+        plan = asked(publisher, request("plan"))
+        shown = {company: new for company, (_, new) in plan.changes.items()}
+        change(directory / "gamma.yaml", "busy", "declined")
+        refused = asked(publisher, request("publish", shown=shown)).refused
+        assert refused.startswith("what would become of gamma is not what was shown: files were changed meanwhile")
+        assert outcomes.read_outcome(store.state) == before
+        change(directory / "gamma.yaml", "declined", "busy")
+        asked(publisher, request("publish", "beta"))  # somebody else is quicker, with what was shown
+        done = asked(publisher, request("publish", shown=shown))
+        assert (done.refused, done.changes) == ("", {})
+
+    def test_a_version_that_stays_live_and_is_damaged_is_told(
+        self, directory: Path, store: VersionStore, publisher: Publisher
+    ) -> None:
+        first = publish(directory, store).live["beta"]
+        become(directory, store, "declined")
+        asked(publisher, request("rollback", "beta"))
+        path = store.state / "versions/beta" / first
+        whole = path.read_bytes()
+        path.write_bytes(b"damaged")
+        for _ in range(2):
+            codes = {found.code: found.message for found in publish(directory, store, how="reload").problems}
+            assert codes.keys() == {"E525", "W538"}
+            assert codes["E525"].startswith(f"version {first}, by which beta goes on, is damaged in {store.state}: ")
+        assert asked(publisher, request("publish", "gamma")).problems == ()
+        change(directory / "beta.yaml", "declined", "busy")  # says the same, and so brings it back
+        assert publish(directory, store, how="reload").problems == ()
+        assert path.read_bytes() == whole
+
 
 class TestRollingBack:
     def test_the_version_before_is_live_and_pinned(
@@ -176,7 +210,7 @@ class TestRollingBack:
             )
             before = outcome_of(store)
             outcome = publish(directory, store, how=how)
-            assert (outcome.live["beta"], [found.code for found in outcome.problems]) == (first, ["E523"])
+            assert (outcome.live["beta"], [found.code for found in outcome.problems]) == (first, ["W538"])
             assert outcome.live["gamma"] != before.live["gamma"]
         assert asked(publisher, request("publish")).changes == {}
         done = asked(publisher, request("publish", "beta"))
@@ -184,6 +218,18 @@ class TestRollingBack:
         assert done.lines[0].startswith(f"beta is not pinned any more: it was pinned to version {first} by anna since ")
         assert outcome_of(store).pins == {}
         assert history.read(store.state)[-1].released == ("beta",)
+
+    def test_a_yes_to_an_offer_ends_a_pin(self, directory: Path, store: VersionStore, publisher: Publisher) -> None:
+        first, second = publish(directory, store).live["beta"], become(directory, store, "declined")
+        asked(publisher, request("rollback", "beta", why="callers are lost"))
+        change(directory / "gamma.yaml", "busy", "declined")
+        plan = asked(publisher, request("plan"))
+        assert [*plan.changes] == ["gamma"]
+        assert plan.offers["beta"].startswith(f"pinned to version {first} by anna since ")
+        assert plan.offers["beta"].endswith(f"(callers are lost); its file would make it version {second}")
+        done = asked(publisher, request("publish", unpinned=["beta"]))
+        assert [*done.changes] == ["beta", "gamma"]
+        assert (outcome_of(store).pins, history.read(store.state)[-1].released) == ({}, ("beta",))
 
     def test_a_file_that_is_wrong_does_not_release_it(
         self, directory: Path, store: VersionStore, publisher: Publisher
@@ -562,6 +608,11 @@ HOSTILE: dict[str, dict[str, object]] = {
     "a long reason": {"why": "x" * 501},
     "no reason": {"why": None},
     "yes to what is no text": {"confirmed": [1]},
+    "an end of a pin that is none": {"unpinned": ["../etc"]},
+    "an end of one pin": {"unpinned": "beta"},
+    "shown what is no version": {"shown": {"beta": "../current"}},
+    "shown what is none": {"shown": ["beta"]},
+    "shown a number": {"shown": {"beta": 1}},
     "no moment": {"asked": 3},
     "a moment that is none": {"until": {"boot": "x", "seconds": "soon"}},
     "for ever": {"until": {"boot": "x", "seconds": 1e300}},
