@@ -25,7 +25,7 @@ from typing import Any
 from callcontrol import outcomes
 from callcontrol.outcomes import Moment
 from callcontrol.supervisor import process_name
-from callcontrol.versions import write_whole
+from callcontrol.versions import are_versions, write_whole
 
 #: What can be asked: what publishing would do; to publish; to roll back.
 VERBS = ("plan", "publish", "rollback")
@@ -219,7 +219,7 @@ def _read(path: Path) -> Request:
         given = json.loads(raw)
         request = Request(**{**given, "asked": Moment(**given["asked"]), "until": Moment(**given["until"])})
         _check(request, path.stem)
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise RequestError("it is no request") from None
     return request
 
@@ -239,20 +239,13 @@ def _check(request: Request, name: str) -> None:
         )
         and all(isinstance(token, str) for token in request.confirmed)
         and all(_COMPANY.fullmatch(company) for company in (*request.companies, *request.unpinned))
-        and (request.shown is None or _are_versions(request.shown))
+        and (request.shown is None or are_versions({name: new for name, new in request.shown.items() if new != ""}))
         and _VERSION.fullmatch(request.version)
         and (request.verb != "rollback" or len(request.companies) == 1)
         and 0 <= request.until.seconds - request.asked.seconds <= LONGEST_WAIT
     )
     if not fine:
         raise ValueError(name)
-
-
-def _are_versions(shown: object) -> bool:
-    return isinstance(shown, dict) and all(
-        _COMPANY.fullmatch(company) and isinstance(version, str) and _VERSION.fullmatch(version)
-        for company, version in shown.items()
-    )
 
 
 def _judged(request: Request) -> Request:

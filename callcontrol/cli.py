@@ -256,6 +256,7 @@ def versions(company: str, state: Path, redis: str, as_json: bool) -> None:
     """
     from callcontrol import history, outcomes, running, version_views
     from callcontrol.queue_views import shown
+    from callcontrol.reload import cannot_ask
     from callcontrol.routing.packing import program
     from callcontrol.versions import VersionStore
 
@@ -263,7 +264,10 @@ def versions(company: str, state: Path, redis: str, as_json: bool) -> None:
         outcome = outcomes.read_outcome(state)
         records = history.read(state, outcome.record if outcome else None)
         reports = running.reports(redis)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        click.echo(f"cordboard: {cannot_ask(state, error)}", err=True)
+        sys.exit(3)
+    except ValueError as error:
         click.echo(f"cordboard: {error}", err=True)
         sys.exit(3)
     stored = VersionStore(state).versions(company)

@@ -105,7 +105,8 @@ def cannot_ask(state: Path, error: OSError) -> str:
             about = state.stat()
             owner = pwd.getpwuid(about.st_uid).pw_name
             if about.st_uid != os.geteuid():
-                return f"only the user {owner}, whose {state} is, and root may ask: sudo -u {owner} cordboard …"
+                other, line = ("", "sudo") if owner == "root" else (" and root", f"sudo -u {owner}")
+                return f"only {owner}, whose {state} is,{other} may ask: {line} cordboard …"
     return f"{error.filename or 'the server'}: {error.strerror or error}"
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pwd
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,7 +21,7 @@ import gevent
 import pytest
 from click.testing import CliRunner
 
-from callcontrol import outcomes
+from callcontrol import asking, outcomes
 from callcontrol import reload as reloading
 from callcontrol.cli import main
 from callcontrol.outcomes import Attempt, Moment, Outcome, Taken
@@ -210,6 +213,64 @@ def test_a_process_that_is_not_the_one_named_is_never_signalled(tmp_path: Path, 
             assert code == 3
             assert "does not run on this machine" in text
     assert server.signals == []
+
+
+def test_who_looks_whether_a_server_runs_makes_nothing_that_could_keep_it_from_starting(tmp_path: Path) -> None:
+    """Root may look first, and what root made the server's user could not open."""
+    assert outcomes.holder(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_starts_while_somebody_looks_whether_one_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with outcomes.held(tmp_path):
+        pass
+    looking = (tmp_path / "lock").open()
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    monkeypatch.setattr(outcomes.time, "sleep", lambda _: looking.close())
+    with outcomes.held(tmp_path):
+        assert outcomes.holder(tmp_path) == process_name()
+    looked: list[int] = []
+    another = (tmp_path / "lock").open()
+    fcntl.flock(another, fcntl.LOCK_EX)
+    monkeypatch.setattr(outcomes.time, "sleep", lambda _: looked.append(1))
+    with pytest.raises(BlockingIOError), outcomes.held(tmp_path):
+        pass
+    assert 0 < len(looked) < 10
+    assert (tmp_path / "lock").read_text() == process_name()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize(
+    ("owner", "told"),
+    [
+        ("root", "only root, whose {} is, may ask: sudo cordboard …"),
+        ("daemon", "only daemon, whose {} is, and root may ask: sudo -u daemon cordboard …"),
+    ],
+)
+def test_another_user_is_told_who_may_ask(owner: str, told: str) -> None:
+    state = Path(tempfile.mkdtemp())  # pytest's own directories are closed to others
+    reader, writer = os.pipe()
+    try:
+        state.chmod(0o711)
+        (state / "requests").mkdir(mode=0o700)
+        for path in (state, state / "requests"):
+            os.chown(path, pwd.getpwnam(owner).pw_uid, -1)
+        nobody = pwd.getpwnam("nobody").pw_uid
+        pid = os.fork()
+        if pid == 0:
+            os.setuid(nobody)
+            try:
+                asking.leave(state, asking.new("plan", "x", "", 1.0))
+            except OSError as error:
+                os.write(writer, reloading.cannot_ask(state, error).encode())
+            os._exit(0)
+        os.waitpid(pid, 0)
+        text = os.read(reader, 1000).decode()
+    finally:
+        shutil.rmtree(state)
+        os.close(reader)
+        os.close(writer)
+    assert text == told.format(state)
 
 
 # ------------------------------------------------------------------------------------------- the whole server
