@@ -526,6 +526,54 @@ def test_a_full_disk_after_the_moment_that_counts_is_no_failure(
     assert [record.serial for record in history.read(store.state)] == [1, 2]
 
 
+@pytest.mark.parametrize("verb", ["publish", "rollback"])
+def test_a_disk_that_is_full_at_any_write_leaves_all_of_it_or_nothing_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    put, kinds = Path.replace, set()
+    for full in range(100):
+        root = tmp_path / str(full)
+        (root / "routing").mkdir(parents=True)
+        (root / "state/requests").mkdir(parents=True)
+        (root / "routing/beta.yaml").write_text(BETA)
+        store = VersionStore(root / "state")
+        first = publish(root / "routing", store).live["beta"]
+        second = become(root / "routing", store, "declined")
+        publisher, wanted, writes = Publisher(root / "routing", store), request(verb, "beta"), 0
+        change(root / "routing/beta.yaml", "declined", "congestion")
+        asking.leave(store.state, wanted)
+
+        def replace(self: Path, target: Path, full: int = full) -> Path:
+            nonlocal writes
+            writes += 1
+            if writes == full + 1:
+                raise OSError(28, "No space left on device", str(target))
+            return put(self, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", replace)
+            failed = False
+            try:
+                answer_requests(publisher)
+            except OSError:
+                failed = True
+        answer = asking.answer_to(store.state, wanted)
+        live, done = outcome_of(store).live["beta"], outcome_of(store).serial == 3
+        assert (live == second) != done
+        assert done or (failed and answer is None), full
+        kinds.add((failed, done))
+        assert list(store.state.rglob(".new-*")) == []
+        answer_requests(publisher)  # there is room again
+        answer = asking.answer_to(store.state, wanted)
+        assert answer is not None
+        assert (answer.serial, outcome_of(store).serial, answer.refused) == (3, 3, "")
+        assert (outcome_of(store).live["beta"] == first) == (verb == "rollback")
+        assert [record.request for record in history.read(store.state, outcome_of(store).record)][-1] == wanted.id
+        if writes <= full:
+            break
+    assert kinds == {(True, False), (True, True), (False, True)}
+
+
 # ------------------------------------------------------------------------------------- files that are none
 
 

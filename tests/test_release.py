@@ -1,209 +1,32 @@
-"""``cordboard publish``, ``rollback`` and ``versions`` with a real server: the whole road, and what cuts it short."""
+"""``cordboard publish``, ``rollback``, ``versions`` as people meet them; ``test_served.py`` has a server for them."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pty
 import select
-import shutil
 import signal
-import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from callcontrol import asking, history, outcomes, release, reload
+from callcontrol import asking, outcomes, release, reload
 from callcontrol.cli import main
 from callcontrol.outcomes import Attempt, Taken
 from callcontrol.publishing import Publisher, answer_requests
 from callcontrol.release import Asker
 from callcontrol.supervisor import process_name
 from callcontrol.versions import VersionStore
-from freeswitch.simulator import Answers, NeverAnswers
-from scripts.rig import ROUTING
 from tests.test_publishing import BETA
-from tests.test_reload import CORDBOARD, Served
 
-RIGHT, OTHER = "keys: {1: sales, 2: service, 9", "keys: {1: reject, 2: service, 9"
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    it = Served(tmp_path_factory.mktemp("released"))
-    with it.rig:
-        yield it
-
-
-@pytest.fixture
-def served(shared: Served) -> Served:
-    """The server as it was at first: the example company, nothing pinned, and all is well."""
-    shared.rig.switch.phone("301", NeverAnswers())
-    for file in shared.routing.glob("*.yaml"):
-        file.unlink()
-    shutil.copy(ROUTING / "acme.yaml", shared.acme)
-    outcome = outcomes.read_outcome(shared.state)
-    if outcome is not None and outcome.pins:
-        assert shared.publish("--company", "acme")[0] == 0
-    assert shared.publish("--yes")[0] == 0
-    return shared
-
-
-def version(served: Served, company: str = "acme") -> str:
-    outcome = outcomes.read_outcome(served.state)
-    assert outcome is not None
-    return outcome.live[company]
-
-
-def versions(served: Served, *words: str) -> dict[str, Any]:
-    line = [CORDBOARD, "versions", *words, "--json", "--state", str(served.state), "--redis", served.rig.redis_url]
-    return dict(json.loads(subprocess.run(line, check=True, capture_output=True, text=True).stdout))
-
-
-def rollback(served: Served, *words: str) -> tuple[int, str, str]:
-    return served.answer(served.ask("rollback", *words))
-
-
-@pytest.mark.tcp
-class TestServer:
-    def test_a_change_is_shown_published_and_told_by_every_process(self, served: Served) -> None:
-        old = version(served)
-        served.change(RIGHT, OTHER)
-        code, said, _ = served.publish("--dry-run")
-        assert (code, version(served)) == (0, old)
-        new = said.split("acme would be version ")[1][:16]
-        code, said, complained = served.publish("--why", "sales are ill")
-        assert (code, complained) == (0, "")
-        assert said.splitlines() == [
-            f"acme will be version {new} instead of {old}",
-            "5 rehearsals passed",
-            "every process has it; live calls stay on the version they began with",
-        ]
-        told = versions(served, "acme")
-        assert (told["companies"][0]["have_it"], told["companies"][0]["processes"]) == (2, 2)
-        newest = told["history"][0]
-        assert (newest["version"], newest["why"], newest["current"]) == (new, "sales are ill", True)
-        assert newest["by"].endswith("on the command line")
-        assert [node["switches"] for node in told["nodes"]] == [["switch1"]] * 2
-        assert all(node["same_program"] and node["other_versions"] == {} for node in told["nodes"])
-
-    def test_a_mistake_is_told_and_the_others_go_live(self, served: Served) -> None:
-        old = version(served)
-        served.change(RIGHT, RIGHT.replace("2: service", "2: servce"))
-        served.others(1, "busy")
-        code, said, complained = served.publish()
-        assert (code, version(served)) == (1, old)
-        assert "E201" in said
-        assert "other-0 will be version" in said
-        assert "1 error: those companies stay as they are" in complained
-        assert version(served, "other-0")
-
-    def test_a_rollback_is_for_new_calls_and_holds_until_the_company_is_published(self, served: Served) -> None:
-        good = version(served)
-        served.change(RIGHT, OTHER)
-        assert served.publish()[0] == 0
-        bad = version(served)
-        lost = served.in_menu("+79030000001")  # walks the bad one
-        code, said, complained = rollback(served, "acme", "--why", "callers of sales are lost")
-        assert (code, complained) == (0, "")
-        assert said.splitlines()[:2] == [
-            f"acme is version {good} instead of {bad}",
-            "acme is pinned to it until: cordboard publish --company acme",
-        ]
-        lost.press("1")
-        assert served.ended(lost)["cause"] == "USER_BUSY"
-        code, said, _ = served.reload()
-        assert code == 1
-        assert f"E523 acme is pinned to version {good} by " in said
-        assert "(callers of sales are lost), and its file says something else" in said
-        assert served.rig.stop_server() == 0
-        seen = len(served.rig.log())
-        served.rig.start_server()
-        assert "a company is left alone" in served.rig.log()[seen:]
-        assert version(served) == good
-        served.rig.switch.phone("301", Answers(after=0.1, talk=0.2))
-        saved = served.in_menu("+79030000002")
-        saved.press("1")
-        saved.wait("talking", 30)
-        served.ended(saved)
-        assert served.publish()[0] == 1  # not by name
-        assert version(served) == good
-        code, said, _ = served.publish("--company", "acme")
-        assert (code, version(served)) == (0, bad)
-        assert "acme is not pinned any more: it was pinned" in said
-
-    def test_what_is_gone_or_moves_is_asked_about(self, served: Served) -> None:
-        served.others(1, "busy")
-        assert served.publish()[0] == 0
-        had = version(served, "other-0")
-        (served.routing / "other-0.yaml").rename(served.routing / "other-1.yaml")
-        code, said, _ = served.reload()
-        assert (code, version(served, "other-0")) == (1, had)
-        assert "E522 other-0 looks renamed: its file is gone, and other-1 has its +74950000000" in said
-        code, _, complained = served.publish()
-        assert (code, version(served, "other-0")) == (1, had)
-        assert "this must be asked: other-0 is renamed other-1, which takes over +74950000000" in complained
-        assert "refused, nothing was changed" in complained
-        code, said, _ = served.publish("--yes")
-        assert code == 0
-        assert "other-0 will take no more calls" in said
-        assert [row["company"] for row in versions(served)["companies"]] == ["acme", "other-1"]
-
-    def test_a_publisher_that_is_killed_has_done_nothing_and_nobody_does_it_later(self, served: Served) -> None:
-        old = version(served)
-        served.change(RIGHT, OTHER)
-        asked = served.ask("publish")
-        os.kill(served.stopped_publisher(), signal.SIGKILL)
-        code, said, complained = served.answer(asked)
-        assert (code, said) == (3, "")
-        assert "nothing was published, what is live stays: the publisher ended with signal 9" in complained
-        served.others(1, "busy")
-        assert served.publish("--company", "other-0")[0] == 0
-        assert version(served) == old
-        assert list((served.state / "requests").iterdir()) == []
-
-    def test_two_at_once_are_both_done(self, served: Served) -> None:
-        served.change(RIGHT, OTHER)
-        served.others(1, "busy")
-        both = [served.ask("publish", "--company", company) for company in ("acme", "other-0")]
-        assert [served.answer(asked)[0] for asked in both] == [0, 0]
-        assert [version(served, company) for company in ("acme", "other-0")] != []
-
-    def test_a_server_that_dies_meanwhile_is_noticed(self, served: Served) -> None:
-        old = version(served)
-        served.change(RIGHT, OTHER)
-        asked = served.ask("publish")
-        served.stopped_publisher()
-        os.kill(served.rig.server_pid, signal.SIGKILL)
-        assert served.rig._server is not None
-        served.rig._server.wait()
-        served.rig._server = None
-        code, said, complained = served.answer(asked)
-        assert (code, said) == (3, "")
-        assert "the server ended meanwhile" in complained
-        assert version(served) == old
-        served.rig.start_server()  # a start goes by the directory, and by nobody's request
-        assert [record.how for record in history.read(served.state)[-1:]] == ["start"]
-        assert version(served) != old
-
-    def test_without_redis_this_machine_is_told_of(self, served: Served) -> None:
-        served.rig.stop_redis()
-        try:
-            found = versions(served)
-            line = [CORDBOARD, "versions", "--state", str(served.state), "--redis", served.rig.redis_url]
-            text = subprocess.run(line, check=True, capture_output=True, text=True).stdout
-        finally:
-            served.rig.start_redis()
-        assert (found["redis"], len(found["processes"])) == (False, 2)
-        assert {known["serial"] for known in found["processes"]} == {found["serial"]}
-        assert "Redis does not answer: these are the processes of this machine only" in text
+CORDBOARD = str(Path(sys.executable).parent / "cordboard")
 
 
 # ------------------------------------------------------------------------- the command and the publisher alone
@@ -303,6 +126,48 @@ class TestPins:
         desk.pin()
         assert desk.publish("beta", answers=[]) == 0
         assert desk.live["beta"] != first
+
+
+class TestWhatIsSaid:
+    def test_a_change_is_shown_and_a_dry_run_only_shows_it(self, desk: Desk) -> None:
+        first = desk.live["beta"]
+        desk.write("beta", "declined")
+        assert desk.publish(dry_run=True) == 0
+        assert desk.live["beta"] == first
+        [shown] = desk.said
+        assert shown.startswith("beta would be version ")
+        desk.said.clear()
+        assert desk.publish() == 0
+        assert desk.said == [
+            f"beta will be version {desk.live['beta']} instead of {first}",
+            "every process has it; live calls stay on the version they began with",
+        ]
+
+    def test_a_mistake_is_told_and_the_others_go_live(self, desk: Desk) -> None:
+        first = desk.live["beta"]
+        desk.write("beta", "bussy")
+        desk.write("gamma", "busy", "+74950000001")
+        assert desk.publish() == 1
+        assert (desk.live["beta"], [*desk.live]) == (first, ["beta", "gamma"])
+        assert "bussy" in desk.said[0]
+        assert desk.complained == ["1 error: those companies stay as they are"]
+
+    def test_what_is_gone_or_moves_is_asked_about_and_refused_without_a_yes(self, desk: Desk) -> None:
+        (desk.routing / "beta.yaml").rename(desk.routing / "gamma.yaml")
+        assert desk.publish() == 1
+        assert desk.complained[0] == "this must be asked: beta is renamed gamma, which takes over +74957654321"
+        assert "refused, nothing was changed" in desk.complained[-1]
+        assert [*desk.live] == ["beta"]
+        assert desk.publish(yes=True) == 0
+        assert any(line.startswith("beta will take no more calls") for line in desk.said)
+        assert [*desk.live] == ["gamma"]
+
+    def test_without_redis_this_machine_is_told_of(self, desk: Desk) -> None:
+        desk.take_up()
+        code, text = cli("versions", "--state", str(desk.state), "--redis", "redis://127.0.0.1:1/0")
+        assert code == 0
+        assert "Redis does not answer: these are the processes of this machine only" in text
+        assert f"{process_name().rpartition('-')[0]}: publication 10000" in text
 
 
 class TestBetweenTheQuestionAndTheEnd:
