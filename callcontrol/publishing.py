@@ -306,6 +306,11 @@ class _Publication:
             ]
         return problems, plan
 
+    def _newest_known(self) -> int:
+        """The serial of the newest publication that anybody knows of, if the outcome is lost."""
+        taken = [taken.serial for taken in outcomes.acknowledged(self._store.state).values()]
+        return max([*taken, *(record.serial for record in self._records[-1:])], default=0)
+
     def _damaged(self, plan: Plan, files: Mapping[str, File], only: Sequence[str]) -> Iterator[Problem]:
         """Versions that stay live and are not what their file says, so that it cannot bring them back."""
         for company, version in plan.live.items():
@@ -329,8 +334,7 @@ class _Publication:
         for company in self._before.keys() - live.keys():
             self._store.withdraw(company)
         self._given.announce({company: self._people_of(company, version) for company, version in live.items()})
-        newest = max((known.serial for known in self._records[-1:]), default=0)
-        serial = max(self._last.serial if self._last else 0, newest) + 1
+        serial = (self._last.serial if self._last else self._newest_known()) + 1
         now = time.time()
         changes = _changes(self._before, live)
         record = replace(record, serial=serial, at=now, changes=changes, rehearsals=self._rehearsals(changes))

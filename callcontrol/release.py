@@ -43,11 +43,12 @@ class Asker:
     def publish(self, companies: Sequence[str], why: str, *, yes: bool, dry_run: bool, confirm: Confirm) -> int:
         """Publish, after saying what will change and asking what must be asked.  Returns the exit code.
 
-        0: it is live everywhere; 1: refused, or files with problems; 3: nobody serves, or it is not known to be done.
+        0: all but what is pinned is live in every process; 1: refused, or files with problems; 3: nobody serves, or it
+        is not known to be done.
         """
         given: dict[str, object] = {"companies": companies}
         plan = self._answer("plan", why, **given)
-        if plan is not None and plan.offers and confirm is not None and not dry_run:
+        if plan is not None and plan.offers and confirm is not None and not yes and not dry_run:
             given["unpinned"] = self._unpinned(plan.offers, confirm)
             if given["unpinned"]:
                 plan = self._answer("plan", why, **given)

@@ -32,9 +32,17 @@ Say = Callable[[str], object]
 def reload(state: Path, wait: float, say: Say, complain: Say) -> int:
     """Ask, wait at most ``wait`` seconds, and tell.  Returns the exit code.
 
-    0: all is published and every controller has it; 1: so it is, but for files with problems; 3: nobody serves, or
-    it is not known to be done.
+    0: all but what is pinned is published and every controller has it; 1: so it is, but for files with problems; 3:
+    nobody serves, or it is not known to be done.
     """
+    try:
+        return _reload(state, wait, say, complain)
+    except KeyboardInterrupt:
+        complain("cordboard: interrupted; the server may go on: cordboard versions says what is live")
+        return _UNKNOWN
+
+
+def _reload(state: Path, wait: float, say: Say, complain: Say) -> int:
     deadline = time.monotonic() + wait
     before = outcomes.read_outcome(state)
     asked = outcomes.now()

@@ -15,7 +15,7 @@ import pytest
 
 from callcontrol import asking, history, outcomes, publishing
 from callcontrol.asking import Answer, Request
-from callcontrol.outcomes import Moment, Outcome
+from callcontrol.outcomes import Moment, Outcome, Taken
 from callcontrol.published import Published
 from callcontrol.publishing import Publisher, answer_requests, prune_speech, publish
 from callcontrol.routing.load import load_compiled
@@ -342,6 +342,15 @@ class TestRollingBack:
         outcome = publish(directory, store)
         assert (outcome.live["beta"], outcome.pins["beta"].why) == (first, "lost")
         assert outcome.serial == serial + 1
+
+    def test_after_a_lost_outcome_no_process_seems_to_have_what_it_never_saw(
+        self, directory: Path, store: VersionStore
+    ) -> None:
+        """Publications that changed nothing stand in no history."""
+        publish(directory, store)
+        outcomes.acknowledge(store.state, process_name(), Taken(57))
+        (store.state / "published.json").write_bytes(b"")
+        assert publish(directory, store).serial == 58
 
 
 class TestWhatIsKept:

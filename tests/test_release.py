@@ -111,6 +111,12 @@ class TestPins:
         assert any(line.startswith("beta is not pinned any more") for line in desk.said)
         assert desk.publish(answers=[]) == 0  # nobody is asked again
 
+    def test_who_says_yes_to_all_beforehand_is_asked_nothing_and_ends_no_pin(self, desk: Desk) -> None:
+        first = desk.live["beta"]
+        desk.pin()
+        assert desk.publish(answers=[], yes=True) == 0
+        assert desk.live["beta"] == first
+
     @pytest.mark.parametrize("more", [{}, {"yes": True}, {"dry_run": True}])
     def test_without_a_terminal_pins_stay_which_is_said_and_is_no_failure(
         self, desk: Desk, more: dict[str, bool]

@@ -188,6 +188,15 @@ def test_a_version_that_a_process_could_not_read_is_said(server: Server) -> None
     assert complained.endswith(f"in the process {process_name()}: acme")
 
 
+def test_ctrl_c_says_that_the_server_may_go_on(server: Server) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    server.does(server.begin, interrupt)
+    code, _, complained = server.reload()
+    assert (code, "interrupted; the server may go on" in complained) == (3, True)
+
+
 def cli(state: Path) -> tuple[int, str]:
     done = CliRunner().invoke(main, ["reload", "--state", str(state)])
     return done.exit_code, done.output
