@@ -25,12 +25,12 @@ from typing import Any
 from callcontrol import outcomes
 from callcontrol.outcomes import Moment
 from callcontrol.supervisor import process_name
-from callcontrol.versions import write_whole
+from callcontrol.versions import are_versions, write_whole
 
 #: What can be asked: what publishing would do; to publish; to roll back.
 VERBS = ("plan", "publish", "rollback")
 #: The longest request, bytes; companies named in one, and yeses given; characters of a reason.
-LARGEST = 1_000_000
+LARGEST = 2_000_000
 MOST_NAMES = 10_000
 LONGEST_TEXT = 500
 #: How long anybody waits for an answer at most, and how long one is kept that nobody fetched; seconds.
@@ -52,7 +52,9 @@ class Request:
     """What is asked for.
 
     ``companies``: none: all.  ``version``: how the version begins that is rolled back to; "": the one before.
-    ``confirmed``: what a yes was given to, as a plan names it.  ``asker``: the process that waits.
+    ``confirmed``: what a yes was given to, as a plan names it; ``unpinned``: whose pins are to end although all
+    companies are published.  ``shown``: company → version ("": none) that a person was told of, so that nothing else
+    becomes of it; None: nobody was.  ``asker``: the process that waits.
     """
 
     id: str
@@ -65,6 +67,8 @@ class Request:
     companies: Sequence[str] = ()
     version: str = ""
     confirmed: Sequence[str] = ()
+    unpinned: Sequence[str] = ()
+    shown: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,8 @@ class Answer:
 
     ``serial``: the publication that did it; 0: nothing was changed.  ``refused``: why not; ``changes``: company →
     version before and after, "" for none; ``lines``: what else is to be said, such as numbers gained and lost;
-    ``needs``: what had to be asked, token → text; ``problems``: as ``check`` tells them; ``errors``: how many of them.
+    ``needs``: what had to be asked, token → text; ``offers``: companies whose pin could end, with what is known of it;
+    ``problems``: as ``check`` tells them; ``errors``: how many of them are.
     """
 
     serial: int = 0
@@ -81,6 +86,7 @@ class Answer:
     changes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     lines: Sequence[str] = ()
     needs: Mapping[str, str] = field(default_factory=dict)
+    offers: Mapping[str, str] = field(default_factory=dict)
     problems: Sequence[str] = ()
     errors: int = 0
     rehearsals: int = 0
@@ -213,7 +219,7 @@ def _read(path: Path) -> Request:
         given = json.loads(raw)
         request = Request(**{**given, "asked": Moment(**given["asked"]), "until": Moment(**given["until"])})
         _check(request, path.stem)
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise RequestError("it is no request") from None
     return request
 
@@ -228,10 +234,12 @@ def _check(request: Request, name: str) -> None:
         and all(isinstance(text, str) and len(text) <= LONGEST_TEXT and text.isprintable() for text in texts)
         and all(isinstance(one.boot, str) and type(one.seconds) in (int, float) for one in moments)
         and all(
-            isinstance(names, list) and len(names) <= MOST_NAMES for names in (request.companies, request.confirmed)
+            isinstance(names, list) and len(names) <= MOST_NAMES
+            for names in (request.companies, request.confirmed, request.unpinned)
         )
         and all(isinstance(token, str) for token in request.confirmed)
-        and all(_COMPANY.fullmatch(company) for company in request.companies)
+        and all(_COMPANY.fullmatch(company) for company in (*request.companies, *request.unpinned))
+        and (request.shown is None or are_versions({name: new for name, new in request.shown.items() if new != ""}))
         and _VERSION.fullmatch(request.version)
         and (request.verb != "rollback" or len(request.companies) == 1)
         and 0 <= request.until.seconds - request.asked.seconds <= LONGEST_WAIT

@@ -192,11 +192,12 @@ def reload(state: Path, wait: float) -> None:
     """Have the running server read its directory and its cordboard.yaml again.
 
     A file with errors changes nothing: its company keeps the version it has. Live calls stay on theirs. Prints the
-    problems as check does, then the companies that changed, and ends when every process has the new versions.
+    problems as check does, then the companies that changed, and ends when every process has the new versions. What is
+    pinned is left alone, and said; that is no failure.
     """
     from callcontrol.reload import reload as ask
 
-    sys.exit(ask(state.resolve(), wait, click.echo, lambda text: click.echo(text, err=True)))
+    sys.exit(ask(state.resolve(), wait, _say, _complain))
 
 
 _WAIT = click.option("--wait", default=600.0, show_default=True, help="Seconds to wait.", type=click.FloatRange(0))
@@ -206,7 +207,7 @@ _WAIT = click.option("--wait", default=600.0, show_default=True, help="Seconds t
 @o.STATE
 @click.option("--company", "companies", multiple=True, help="Only this company; may be given several times.")
 @click.option("--why", default="", help="Why, for those who wonder later.")
-@click.option("--yes", is_flag=True, help="Do not ask: withdraw, rename and move as it is shown.")
+@click.option("--yes", is_flag=True, help="Do not ask: withdraw, rename and move as it is shown; pins stay.")
 @click.option("--dry-run", is_flag=True, help="Only say what would change.")
 @_WAIT
 def publish(state: Path, companies: tuple[str, ...], why: str, yes: bool, dry_run: bool, wait: float) -> None:
@@ -216,12 +217,13 @@ def publish(state: Path, companies: tuple[str, ...], why: str, yes: bool, dry_ru
     lose. cordboard diff says what callers would notice. A company with errors keeps the version it has. A company
     that is gone or renamed, and numbers that move from one company to another, are asked about: on a terminal, or
     with --yes; a reload leaves them as they are. A company that a rollback pinned is published by its name only, which
-    ends the pin. Live calls stay on their version. cordboard.yaml is not read again by controllers: cordboard reload.
+    ends the pin: with --company, or by a yes on a terminal, where each is asked about; --yes does not end it. Live
+    calls stay on their version. cordboard.yaml is not read again by controllers: cordboard reload.
     """
     from callcontrol.release import Asker
 
-    confirm = (lambda text: click.confirm(text, err=True)) if sys.stdin.isatty() and sys.stderr.isatty() else None
-    asker = Asker(state.resolve(), _who(), wait, click.echo, lambda text: click.echo(text, err=True))
+    confirm = _confirm if sys.stdin.isatty() and sys.stderr.isatty() else None
+    asker = Asker(state.resolve(), _who(), wait, _say, _complain)
     sys.exit(asker.publish(_names(companies), _reason(why), yes=yes, dry_run=dry_run, confirm=confirm))
 
 
@@ -235,15 +237,16 @@ def rollback(company: str, version: str, state: Path, why: str, wait: float) -> 
     """Make VERSION of COMPANY what new calls get: the one before, or the one whose name so begins.
 
     The company is pinned to it: a start, a reload and SIGHUP leave it alone and say so, whatever its file says, until
-    cordboard publish --company COMPANY. No file is changed. Live calls stay on their version. cordboard versions
-    COMPANY lists the versions that there are. Refused, with the reason, is a version that this program cannot read,
-    whose speech is not there any more, or one of whose numbers another company has by now.
+    cordboard publish --company COMPANY, or a yes when cordboard publish asks on a terminal. No file is changed. Live
+    calls stay on their version. cordboard versions COMPANY lists the versions that there are. Refused, with the reason,
+    is a version that this program cannot read, whose speech is not there any more, or one of whose numbers another
+    company has by now.
     """
     from callcontrol.release import Asker
 
     if not re.fullmatch(r"[0-9a-f]{0,16}", version):
         raise click.UsageError("VERSION is the beginning of a version's name: digits and the letters a to f.")
-    asker = Asker(state.resolve(), _who(), wait, click.echo, lambda text: click.echo(text, err=True))
+    asker = Asker(state.resolve(), _who(), wait, _say, _complain)
     sys.exit(asker.rollback(_names([company])[0], version, _reason(why)))
 
 
@@ -261,6 +264,7 @@ def versions(company: str, state: Path, redis: str, as_json: bool) -> None:
     """
     from callcontrol import history, outcomes, running, version_views
     from callcontrol.queue_views import shown
+    from callcontrol.reload import cannot_ask
     from callcontrol.routing.packing import program
     from callcontrol.versions import VersionStore
 
@@ -268,7 +272,10 @@ def versions(company: str, state: Path, redis: str, as_json: bool) -> None:
         outcome = outcomes.read_outcome(state)
         records = history.read(state, outcome.record if outcome else None)
         reports = running.reports(redis)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        click.echo(f"cordboard: {cannot_ask(state, error)}", err=True)
+        sys.exit(3)
+    except ValueError as error:
         click.echo(f"cordboard: {error}", err=True)
         sys.exit(3)
     stored = VersionStore(state).versions(company)
@@ -283,6 +290,29 @@ def versions(company: str, state: Path, redis: str, as_json: bool) -> None:
         return
     for part in version_views.lines(found):
         _show(part)
+
+
+def _say(text: str) -> None:
+    """A line of what a server wrote: text of files, and of other people, that may not move the cursor."""
+    from callcontrol.queue_views import shown
+
+    click.echo(shown(text))
+
+
+def _complain(text: str) -> None:
+    """The same, to stderr."""
+    from callcontrol.queue_views import shown
+
+    click.echo(shown(text), err=True)
+
+
+def _confirm(question: str) -> bool:
+    """Ask on the terminal; Ctrl-C and Ctrl-D are a no."""
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        click.echo(err=True)
+        return False
 
 
 def _names(companies: Sequence[str]) -> list[str]:

@@ -21,6 +21,10 @@ from callcontrol.versions import write_whole
 
 #: The file may grow to twice this, bytes.
 LARGEST = 4 * 2**20
+#: Among how many of the last lines a record is looked for that may be there already.
+_LATELY = 10
+#: How much of its end tells what was done just now, bytes: a record may name a thousand companies.
+_LATEST = 2**20
 #: How a version became live.
 HOW = ("start", "reload", "publish", "rollback")
 
@@ -66,16 +70,28 @@ def record_of(data: object) -> Record | None:
 
 def read(state: Path, newest: Record | None = None) -> list[Record]:
     """All that is known, the oldest first.  ``newest``: the record of the outcome, whose line may not be there yet."""
-    found = list(_lines(_raw(state)))
-    if newest is not None and not any(record.serial == newest.serial for record in found[-5:]):
+    found = list(_lines(_raw(state).splitlines()))
+    if newest is not None and not any(record.serial == newest.serial for record in found[-_LATELY:]):
         found.append(newest)
     return found
+
+
+def latest(state: Path, newest: Record | None = None) -> list[Record]:
+    """As :func:`read`, but only some of the newest: quick, however long the history is."""
+    try:
+        with path(state).open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _LATEST))
+            found = list(_lines(file.read().splitlines()))
+    except FileNotFoundError:
+        found = []
+    return [*found, newest] if newest is not None else found
 
 
 def add(state: Path, record: Record) -> None:
     """Write a record's line, unless it is there; on return it is on disk.  Raises OSError."""
     raw = _raw(state)
-    if any(known.serial == record.serial for known in list(_lines(raw))[-5:]):
+    lately = raw.splitlines()[-_LATELY:]
+    if any(known.serial == record.serial for known in _lines(lately)):
         return
     line = json.dumps(asdict(record), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
     if len(raw) + len(line) > 2 * LARGEST:
@@ -110,6 +126,11 @@ def versions_of(records: Iterable[Record], company: str) -> list[str]:
     return found
 
 
+def done_for(records: Sequence[Record], request: str) -> Record | None:
+    """What was done for a request, if anything was."""
+    return next((record for record in reversed(records) if record.request == request), None)
+
+
 def newest(records: Sequence[Record], most: int) -> set[tuple[str, str]]:
     """(company, version) of the last so many versions of each company that were live."""
     found: dict[str, dict[str, None]] = {}
@@ -139,9 +160,9 @@ def _raw(state: Path) -> bytes:
         return b""
 
 
-def _lines(raw: bytes) -> Iterator[Record]:
-    """The records in a file; what was only half written is none."""
-    for line in raw.splitlines():
+def _lines(lines: Iterable[bytes]) -> Iterator[Record]:
+    """The records in these lines; what was only half written is none."""
+    for line in lines:
         try:
             record = record_of(json.loads(line))
         except (ValueError, RecursionError):

@@ -34,6 +34,8 @@ from callcontrol.versions import write_whole
 
 #: Problems kept of one publication: controllers read the file too.
 MOST_PROBLEMS = 1000
+#: How often a lock is tried that somebody may only be looking at.
+_LOOKS = 5
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -198,9 +200,9 @@ def held(state: Path, descriptor: int | None = None) -> Iterator[int]:
 
     Children inherit nothing of it.  ``descriptor``: of this lock, which the program that this process was before held.
     """
-    with _open(state) if descriptor is None else os.fdopen(descriptor, "a+", encoding="utf-8") as lock:
+    with open(state / "lock" if descriptor is None else descriptor, "a+", encoding="utf-8") as lock:
         os.set_inheritable(lock.fileno(), False)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _take(lock)
         lock.truncate(0)  # only now: who comes too late must not wipe the holder's name out
         lock.write(process_name())
         lock.flush()
@@ -209,17 +211,28 @@ def held(state: Path, descriptor: int | None = None) -> Iterator[int]:
 
 def holder(state: Path) -> str | None:
     """The name of the process that holds the lock of STATE; None if nobody does.  Raises OSError."""
-    with _open(state) as lock:
+    try:
+        lock = (state / "lock").open(encoding="utf-8", errors="replace")  # made here it might be another user's
+    except FileNotFoundError:
+        return None
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.seek(0)
             return lock.read(200)
     return None
 
 
-def _open(state: Path) -> TextIO:
-    return (state / "lock").open("a+", encoding="utf-8")
+def _take(lock: TextIO) -> None:
+    """Lock it.  Whoever only looks whether somebody holds it does so too, for an instant: that is nobody."""
+    for left in reversed(range(_LOOKS)):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(0.02)
 
 
 # --------------------------------------------------------------------------------------------------------

@@ -63,7 +63,8 @@ class Plan:
     """What is to become of it.  ``live``: company → version afterwards.
 
     ``needs``: all that had to be asked, also what was; ``problems``: what is held back, and why; ``released``:
-    companies whose pin ends; ``pinned``: those that a pin keeps, and whether their file says the same as the pin.
+    companies whose pin ends; ``pinned``: those that a pin keeps, and whether their file says the same as the pin;
+    ``offered``: those of them whose file could go live if the pin ended, and its version.
     """
 
     live: Mapping[str, str]
@@ -71,6 +72,7 @@ class Plan:
     problems: Sequence[Problem] = ()
     released: Sequence[str] = ()
     pinned: Mapping[str, bool] = field(default_factory=dict)
+    offered: Mapping[str, str] = field(default_factory=dict)
 
 
 def decide(
@@ -80,13 +82,15 @@ def decide(
     pins: Mapping[str, Pin],
     *,
     only: Collection[str] = (),
+    unpinned: Collection[str] = (),
     confirmed: Collection[str] = (),
 ) -> Plan:
     """Decide.  ``only``: the companies that were named, whose pins end; none: all of them, but for those pinned.
 
-    ``confirmed``: the tokens that were said yes to.
+    ``unpinned``: of all of them, those whose pins end all the same; ``confirmed``: the tokens that were said yes to.
     """
-    return _Decision(directory, files, live, pins, frozenset(only), frozenset(confirmed)).plan()
+    named = frozenset(only) or frozenset(unpinned)
+    return _Decision(directory, files, live, pins, frozenset(only), named, frozenset(confirmed)).plan()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,7 @@ class _Decision:
         live: Mapping[str, Live],
         pins: Mapping[str, Pin],
         only: frozenset[str],
+        named: frozenset[str],
         confirmed: frozenset[str],
     ) -> None:
         self.directory = directory
@@ -121,6 +126,7 @@ class _Decision:
         self.live = live
         self.pins = pins
         self.only = only
+        self.named = named  # their pins end
         self.confirmed = confirmed
 
     def plan(self) -> Plan:
@@ -138,19 +144,24 @@ class _Decision:
             elif file.version is not None:
                 after[company] = file.version
         problems = [*self._why_not(shut, renamed, wanted, yes), *self._kept(wanted, going, renamed)]
-        pinned = {
-            company: self._same(company) for company in sorted(self.pins) if not self.only and company in self.live
-        }
+        released = [company for company in sorted(self.named & {*self.pins}) if company in going or self._same(company)]
+        left = [] if self.only else sorted({*self.pins} & {*self.live} - {*released})
+        pinned = {company: self._same(company) for company in left}
         problems += [self._pinned(company) for company, same in pinned.items() if not same]
-        released = [company for company in sorted(self.only & {*self.pins}) if company in going or self._same(company)]
+        offered = {
+            company: version
+            for company, same in pinned.items()
+            if not same and company in self.files and (version := self.files[company].version) is not None
+        }
+        asked = tuple(dict.fromkeys(need for _, need in needs))
         order = sorted(problems, key=lambda found: (found.place, found.code, found.message))
-        return Plan(after, tuple(dict.fromkeys(need for _, need in needs)), tuple(order), tuple(released), pinned)
+        return Plan(after, asked, tuple(order), tuple(released), pinned, offered)
 
     # --------------------------------------------------------------------------------------------- wishes
 
     def _may(self, company: str) -> bool:
         """Whether this publication is about the company at all."""
-        return company in self.only if self.only else company not in self.pins
+        return company in self.only if self.only else company not in self.pins or company in self.named
 
     def _wanted(self) -> set[str]:
         """The companies that would change if nobody had to be asked."""
@@ -258,7 +269,7 @@ class _Decision:
         """Why one end of a move does not change."""
         company, verb = (move.old, "give") if move.old not in wanted else (move.new, "get")
         file = self.files.get(company)
-        if company in self.pins and company not in self.only:
+        if company in self.pins and company not in self.named:
             return f"{company} is pinned to version {self.pins[company].version}"
         if self.only and company not in self.only:
             return f"{company} is not published with it: name both, --company {move.old} --company {move.new}"
@@ -277,7 +288,7 @@ class _Decision:
         pin, file = self.pins[company], self.files.get(company)
         what = "is gone" if file is None else "cannot go live" if file.version is None else "says something else"
         message = f"{company} is {pinned_words(pin)}, and its file {what}"
-        return problem("E523", self._start(company), f"{message}: cordboard publish --company {company} ends the pin")
+        return problem("W538", self._start(company), f"{message}: cordboard publish --company {company} ends the pin")
 
     def _same(self, company: str) -> bool:
         """Whether the file of a company with a pin says what is live already."""

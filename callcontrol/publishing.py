@@ -35,7 +35,8 @@ from callcontrol.asking import Answer, Request
 from callcontrol.directory import write_directory
 from callcontrol.history import Record
 from callcontrol.outcomes import Outcome
-from callcontrol.planning import File, Live, Pin, Plan, decide, pinned_words
+from callcontrol.planning import NAMED, File, Live, Pin, Plan, decide, pinned_words
+from callcontrol.routing.codes import problem
 from callcontrol.routing.files import check_loaded, company_files, load_file, read_file, rehearsals_beside, sounds_in
 from callcontrol.routing.load import Beside, Loaded, LoadError, compiled, first_of, load_compiled
 from callcontrol.routing.model import Place, Problem, Routing
@@ -131,6 +132,8 @@ def publish(
 def answer_requests(publisher: Publisher) -> None:
     """Do what people left in STATE to be done, one after the other, and answer each.  Raises OSError."""
     state = publisher.store.state
+    last = outcomes.read_outcome(state)
+    records = history.read(state, last.record if last else None)  # those asked for below are of other requests
 
     def refused(name: str, why: str) -> None:
         _log().error("a request is refused", request=name, why=why)
@@ -140,20 +143,17 @@ def answer_requests(publisher: Publisher) -> None:
             refused(request.id, "who asked gave up, or is gone")
             continue
         try:
-            answer = _done_before(state, request) or publisher.do(request)
+            answer = _done_before(records, request) or publisher.do(request)
         except (LoadError, Refusal) as error:
             refused(request.id, str(error))
             answer = Answer(refused=str(error))
         asking.answer(state, request, answer)
 
 
-def _done_before(state: Path, request: Request) -> Answer | None:
+def _done_before(records: Sequence[Record], request: Request) -> Answer | None:
     """What a publisher that did not live to say so did for a request."""
-    last = outcomes.read_outcome(state)
-    for record in reversed(history.read(state, last.record if last else None)):
-        if record.request == request.id:
-            return Answer(record.serial, changes=record.changes)
-    return None
+    record = history.done_for(records, request.id)
+    return Answer(record.serial, changes=record.changes) if record is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,14 +214,15 @@ class _Publication:
 
     def plan(self, request: Request) -> Answer:
         """What ``publish_for`` would do if all is said yes to."""
-        problems, plan = self._planned(request.companies, ())
+        problems, plan = self._planned(request.companies, (), request.unpinned)
         if plan.needs:
-            problems, plan = self._planned(request.companies, [need.token for need in plan.needs])
+            problems, plan = self._planned(request.companies, [need.token for need in plan.needs], request.unpinned)
         self._remember()
         return self._answer(0, plan, [*problems, *plan.problems])
 
     def publish_for(self, request: Request) -> Answer:
-        problems, plan = self._planned(request.companies, request.confirmed)
+        problems, plan = self._planned(request.companies, request.confirmed, request.unpinned)
+        self._refuse_unseen(request, plan)
         pins = {company: pin for company, pin in self._pins.items() if company not in plan.released}
         record = Record(0, 0.0, "publish", request.by, request.why, request.id, released=plan.released)
         every = [*problems, *plan.problems]
@@ -245,7 +246,21 @@ class _Publication:
         outcome = self._make_live(plan.live, pins, record, ())
         return replace(answer, serial=outcome.serial)
 
-    def _planned(self, only: Sequence[str], confirmed: Collection[str]) -> tuple[list[Problem], Plan]:
+    def _refuse_unseen(self, request: Request, plan: Plan) -> None:
+        """What somebody was told of may be live by now, by another's hand; but nothing else goes live in its stead."""
+        if request.shown is not None:
+            changes = _changes(self._before, plan.live)
+            unseen = [company for company, (_, new) in changes.items() if request.shown.get(company) != new]
+            if unseen:
+                more = f" and {len(unseen) - NAMED} more" if len(unseen) > NAMED else ""
+                raise Refusal(
+                    f"what would become of {', '.join(unseen[:NAMED])}{more} is not what was shown:"
+                    " files were changed meanwhile; look again"
+                )
+
+    def _planned(
+        self, only: Sequence[str], confirmed: Collection[str], unpinned: Collection[str] = ()
+    ) -> tuple[list[Problem], Plan]:
         """Read the directory: what is wrong, and what is to become of it."""
         found = company_files(self._directory)
         if not found:
@@ -268,7 +283,8 @@ class _Publication:
             company: Live(version, frozenset(self._numbers_of(company, version)))
             for company, version in self._before.items()
         }
-        plan = decide(str(self._directory), files, live, self._pins, only=only, confirmed=confirmed)
+        plan = decide(str(self._directory), files, live, self._pins, only=only, unpinned=unpinned, confirmed=confirmed)
+        problems += self._damaged(plan, files, only)
         if only:
             others = {found for one in self._entries if one.loaded.company not in only for found in one.loaded.problems}
             problems = [
@@ -277,6 +293,21 @@ class _Publication:
                 if found not in others and (found.code != "E502" or Path(found.place.path).stem in only)
             ]
         return problems, plan
+
+    def _newest_known(self) -> int:
+        """The serial of the newest publication that anybody knows of, if the outcome is lost."""
+        taken = [taken.serial for taken in outcomes.acknowledged(self._store.state).values()]
+        return max([*taken, *(record.serial for record in self._records[-1:])], default=0)
+
+    def _damaged(self, plan: Plan, files: Mapping[str, File], only: Sequence[str]) -> Iterator[Problem]:
+        """Versions that stay live and are not what their file says, so that it cannot bring them back."""
+        for company, version in plan.live.items():
+            file = files.get(company)
+            brings_back = file is not None and file.version == version
+            if (not only or company in only) and not brings_back and self._store.get(company, version) is None:
+                place = Place(file.path if file else f"{self._directory}/{company}.yaml", 1, 1)
+                message = f"version {version}, by which {company} goes on, is damaged in {self._store.state}"
+                yield problem("E525", place, f"{message}: a process that starts may not be able to take its calls")
 
     def _make_live(
         self, live: Mapping[str, str], pins: Mapping[str, Pin], record: Record, problems: Sequence[Problem]
@@ -291,8 +322,7 @@ class _Publication:
         for company in self._before.keys() - live.keys():
             self._store.withdraw(company)
         self._given.announce({company: self._people_of(company, version) for company, version in live.items()})
-        newest = max((known.serial for known in self._records[-1:]), default=0)
-        serial = max(self._last.serial if self._last else 0, newest) + 1
+        serial = (self._last.serial if self._last else self._newest_known()) + 1
         now = time.time()
         changes = _changes(self._before, live)
         record = replace(record, serial=serial, at=now, changes=changes, rehearsals=self._rehearsals(changes))
@@ -394,6 +424,10 @@ class _Publication:
             changes=changes,
             lines=[*self._lines(changes), *self._pin_lines(plan)],
             needs={need.token: need.text for need in plan.needs},
+            offers={
+                company: f"{pinned_words(self._pins[company])}; its file would make it version {version}"
+                for company, version in plan.offered.items()
+            },
             problems=[str(found) for found in sorted(problems, key=lambda found: (found.place, found.code))],
             errors=sum(found.severity == "error" for found in problems),
             rehearsals=self._rehearsals(changes),

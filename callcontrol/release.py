@@ -4,8 +4,8 @@ Knows the server by the files of STATE and one signal, as ``reload.py`` does, an
 It reads no routing: what a publication would change the server itself finds out, who knows its own directory, and so
 it is shown what it then does.
 
-The surprise: it may never say that nothing was changed unless that is sure.  So a request that was not answered is
-withdrawn first, and then looked for in what was done.
+The surprise: it may never say that nothing was changed unless that is sure, whoever presses Ctrl-C when.  So a request
+that was not answered is withdrawn first, and then looked for in what was done.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pathlib import Path
 
 from callcontrol import asking, history, outcomes
 from callcontrol.asking import Answer, Request
-from callcontrol.reload import Say, ask, taken_up
+from callcontrol.outcomes import Moment
+from callcontrol.reload import Say, ask, cannot_ask, taken_up
 
 #: How often files are looked at, and how often whether the server is there; seconds.
 _LOOK = 0.05
@@ -42,10 +43,15 @@ class Asker:
     def publish(self, companies: Sequence[str], why: str, *, yes: bool, dry_run: bool, confirm: Confirm) -> int:
         """Publish, after saying what will change and asking what must be asked.  Returns the exit code.
 
-        0: it is live everywhere; 1: refused, or files with problems; 3: nobody serves, or it is not known to be done.
+        0: all but what is pinned is live in every process; 1: refused, or files with problems; 3: nobody serves, or it
+        is not known to be done.
         """
-        deadline = time.monotonic() + self.wait
-        plan = self._answer("plan", why, deadline, companies=companies)
+        given: dict[str, object] = {"companies": companies}
+        plan = self._answer("plan", why, **given)
+        if plan is not None and plan.offers and confirm is not None and not yes and not dry_run:
+            given["unpinned"] = self._unpinned(plan.offers, confirm)
+            if given["unpinned"]:
+                plan = self._answer("plan", why, **given)
         if plan is None:
             return _UNKNOWN
         if plan.refused:
@@ -55,23 +61,22 @@ class Asker:
             return _PROBLEMS if plan.errors or plan.trouble else _FINE
         if plan.needs and not yes and not self._agreed(plan.needs, confirm):
             return _PROBLEMS
-        given = {"companies": companies, "confirmed": list(plan.needs)}
-        done = self._answer("publish", why, time.monotonic() + self.wait, **given)
+        shown = {company: new for company, (_, new) in plan.changes.items()}
+        done = self._answer("publish", why, **given, confirmed=list(plan.needs), shown=shown)
         if done is None:
             return _UNKNOWN
         if done.refused:
             return self._refuse(done)
         if done.changes != plan.changes or done.problems != plan.problems:
-            self.complain("the files were changed meanwhile; this is what was done:")
+            self.complain("meanwhile somebody else published, or files were changed; this is what was done:")
             self._show(done, "is")
-        if not self._taken_up(done, deadline):
+        if not self._taken_up(done):
             return _UNKNOWN
         return _PROBLEMS if done.errors or done.trouble else _FINE
 
     def rollback(self, company: str, version: str, why: str) -> int:
         """Pin a company to an earlier version.  Returns the exit code, as ``publish`` does."""
-        deadline = time.monotonic() + self.wait
-        done = self._answer("rollback", why, deadline, companies=[company], version=version)
+        done = self._answer("rollback", why, companies=[company], version=version)
         if done is None:
             return _UNKNOWN
         if done.refused:
@@ -80,7 +85,7 @@ class Asker:
         if not done.changes:
             self.say(f"{company} has this version already")
         self.say(f"{company} is pinned to it until: cordboard publish --company {company}")
-        return _FINE if self._taken_up(done, deadline) else _UNKNOWN
+        return _FINE if self._taken_up(done) else _UNKNOWN
 
     # ------------------------------------------------------------------------------------------- telling
 
@@ -105,6 +110,15 @@ class Asker:
         if not answer.changes:
             self.complain("no version changes")
 
+    def _unpinned(self, offers: Mapping[str, str], confirm: Callable[[str], bool]) -> list[str]:
+        """The companies whose pin a person wants to end."""
+        found = []
+        for company, text in offers.items():
+            self.complain(f"{company} is {text}")
+            if confirm(f"Publish {company} too, which ends the pin?"):
+                found.append(company)
+        return found
+
     def _agreed(self, needs: Mapping[str, str], confirm: Confirm) -> bool:
         for text in needs.values():
             self.complain(f"this must be asked: {text}")
@@ -120,8 +134,13 @@ class Asker:
         self.complain(f"cordboard: refused, nothing was changed: {answer.refused}")
         return _PROBLEMS
 
-    def _taken_up(self, done: Answer, deadline: float) -> bool:
-        if not taken_up(self.state, done.serial, deadline, self.wait, self.complain):
+    def _taken_up(self, done: Answer) -> bool:
+        deadline = time.monotonic() + self.wait  # from now: a person may have thought for long
+        try:
+            if not taken_up(self.state, done.serial, deadline, self.wait, self.complain):
+                return False
+        except KeyboardInterrupt:
+            self.complain("cordboard: it is published; nobody waits any more for the processes to take it up")
             return False
         if done.changes:
             self.say("every process has it; live calls stay on the version they began with")
@@ -129,28 +148,32 @@ class Asker:
 
     # ------------------------------------------------------------------------------------------- asking
 
-    def _answer(self, verb: str, why: str, deadline: float, **given: object) -> Answer | None:
+    def _answer(self, verb: str, why: str, **given: object) -> Answer | None:
         """Leave a request and wait; None: there is no answer, and it was said what is known."""
-        request = asking.new(verb, self.by, why, max(0.0, deadline - time.monotonic()), **given)
+        deadline = time.monotonic() + self.wait
+        request = asking.new(verb, self.by, why, self.wait, **given)
+        answer, left = None, None
         try:
-            asking.leave(self.state, request)
-        except OSError as error:
-            missing = isinstance(error, FileNotFoundError)
-            trouble = f"{error.filename}: {error.strerror or error}"
-            where = f"no server runs with the state directory {self.state}; name it with --state"
-            self.complain(f"cordboard: {where if missing else trouble}")
-            return None
-        try:
-            trouble = ask(self.state, signal.SIGUSR1)
-            answer, trouble = (None, trouble) if trouble else self._wait(request, deadline)
+            try:
+                asking.leave(self.state, request)
+                left = outcomes.now()
+                trouble = ask(self.state, signal.SIGUSR1)
+                if not trouble:
+                    answer, trouble = self._answered(request, left, deadline)
+            except OSError as error:
+                trouble = cannot_ask(self.state, error)
+            except KeyboardInterrupt:
+                trouble = "interrupted: nothing was changed"
+            if answer is None and left is not None:
+                answer, trouble = self._done_all_the_same(request, trouble)
         finally:
             asking.withdraw(self.state, request)
         if answer is None:
             self.complain(f"cordboard: {trouble}")
         return answer
 
-    def _wait(self, request: Request, deadline: float) -> tuple[Answer | None, str]:
-        """The answer, or why there is none."""
+    def _answered(self, request: Request, left: Moment, deadline: float) -> tuple[Answer | None, str]:
+        """The answer, or why there is none.  ``left``: since when it lies there for every attempt."""
         holder, looked = outcomes.holder(self.state), time.monotonic()
         trouble = ""
         while not trouble:
@@ -158,7 +181,7 @@ class Asker:
             if answer is not None:
                 return answer, ""
             attempt = outcomes.read_attempt(self.state)
-            if attempt is not None and attempt.how == "requests" and attempt.began.follows(request.asked):
+            if attempt is not None and attempt.how == "requests" and attempt.began.follows(left):
                 if attempt.ended is not None and attempt.failed:
                     trouble = f"nothing was published, what is live stays: {attempt.failed}"
                 elif attempt.ended is not None and asking.answer_to(self.state, request) is None:
@@ -170,28 +193,30 @@ class Asker:
                 if outcomes.holder(self.state) != holder:
                     trouble = "the server ended meanwhile; cordboard versions says what is live"
             time.sleep(_LOOK)
-        return self._done_all_the_same(request, trouble)
+        return None, trouble
 
     def _done_all_the_same(self, request: Request, trouble: str) -> tuple[Answer | None, str]:
         """Withdraw a request and look whether it was done: one who read it before may not be ready."""
         answer = asking.answer_to(self.state, request)
         asking.withdraw(self.state, request)
+        unknown = "it is not known whether this will be done: the server is at it; see cordboard versions"
         give_up = time.monotonic() + min(self.wait, 60.0)
-        while answer is None:
-            attempt = outcomes.read_attempt(self.state)
-            answer = asking.answer_to(self.state, request) or self._recorded(request)
-            running = attempt is not None and attempt.how == "requests" and attempt.ended is None
-            if not running or not outcomes.holder(self.state):
-                break
-            if time.monotonic() > give_up:
-                trouble = "it is not known whether this will be done: the server is at it; see cordboard versions"
-                break
-            time.sleep(_LOOK)
+        try:
+            while answer is None:
+                attempt = outcomes.read_attempt(self.state)
+                answer = asking.answer_to(self.state, request) or self._recorded(request)
+                running = attempt is not None and attempt.how == "requests" and attempt.ended is None
+                if not running or not outcomes.holder(self.state):
+                    break
+                if time.monotonic() > give_up:
+                    return answer, unknown
+                time.sleep(_LOOK)
+        except KeyboardInterrupt:
+            return None, unknown
         return answer, trouble
 
     def _recorded(self, request: Request) -> Answer | None:
+        """What was done for it.  That is of late: the whole history need not be read again and again."""
         last = outcomes.read_outcome(self.state)
-        for record in reversed(history.read(self.state, last.record if last else None)):
-            if record.request == request.id:
-                return Answer(record.serial, changes=record.changes)
-        return None
+        record = history.done_for(history.latest(self.state, last.record if last else None), request.id)
+        return Answer(record.serial, changes=record.changes) if record is not None else None

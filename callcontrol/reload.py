@@ -9,7 +9,9 @@ files before they were changed; the server begins another for us when it is done
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -30,9 +32,17 @@ Say = Callable[[str], object]
 def reload(state: Path, wait: float, say: Say, complain: Say) -> int:
     """Ask, wait at most ``wait`` seconds, and tell.  Returns the exit code.
 
-    0: all is published and every controller has it; 1: so it is, but for files with problems; 3: nobody serves, or
-    it is not known to be done.
+    0: all but what is pinned is published and every controller has it; 1: so it is, but for files with problems; 3:
+    nobody serves, or it is not known to be done.
     """
+    try:
+        return _reload(state, wait, say, complain)
+    except KeyboardInterrupt:
+        complain("cordboard: interrupted; the server may go on: cordboard versions says what is live")
+        return _UNKNOWN
+
+
+def _reload(state: Path, wait: float, say: Say, complain: Say) -> int:
     deadline = time.monotonic() + wait
     before = outcomes.read_outcome(state)
     asked = outcomes.now()
@@ -76,7 +86,7 @@ def ask(state: Path, signum: signal.Signals) -> str:
     try:
         name = outcomes.holder(state) if state.is_dir() else None
         if name is None:
-            return f"no server runs with the state directory {state}; name it with --state"
+            return nobody(state)
         if not outcomes.is_running(name):
             return f"{state} is held by {name or 'a process'}, which does not run on this machine; ask there"
         number = int(name.rpartition("-")[0].rpartition("-")[2])
@@ -90,8 +100,30 @@ def ask(state: Path, signum: signal.Signals) -> str:
         finally:
             os.close(process)
     except OSError as error:
-        return f"{error.filename or 'the server'}: {error.strerror or error}"
+        return cannot_ask(state, error)
     return ""
+
+
+def cannot_ask(state: Path, error: OSError) -> str:
+    """Why nobody can be asked here, for people."""
+    if isinstance(error, FileNotFoundError):
+        return nobody(state)
+    if isinstance(error, PermissionError):
+        with contextlib.suppress(OSError, KeyError):
+            about = state.stat()
+            owner = pwd.getpwuid(about.st_uid).pw_name
+            if about.st_uid != os.geteuid():
+                other, line = ("", "sudo") if owner == "root" else (" and root", f"sudo -u {owner}")
+                return f"only {owner}, whose {state} is,{other} may ask: {line} cordboard …"
+    return f"{error.filename or 'the server'}: {error.strerror or error}"
+
+
+def nobody(state: Path) -> str:
+    """That no server runs, and what can be done without one."""
+    return (
+        f"no server runs with the state directory {state}; name it with --state."
+        " Without a server: cordboard check, rehearse and diff tell what files would do, and a start publishes them"
+    )
 
 
 def _hears(number: int, signum: signal.Signals) -> bool:
@@ -140,7 +172,7 @@ def _tell(before: Mapping[str, str], outcome: Outcome, say: Say, complain: Say) 
         say(f"{company} is now version {outcome.live[company]}")
     for company in sorted(gone):
         say(f"{company} takes no more calls: its file is gone")
-    differing = {Path(problem.place.path).stem for problem in outcome.problems if problem.code == "E523"}
+    differing = {Path(problem.place.path).stem for problem in outcome.problems if problem.code == "W538"}
     for company, pin in outcome.pins.items():
         if company not in differing:
             complain(f"{company} is left alone: it is {pinned_words(pin)}")

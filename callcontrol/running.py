@@ -27,6 +27,7 @@ import redis
 from callcontrol.processes import release
 from callcontrol.routing.packing import program
 from callcontrol.switchboard import Switchboard, connect
+from callcontrol.versions import are_versions
 
 #: How often a process tells, and for how long that is believed, seconds.
 EVERY = 5.0
@@ -160,7 +161,9 @@ def _report(raw: Any) -> Report | None:
 
 
 def _versions(raw: Any) -> dict[str, str] | None:
+    """What a digest means; None for anything else that stands there."""
     try:
-        return {str(company): str(version) for company, version in json.loads(raw).items()}
-    except (ValueError, TypeError, AttributeError, RecursionError):
+        found = json.loads(raw)
+    except (ValueError, TypeError, RecursionError):
         return None
+    return found if isinstance(found, dict) and are_versions(found) else None

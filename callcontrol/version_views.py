@@ -21,6 +21,8 @@ from callcontrol.running import Report
 
 #: Companies named of a process that has other versions of many.
 NAMED = 3
+#: How much of a reason stands in the table of all companies, characters.
+BEGUN = 40
 
 
 def versions(
@@ -149,11 +151,11 @@ def lines(found: Mapping[str, Any]) -> Iterator[str | Table]:
 def _companies(found: Mapping[str, Any]) -> Table:
     rows = [
         (
-            row["company"],
-            row["version"] or "-",
+            shown(row["company"]),
+            shown(row["version"] or "-"),
             moment(row["since"]) if row["since"] else "-",
             _by(row),
-            shown(row["why"] or "-"),
+            _begun(shown(row["why"] or "-")),
             "yes" if row["pin"] else "-",
             _have(row),
         )
@@ -165,6 +167,11 @@ def _companies(found: Mapping[str, Any]) -> Table:
 
 def _colour(row: Mapping[str, Any]) -> str:
     return "red" if row["have_it"] < row["processes"] else "yellow" if row["pin"] else ""
+
+
+def _begun(text: str) -> str:
+    """The beginning of a reason: one that is long must not push away what stands beside it; COMPANY tells it whole."""
+    return text if len(text) <= BEGUN else f"{text[: BEGUN - 1]}…"
 
 
 def _have(row: Mapping[str, Any]) -> str:
@@ -182,7 +189,10 @@ def _by(row: Mapping[str, Any]) -> str:
 def _one(found: Mapping[str, Any]) -> Iterator[str | Table]:
     (row,) = found["companies"]
     what = f"version {row['version']}" if row["version"] else "not live"
-    yield f"{row['company']}: {what}" + (f", {_have(row)} processes" if row["processes"] and row["version"] else "")
+    have = (
+        f", which {row['have_it']} of {row['processes']} processes have" if row["processes"] and row["version"] else ""
+    )
+    yield shown(f"{row['company']}: {what}{have}")
     if row["pin"]:
         from callcontrol.planning import Pin
 
@@ -198,7 +208,7 @@ def _one(found: Mapping[str, Any]) -> Iterator[str | Table]:
             entry["how"],
             _by(entry),
             shown(entry["why"] or "-"),
-            "yes" if entry["stored"] else "no",
+            "yes" if entry["stored"] else "no" if entry["version"] else "-",
         )
         for entry in found["history"]
     ]
@@ -213,14 +223,17 @@ def _what(entry: Mapping[str, Any]) -> str:
 
 def _nodes(found: Mapping[str, Any]) -> Iterator[str | Table]:
     if not found["redis"]:
+        if not found["processes"]:
+            yield "Redis does not answer, and no process of this machine has said that it takes calls"
+            return
         yield "Redis does not answer: these are the processes of this machine only, as they acknowledged it"
         for known in found["processes"]:
             behind = "" if known["serial"] == found["serial"] else f", and {found['serial']} is the newest"
             unread = f"; could not read: {', '.join(known['unread'])}" if known["unread"] else ""
-            yield f"{known['process']}: publication {known['serial']}{behind}{unread}"
+            yield shown(f"{known['process'].rpartition('-')[0]}: publication {known['serial']}{behind}{unread}")
         return
     if not found["nodes"]:
-        yield "no process runs"
+        yield "no process has told Redis of itself: nobody takes calls"
         return
     rows = [
         (node["node"], node["process"].rpartition("-")[0], ", ".join(map(shown, node["switches"])), *_runs(node))

@@ -18,7 +18,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,17 @@ _UNBORN = ".new-"
 def version_of(data: bytes) -> str:
     """The name of a version: the first 16 hex digits of its SHA-256."""
     return hashlib.sha256(data).hexdigest()[:16]
+
+
+def are_versions(found: Mapping[object, object]) -> bool:
+    """Whether these are companies, each with a version."""
+    return all(
+        isinstance(company, str)
+        and _COMPANY.fullmatch(company)
+        and isinstance(version, str)
+        and _VERSION.fullmatch(version)
+        for company, version in found.items()
+    )
 
 
 class VersionStore:
@@ -149,7 +160,7 @@ class VersionStore:
     def companies(self) -> list[str]:
         """Every company that has versions, sorted."""
         try:
-            return sorted(path.name for path in self._root.iterdir() if _COMPANY.fullmatch(path.name))
+            return sorted(path.name for path in self._root.iterdir() if _COMPANY.fullmatch(path.name) and path.is_dir())
         except FileNotFoundError:
             return []
 

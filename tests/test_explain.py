@@ -17,7 +17,7 @@ NOT_SHOWN = {"E111", "E112", "E118", "E119", "E120", "E215", "E216", "E502", "W5
 #: And those whose examples would always bring another with them, or are of files beside the routing.
 NOT_SHOWN |= {"W523", "W527", "E601", "W601", "W602"}
 #: And those of what is live beside what the files say.
-NOT_SHOWN |= {"E520", "E521", "E522", "E523", "E524"}
+NOT_SHOWN |= {"E520", "E521", "E522", "E524", "E525", "W538"}
 EXPLAINED = list(explanations().values())
 SHOWN = [found for found in EXPLAINED if found.wrong]
 

@@ -54,7 +54,7 @@ def test_every_code_is_shown_by_a_broken_file_or_by_a_test_here() -> None:
     elsewhere = {"E112", "E118", "E119", "E120"}  # too large, unreadable, wrongly named, too many
     elsewhere |= {"E319", "W550"}  # test_kinds; too many, below
     elsewhere |= {"E601", "W601", "W602"}  # found when a routing is published: test_publishing
-    elsewhere |= {"E520", "E521", "E522", "E523", "E524"}  # no mistakes of one file: test_planning
+    elsewhere |= {"E520", "E521", "E522", "E524", "E525", "W538"}  # no mistakes of one file: test_planning
     elsewhere |= {"E215", "E216", "W509"}  # found when a routing is published: test_speech
     elsewhere |= {"E601", "W601", "W602"}  # found when rehearsals are walked: test_rehearsal_files, test_publishing
     assert set(CODES) - shown == elsewhere

@@ -191,7 +191,7 @@ class TestPins:
         found = plan({"acme": file("acme", "+1")}, {"acme": live("+1")}, {"acme": PIN})
         assert (found.live, found.pinned) == ({"acme": OLD}, {"acme": False})
         assert said(found) == [
-            f"routing/acme.yaml:1:1: E523 acme is pinned to version {OLD} by anna since 2026-09-21 14:13 UTC"
+            f"routing/acme.yaml:1:1: W538 acme is pinned to version {OLD} by anna since 2026-09-21 14:13 UTC"
             " (the new menu loses callers), and its file says something else:"
             " cordboard publish --company acme ends the pin"
         ]
@@ -208,6 +208,27 @@ class TestPins:
         for version in (OLD, NEW):
             found = plan({"acme": file("acme", version=version)}, {"acme": live()}, {"acme": PIN}, only={"acme"})
             assert (found.live, list(found.released), said(found)) == ({"acme": version}, ["acme"], [])
+
+    def test_what_its_file_would_make_it_is_offered_if_that_could_go_live(self) -> None:
+        has, pins = {"acme": live("+1")}, {"acme": PIN}
+        assert plan({"acme": file("acme", "+1")}, has, pins).offered == {"acme": NEW}
+        for its in ({"acme": file("acme", version=None)}, {"acme": file("acme", "+1", version=OLD)}, {}):
+            assert plan(its, has, pins).offered == {}
+
+    def test_a_yes_to_one_ends_its_pin_and_the_others_are_published_as_ever(self) -> None:
+        files = {name: file(name) for name in ("acme", "beta", "gamma")}
+        has = {name: live() for name in files}
+        pins = {"acme": PIN, "beta": PIN}
+        found = decide("routing", files, has, pins, unpinned={"acme"})
+        assert found.live == {"acme": NEW, "beta": OLD, "gamma": NEW}
+        assert (list(found.released), found.pinned) == (["acme"], {"beta": False})
+
+    def test_a_pin_that_ends_stays_while_a_number_of_the_company_cannot_move(self) -> None:
+        files = {"acme": file("acme"), "beta": file("beta", "+1")}
+        has = {"acme": live("+1"), "beta": live()}
+        found = decide("routing", files, has, {"acme": PIN}, unpinned={"acme"})
+        assert (found.live, list(found.released), found.pinned) == ({"acme": OLD, "beta": OLD}, [], {"acme": False})
+        assert [need.text for need in found.needs] == ["+1 moves from acme to beta"]
 
     def test_a_file_that_is_wrong_does_not_end_it(self) -> None:
         found = plan({"acme": file("acme", version=None)}, {"acme": live()}, {"acme": PIN}, only={"acme"})

@@ -15,7 +15,7 @@ import pytest
 
 from callcontrol import asking, history, outcomes, publishing
 from callcontrol.asking import Answer, Request
-from callcontrol.outcomes import Moment, Outcome
+from callcontrol.outcomes import Moment, Outcome, Taken
 from callcontrol.published import Published
 from callcontrol.publishing import Publisher, answer_requests, prune_speech, publish
 from callcontrol.routing.load import load_compiled
@@ -145,6 +145,40 @@ class TestPublishing:
         assert "E522" in done.problems[0]
         assert outcome_of(store).live == before.live
 
+    def test_what_was_not_shown_does_not_go_live(
+        self, directory: Path, store: VersionStore, publisher: Publisher
+    ) -> None:
+        before = publish(directory, store)
+        change(directory / "beta.yaml", "busy", "declined")
+        plan = asked(publisher, request("plan"))
+        shown = {company: new for company, (_, new) in plan.changes.items()}
+        change(directory / "gamma.yaml", "busy", "declined")
+        refused = asked(publisher, request("publish", shown=shown)).refused
+        assert refused.startswith("what would become of gamma is not what was shown: files were changed meanwhile")
+        assert outcomes.read_outcome(store.state) == before
+        change(directory / "gamma.yaml", "declined", "busy")
+        asked(publisher, request("publish", "beta"))  # somebody else is quicker, with what was shown
+        done = asked(publisher, request("publish", shown=shown))
+        assert (done.refused, done.changes) == ("", {})
+
+    def test_a_version_that_stays_live_and_is_damaged_is_told(
+        self, directory: Path, store: VersionStore, publisher: Publisher
+    ) -> None:
+        first = publish(directory, store).live["beta"]
+        become(directory, store, "declined")
+        asked(publisher, request("rollback", "beta"))
+        path = store.state / "versions/beta" / first
+        whole = path.read_bytes()
+        path.write_bytes(b"damaged")
+        for _ in range(2):
+            codes = {found.code: found.message for found in publish(directory, store, how="reload").problems}
+            assert codes.keys() == {"E525", "W538"}
+            assert codes["E525"].startswith(f"version {first}, by which beta goes on, is damaged in {store.state}: ")
+        assert asked(publisher, request("publish", "gamma")).problems == ()
+        change(directory / "beta.yaml", "declined", "busy")  # says the same, and so brings it back
+        assert publish(directory, store, how="reload").problems == ()
+        assert path.read_bytes() == whole
+
 
 class TestRollingBack:
     def test_the_version_before_is_live_and_pinned(
@@ -176,7 +210,7 @@ class TestRollingBack:
             )
             before = outcome_of(store)
             outcome = publish(directory, store, how=how)
-            assert (outcome.live["beta"], [found.code for found in outcome.problems]) == (first, ["E523"])
+            assert (outcome.live["beta"], [found.code for found in outcome.problems]) == (first, ["W538"])
             assert outcome.live["gamma"] != before.live["gamma"]
         assert asked(publisher, request("publish")).changes == {}
         done = asked(publisher, request("publish", "beta"))
@@ -184,6 +218,18 @@ class TestRollingBack:
         assert done.lines[0].startswith(f"beta is not pinned any more: it was pinned to version {first} by anna since ")
         assert outcome_of(store).pins == {}
         assert history.read(store.state)[-1].released == ("beta",)
+
+    def test_a_yes_to_an_offer_ends_a_pin(self, directory: Path, store: VersionStore, publisher: Publisher) -> None:
+        first, second = publish(directory, store).live["beta"], become(directory, store, "declined")
+        asked(publisher, request("rollback", "beta", why="callers are lost"))
+        change(directory / "gamma.yaml", "busy", "declined")
+        plan = asked(publisher, request("plan"))
+        assert [*plan.changes] == ["gamma"]
+        assert plan.offers["beta"].startswith(f"pinned to version {first} by anna since ")
+        assert plan.offers["beta"].endswith(f"(callers are lost); its file would make it version {second}")
+        done = asked(publisher, request("publish", unpinned=["beta"]))
+        assert [*done.changes] == ["beta", "gamma"]
+        assert (outcome_of(store).pins, history.read(store.state)[-1].released) == ({}, ("beta",))
 
     def test_a_file_that_is_wrong_does_not_release_it(
         self, directory: Path, store: VersionStore, publisher: Publisher
@@ -296,6 +342,15 @@ class TestRollingBack:
         outcome = publish(directory, store)
         assert (outcome.live["beta"], outcome.pins["beta"].why) == (first, "lost")
         assert outcome.serial == serial + 1
+
+    def test_after_a_lost_outcome_no_process_seems_to_have_what_it_never_saw(
+        self, directory: Path, store: VersionStore
+    ) -> None:
+        """Publications that changed nothing stand in no history."""
+        publish(directory, store)
+        outcomes.acknowledge(store.state, process_name(), Taken(57))
+        (store.state / "published.json").write_bytes(b"")
+        assert publish(directory, store).serial == 58
 
 
 class TestWhatIsKept:
@@ -480,6 +535,54 @@ def test_a_full_disk_after_the_moment_that_counts_is_no_failure(
     assert [record.serial for record in history.read(store.state)] == [1, 2]
 
 
+@pytest.mark.parametrize("verb", ["publish", "rollback"])
+def test_a_disk_that_is_full_at_any_write_leaves_all_of_it_or_nothing_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    put, kinds = Path.replace, set()
+    for full in range(100):
+        root = tmp_path / str(full)
+        (root / "routing").mkdir(parents=True)
+        (root / "state/requests").mkdir(parents=True)
+        (root / "routing/beta.yaml").write_text(BETA)
+        store = VersionStore(root / "state")
+        first = publish(root / "routing", store).live["beta"]
+        second = become(root / "routing", store, "declined")
+        publisher, wanted, writes = Publisher(root / "routing", store), request(verb, "beta"), 0
+        change(root / "routing/beta.yaml", "declined", "congestion")
+        asking.leave(store.state, wanted)
+
+        def replace(self: Path, target: Path, full: int = full) -> Path:
+            nonlocal writes
+            writes += 1
+            if writes == full + 1:
+                raise OSError(28, "No space left on device", str(target))
+            return put(self, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", replace)
+            failed = False
+            try:
+                answer_requests(publisher)
+            except OSError:
+                failed = True
+        answer = asking.answer_to(store.state, wanted)
+        live, done = outcome_of(store).live["beta"], outcome_of(store).serial == 3
+        assert (live == second) != done
+        assert done or (failed and answer is None), full
+        kinds.add((failed, done))
+        assert list(store.state.rglob(".new-*")) == []
+        answer_requests(publisher)  # there is room again
+        answer = asking.answer_to(store.state, wanted)
+        assert answer is not None
+        assert (answer.serial, outcome_of(store).serial, answer.refused) == (3, 3, "")
+        assert (outcome_of(store).live["beta"] == first) == (verb == "rollback")
+        assert [record.request for record in history.read(store.state, outcome_of(store).record)][-1] == wanted.id
+        if writes <= full:
+            break
+    assert kinds == {(True, False), (True, True), (False, True)}
+
+
 # ------------------------------------------------------------------------------------- files that are none
 
 
@@ -562,6 +665,11 @@ HOSTILE: dict[str, dict[str, object]] = {
     "a long reason": {"why": "x" * 501},
     "no reason": {"why": None},
     "yes to what is no text": {"confirmed": [1]},
+    "an end of a pin that is none": {"unpinned": ["../etc"]},
+    "an end of one pin": {"unpinned": "beta"},
+    "shown what is no version": {"shown": {"beta": "../current"}},
+    "shown what is none": {"shown": ["beta"]},
+    "shown a number": {"shown": {"beta": 1}},
     "no moment": {"asked": 3},
     "a moment that is none": {"until": {"boot": "x", "seconds": "soon"}},
     "for ever": {"until": {"boot": "x", "seconds": 1e300}},

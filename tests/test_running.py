@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,15 @@ def test_what_no_process_of_ours_wrote_is_not_told(board: Switchboard, redis_url
     assert reports(redis_url) == []
 
 
+@pytest.mark.parametrize(
+    "damage", [b"[]", b"{", b'{"acme": 1}', b'{"\x1b[2J": "' + OLD.encode() + b'"}', b'{"acme": "\\u001b"}']
+)
+def test_versions_that_are_none_are_unknown(board: Switchboard, redis_url: str, tmp_path: Path, damage: bytes) -> None:
+    Running(board, "host-1-a", tmp_path).report(1, {"acme": OLD}, [])
+    board._redis.set("cordboard:running-map:" + digest_of({"acme": OLD}), damage)
+    assert [one.versions for one in reports(redis_url) or []] == [None]
+
+
 def test_a_map_that_is_lost_is_unknown_and_sent_again(board: Switchboard, redis_url: str, tmp_path: Path) -> None:
     process = Running(board, "host-1-a", tmp_path)
     process.report(1, {"acme": OLD}, [])
@@ -146,9 +156,11 @@ def test_every_company_is_told_with_how_many_processes_have_it() -> None:
 
 
 def test_a_company_is_told_with_its_history_and_the_newest_of_its_version_is_marked() -> None:
-    found = text(company="acme", stored=[OLD])
+    found = text(
+        company="acme", stored=[OLD], reports=[report("host-1-a", {"acme": OLD}), report("host-2-b", {"acme": NEW})]
+    )
     assert found[:2] == [
-        f"acme: version {OLD}",
+        f"acme: version {OLD}, which 1 of 2 processes have",
         f"it is pinned to version {OLD} by anna since 2026-09-21 14:13 UTC (callers are lost)",
     ]
     rows = [line.split() for line in found[3:6]]
@@ -171,6 +183,23 @@ def test_without_redis_the_processes_of_this_machine_are_told_of() -> None:
     found = text(reports=None, taken={"host-1-a": Taken(7), "host-2-b": Taken(6, ("acme",))})
     assert found[-3:] == [
         "Redis does not answer: these are the processes of this machine only, as they acknowledged it",
-        "host-1-a: publication 7",
-        "host-2-b: publication 6, and 7 is the newest; could not read: acme",
+        "host-1: publication 7",
+        "host-2: publication 6, and 7 is the newest; could not read: acme",
     ]
+    assert (
+        text(reports=None)[-1] == "Redis does not answer, and no process of this machine has said that it takes calls"
+    )
+
+
+def test_a_long_reason_is_begun_among_all_companies_and_told_whole_of_one() -> None:
+    records = [Record(7, AT, "publish", "anna", "x" * 500, changes={"acme": (NEW, OLD)})]
+    assert max(map(len, text(records=records))) < 200
+    assert any("x" * 500 in line for line in text(records=records, company="acme"))
+
+
+def test_a_thousand_companies_are_a_line_each_and_a_process_that_has_others_is_named_once() -> None:
+    live = {f"company-{n}": OLD for n in range(1000)}
+    every = [report("host-1-a", live), report("host-2-b", dict.fromkeys(live, NEW))]
+    found = text(outcome=replace(OUTCOME, live=live, pins={}), records=[], reports=every)
+    assert len(found) == 1 + 1000 + 1 + 2
+    assert f"! company-0 {NEW}, company-1 {NEW}, company-10 {NEW} and 997 more" in found[-1]

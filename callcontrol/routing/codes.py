@@ -117,8 +117,8 @@ CODES: dict[str, str] = {
     "E520": "the file of a company that takes calls is gone: it goes on by the version that it has",
     "E521": "numbers would move from one company to another: both keep what they have until that is asked",
     "E522": "a company looks renamed: it keeps what it has until that is asked",
-    "E523": "a company is pinned to a version by cordboard rollback, and its file says something else",
     "E524": "numbers cannot move, since one of the two companies does not go live",
+    "E525": "the version that a company goes on by is damaged on disk",
     # -------------------------------------------------------------------------------------- rehearsals
     "E601": "a rehearsal fails: found when a company is published, and by cordboard rehearse",
     # ---------------------------------------------------------------------------------------- warnings
@@ -159,6 +159,7 @@ CODES: dict[str, str] = {
     "W535": "a rule of a forward that is never followed, since the person always forwards",
     "W536": "a return in a flow that no step runs: the call ends there",
     "W537": "a then after a flow that never comes to a return",
+    "W538": "a company is pinned to a version by cordboard rollback, and its file says something else",
     "W550": "more warnings than are shown",
     "W601": "rehearsals that are not walked when a company is published, since all together take too long",
     "W602": "rehearsals that belong to no company: they are never walked",
