@@ -99,6 +99,22 @@ class TestEndsElsewhere:
         assert {line.was for line in found} == {"a message for 301"}
         assert all(line.who.startswith("anybody who is not on the list vip") for line in found)
 
+    def test_hours_that_are_shorter_say_it_of_every_key_too(self) -> None:
+        found = lines(changed(("09:00-18:00", "09:00-17:00")))
+        assert {line.times for line in found} == {"Mon–Fri 17:00–18:00"}
+        assert {line.who.partition(", ")[2] for line in found} == {
+            "without a key or with keys that mean nothing",
+            "who presses 1",
+            "who presses 2",
+        }
+        assert {line.now for line in found} == {"a message for 301"}
+
+    def test_a_ring_time_that_cuts_a_forward_short_is_told(self) -> None:
+        found = lines(changed(("anna: {dial: 301, ring: 30s", "anna: {dial: 301, ring: 15s")))
+        assert (PACE, "Anna (301) rings 20 s", "Anna (301) rings 15 s") in {
+            (line.kind, line.was, line.now) for line in found
+        }
+
     def test_a_key_that_leads_elsewhere(self) -> None:
         found = only(changed(("2: team}", "2: anna}")))
         assert found.who == "anybody who is not on the list vip, who presses 2"

@@ -676,7 +676,9 @@ def _paces(routing: Routing, old: Told, new: Told) -> list[tuple[str, str]]:
             found.append((_pace(routing, one, other), _pace(routing, other, one)))
     if not found:
         found = [
-            (_pace(routing, one, other), _pace(routing, other, one)) for one, other in zip(gone, came, strict=False)
+            (_pace(routing, one, other), _pace(routing, other, one))
+            for one, other in zip(gone, came, strict=False)
+            if one[0] == other[0]  # type: ignore[index]
         ]
     return found or [("as it was", _pace(routing, one, None)) for one in came] or [("as it was", "shorter by parts")]
 

@@ -717,12 +717,13 @@ class Explorer:
 
     def walks(self, *called: str) -> Explored:
         """Every walk of a call to a number, which each version may know by another name."""
-        heap: list[tuple[int, int, tuple[Any, ...]]] = [(0, 0, ())]
+        #: How unusual, in which order; the script, and from where on its choices still have other answers to be tried.
+        heap: list[tuple[int, int, tuple[Any, ...], int]] = [(0, 0, (), 0)]
         order, seen = itertools.count(1), {(): None}
         walked: list[Walked] = []
         cut = ""
         while heap:
-            unusual, _, script = heapq.heappop(heap)
+            unusual, _, script, begin = heapq.heappop(heap)
             if len(walked) >= self._most:
                 cut = f"only the {len(walked)} likeliest ways were walked (up to {unusual} unusual answers in one call)"
                 break
@@ -754,12 +755,14 @@ class Explorer:
                 alike = self._alike.from_here(watches[0].entries, watches[1].entries)
             if alike is not None:
                 shut |= {*range(alike[0], begins[1]), *range(alike[1], len(taken))}
-            others = [(at, one) for at in range(len(script), len(taken)) for one in run.path[at][1][1:]]
+            others = [(at, one) for at in range(begin, len(taken)) for one in run.path[at][1][1:]]
             for at, one in (*others, *run.more):
                 following = (*taken[:at], one)
                 if at not in shut and following not in seen:
                     seen[following] = None
-                    heapq.heappush(heap, (unusual + run.path[at][2], next(order), following))
+                    # What matters no more in this walk may matter where a later choice is another.
+                    again = min((other for other in shut if begin <= other < at), default=len(following))
+                    heapq.heappush(heap, (unusual + run.path[at][2], next(order), following, again))
         return Explored(tuple(walked), cut)
 
     def _settled(self, run: _Run, told: Sequence[Told], parted: int) -> set[int]:
