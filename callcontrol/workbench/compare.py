@@ -385,9 +385,16 @@ def _explained(part: _Part, other: _Part) -> bool:
         return False
     if not set(other.given) <= set(part.given):
         return False
-    return part.core == other.core or all(
+    if [_next(way) for way in part.core] == [_next(way) for way in other.core]:
+        return True  # they part into the same; what comes of it after that is told already
+    return all(
         _earlier(mine, theirs) for mine, theirs in zip(part.ways, other.ways, strict=True)
     )
+
+
+def _next(way: Sequence[Item]) -> Item:
+    """Where a way goes on; to a queue, whoever is asked there."""
+    return way[0][:2] if way[0][0] == "queue" else way[0]
 
 
 def _earlier(way: Sequence[Item], whole: Sequence[Item]) -> bool:
@@ -533,6 +540,9 @@ def _given(walk: Walked, *routings: Routing) -> tuple[tuple[str, ...], bool]:
         question, answer = one.question, one.answer
         if question.kind == "switch" and answer == "on":
             found.append(f"while the switch {question.subject} is on")
+        elif question.kind == "full" and answer == "yes":
+            usual = False
+            found.append(f"when the queue {question.subject} is full")
         elif question.kind == "lookup":
             name = question.subject.rpartition("/")[2]
             if isinstance(answer, Mapping):
@@ -605,6 +615,8 @@ def _way(routing: Routing, way: Sequence[Item], agents: bool, again: bool) -> st
             words.append(_rings(routing, item[1]))
         elif item[0] == "turn":
             words.append(f"whoever's turn it is in {item[1]} rings")
+        elif item[0] != "queue":
+            words.append(_end(item))
         elif agents:
             named = _and([_person(routing, agent) for agent in item[2]])
             words.append(f"the queue {item[1]} ({f'which asks {named}' if named else 'which asks nobody'})")

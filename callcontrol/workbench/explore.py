@@ -228,8 +228,8 @@ def _joined(spans: Iterable[Interval]) -> list[Interval]:
 class Told:
     """What one version did with the call: plain values that compare, and name no step.
 
-    ``chain``: whom and what the call comes to on its way, like ``("rings", (("301", "301"),))`` (person, address) and
-    ``("queue", "sales", agents)``; ``end``: like ``("talk", "301")``, ``("voicemail", ("301",))``,
+    ``chain``: whom and what the call comes to on its way, like ``("rings", (("301", "301"),))`` (person, address),
+    ``("queue", "sales", agents)`` and ``("talk", "301")``, if it goes on after that; ``end``: like ``("talk", "301")``, ``("voicemail", ("301",))``,
     ``("hangup", "busy")``, ``("waits", "sales")``: for ever, and ``("round",)``: it goes round for ever.  ``steps``:
     their verbs; ``heard``: every sound once, and what telephones show and play; ``pace``: how long things take, and
     other numbers; ``recorded``: whether the talk is.  ``names`` are the steps as they are called, for people;
@@ -275,6 +275,9 @@ class Watching:
         self._heard: dict[Hashable, None] = {}
         self._pace: list[Hashable] = []
         self._recorded = False
+        self._legs: dict[str, str] = {}
+        self._past: tuple[Any, ...] = ()  # a talk or a message after which no other step has come yet
+        self._over: tuple[Any, ...] = ()
         self._queue: str | None = None
         self._agents: dict[str, None] = {}
         self._patience = float("inf")
@@ -293,13 +296,24 @@ class Watching:
         elif isinstance(command, m.Leave):
             self._leave()
         elif isinstance(command, m.Join):
-            self._recorded = bool(command.record)
+            self._recorded |= bool(command.record)
+            self._leave()
+            self._past = ("talk", self._legs[command.leg])
         elif isinstance(command, m.Record):
             self._pace.append(("message", command.seconds))
-        elif isinstance(command, m.Tell) and command.type == "step.entered":
+        elif isinstance(command, m.Hangup):
+            self._over = ("hangup", command.reason)
+        elif isinstance(command, m.Tell) and command.type in ("message.recorded", "message.empty"):
+            self._past = ("voicemail", tuple(command.data["for"]))
+        elif isinstance(command, m.Tell) and command.type == "step.entered" and not command.data.get("resumed"):
             self._step(command.data)
         if self._queue is not None and at > self._patience:
             raise Enough("waits", self._queue)
+
+    @property
+    def end(self) -> tuple[Any, ...]:
+        """What a walk to the very end has come to, or nothing."""
+        return self._past or self._over
 
     def told(self, end: Sequence[Any], again: int = 0) -> Told:
         """What was seen."""
@@ -316,6 +330,9 @@ class Watching:
         )
 
     def _step(self, data: Mapping[str, Any]) -> None:
+        if self._past:
+            self.chain.append(self._past)
+            self._past = ()
         self._steps.append(data["verb"])
         self.names.append(f"{data['flow']}/{data['step']}")
         seen = (*self.chain, *self._heard, *self._pace, self._at)
@@ -327,6 +344,7 @@ class Watching:
 
     def _ring(self, at: float, ring: m.RingLeg) -> None:
         who = (ring.phone.person, ring.phone.address)
+        self._legs[ring.leg] = ring.phone.person or ring.phone.address
         if self._queue is not None:
             self._agents[ring.phone.person or ring.phone.address] = None
         elif self.chain and self.chain[-1][0] == "rings" and self._rang == at:
@@ -698,7 +716,16 @@ def _parted(told: Sequence[Told]) -> int:
 
 def _rung(item: tuple[Any, ...]) -> Iterable[str]:
     """Whose telephones an item of a chain rings: addresses, and agents."""
-    return item[2] if item[0] == "queue" else (address for _, address in item[1])
+    if item[0] == "queue":
+        return item[2]  # type: ignore[no-any-return]
+    return (address for _, address in item[1]) if item[0] == "rings" else ()
+
+
+def _goes_on(routing: Routing) -> bool:
+    """Whether a call may go on after a talk or a message, which is where walks end else."""
+    steps = (step for flow in routing.flows.values() for step in flow.steps.values())
+    edges = (step.edges.get("then") for step in steps if step.verb in ("dial", "queue", "voicemail", "menu"))
+    return any(edge is not None and edge.special != "hangup" for edge in edges)
 
 
 class Explorer:
@@ -712,11 +739,15 @@ class Explorer:
             _Side(ground, number, routing, _dialled(routing, people)) for number, routing in enumerate(routings)
         ]
         self._alike = Common(ground, routings[0], routings[-1]) if len(routings) == 2 else None
+        self._to_the_end = any(map(_goes_on, routings))
         #: What published versions know of sound files, if all know it.
         self._sounds = all(one.sounds for one in routings)
 
-    def walks(self, *called: str) -> Explored:
-        """Every walk of a call to a number, which each version may know by another name."""
+    def walks(self, *called: str, phone: str | None = None) -> Explored:
+        """Every walk of a call to a number, which each version may know by another name.
+
+        ``phone``: the extension of our own telephone that dials it; it may dial extensions and codes, too.
+        """
         #: How unusual, in which order; the script, and from where on its choices still have other answers to be tried.
         heap: list[tuple[int, int, tuple[Any, ...], int]] = [(0, 0, (), 0)]
         order, seen = itertools.count(1), {(): None}
@@ -732,7 +763,7 @@ class Explorer:
             told, begins = [], []
             for side, watch in zip(self._sides, watches, strict=True):
                 begins.append(len(run.path))
-                told.append(self._walk(run, side, called[side.number], watch))
+                told.append(self._walk(run, side, called[side.number], watch, phone))
             parted = _parted(told)
             turned = tuple(one for one in run.turned if one.chain >= parted and not one.changed)
             kept = [one.mask for one in run.turned if one not in turned]
@@ -779,17 +810,28 @@ class Explorer:
     def _watch(self, run: _Run, side: _Side) -> Watching:
         return Watching(side.whole, self.ground.since, side.whole.sounds if self._sounds else {}, run.path)
 
-    def _walk(self, run: _Run, side: _Side, called: str, watch: Watching) -> Told:
+    def _walk(self, run: _Run, side: _Side, called: str, watch: Watching, phone: str | None) -> Told:
         side.run, side.watch = run, watch
         world = _Scripted(run, side, watch)
-        walk = Walk(side.routing, caller=SOMEBODY, called=called, at=self.ground.since, world=world, watch=watch)
+        walk = Walk(
+            side.routing,
+            caller=phone or SOMEBODY,
+            called=called,
+            at=self.ground.since,
+            world=world,
+            watch=watch,
+            phone=phone,
+            to_the_end=self._to_the_end,
+            full=world.full,
+        )
         try:
             journey = walk.run()
         except Enough as enough:
             return watch.told(enough.end, world.again)
         if not journey.ends:
             return watch.told(("waits", journey.queue) if journey.queue else ("stuck", journey.question), world.again)
-        return watch.told(next(iter(journey.ends.items())), world.again)
+        end = watch.end if self._to_the_end else ()
+        return watch.told(end or next(iter(journey.ends.items())), world.again)
 
 
 class _Scripted:
@@ -803,6 +845,7 @@ class _Scripted:
             "agent": self._agent,
             "lookup": self._lookup,
             "switch": lambda question: ("off", "on"),
+            "full": lambda question: ("no", "yes"),
         }
         self._times: dict[Hashable, int] = {}
         self._round: tuple[float, list[str]] = (-1.0, [])
@@ -836,6 +879,11 @@ class _Scripted:
                 run.more += [(at, one) for one in options if one not in run.path[at][1] and one != answer]
         self._after(question, answer)
         return answer  # type: ignore[no-any-return]
+
+    def full(self, queue: str) -> bool:
+        """Whether the queue takes no more callers: a question that no walk puts by itself."""
+        limited = self._side.routing.queues[queue].max_callers is not None
+        return limited and self(Question("full", queue)) == "yes"
 
     def _key(self, question: Question) -> tuple[Hashable, ...]:
         """What makes two versions' questions the same one."""
