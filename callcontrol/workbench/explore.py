@@ -229,7 +229,8 @@ class Told:
     """What one version did with the call: plain values that compare, and name no step.
 
     ``chain``: whom and what the call comes to on its way, like ``("rings", (("301", "301"),))`` (person, address),
-    ``("queue", "sales", agents)`` and ``("talk", "301")``, if it goes on after that; ``end``: like ``("talk", "301")``, ``("voicemail", ("301",))``,
+    ``("queue", "sales", agents)`` and ``("talk", "301")``, if it goes on after that; ``end``:
+    like ``("talk", "301")``, ``("voicemail", ("301",))``,
     ``("hangup", "busy")``, ``("waits", "sales")``: for ever, and ``("round",)``: it goes round for ever.  ``steps``:
     their verbs; ``heard``: every sound once, and what telephones show and play; ``pace``: how long things take, and
     other numbers; ``recorded``: whether the talk is.  ``names`` are the steps as they are called, for people;
@@ -339,6 +340,11 @@ class Watching:
         self.entries.append((self.names[-1], len(self._chosen), seen))
         if data["verb"] in ("set", "collect", "lookup"):
             self.changed |= {self.names[-1]}
+        step = self._routing.step(data["flow"], data["step"])
+        if step is not None and "wait" in step.values:
+            asks = ("asks", data["verb"], step.values["wait"], step.values.get("tries"))
+            if asks not in self._pace:
+                self._pace.append(asks)
         if len(self._steps) > MOST_STEPS:
             raise Enough("round")
 
@@ -386,7 +392,7 @@ class Watching:
         if isinstance(sound, m.Speech):
             return ("says", sound.text, sound.language)
         if isinstance(sound, m.SoundFile):
-            return ("plays", sound.name, sound.language, self._sounds.get(sound.name, ""))
+            return ("plays", sound.name, "", self._sounds.get(sound.name, ""))  # a file is one, whoever speaks in it
         return None if sound is None else ("tone" if isinstance(sound, m.Tone) else "music", sound.name)
 
 
@@ -584,6 +590,15 @@ class Common:
             return False
         return first.sets == second.sets and first.record == second.record
 
+    @property
+    def otherwise(self) -> list[str]:
+        """The extensions, known to both, of people who are themselves other, or to whom their calls may go."""
+        return [one for one in self._old.people if one in self._new.people and one not in self._people]
+
+    def parts(self, flow: str) -> bool:
+        """Whether what begins in this flow may part."""
+        return not self._whole or not self._starts(flow) or f"{flow}/{self._old.flows[flow].start}" in self._parting
+
     def throughout(self, called: str) -> bool:
         """Whether a call to this number is the same in both from its beginning to its end."""
         if not self.begin(called, called):
@@ -742,6 +757,14 @@ class Explorer:
         self._to_the_end = any(map(_goes_on, routings))
         #: What published versions know of sound files, if all know it.
         self._sounds = all(one.sounds for one in routings)
+
+    def otherwise(self) -> list[str]:
+        """The extensions, known to both versions, of people who are themselves other, or to whom their calls may go."""
+        return self._alike.otherwise if self._alike is not None else []
+
+    def parts(self, flow: str) -> bool:
+        """Whether calls that begin in this flow may part."""
+        return self._alike is None or self._alike.parts(flow)
 
     def walks(self, *called: str, phone: str | None = None) -> Explored:
         """Every walk of a call to a number, which each version may know by another name.

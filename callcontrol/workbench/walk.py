@@ -231,8 +231,8 @@ class Walk:
     """Performs one call's commands on a clock of its own.
 
     ``caller``: E.164, or None: withheld.  ``at``: local to the company's zone, naive; or a UTC epoch.  ``ends_here`` is
-    None unless a queue is the expected end.  ``phone``: the extension of our own telephone that dials ``called``.  ``full``: whether a
-    queue takes no more callers; without it none ever is.
+    None unless a queue is the expected end.  ``phone``: the extension of our own telephone that dials ``called``.
+    ``full``: whether a queue takes no more callers; without it none ever is.
     """
 
     def __init__(
