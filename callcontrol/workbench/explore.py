@@ -39,6 +39,8 @@ from callcontrol.workbench.walk import AWAY, LOST, Answer, Question, Walk
 HORIZON = 400
 #: Walks of one number at most; those with fewer unusual answers come first.
 MOST_WALKS = 2000
+#: And so much work, counted in commands of the calls: some seconds.
+MOST_WORK = 150_000
 #: Answers of one walk between which there is a choice, at most.
 DEEPEST = 40
 #: A walk that enters more steps goes round for ever.
@@ -267,6 +269,8 @@ class Watching:
         self._sounds = sounds
         self._began = self._at = began
         self._chosen = chosen
+        #: How many commands there were.
+        self.work = 0
         #: Each step entered: its name, how many choices were made before, and what was seen until then.
         self.entries: list[Entry] = []
         self.chain: list[tuple[Any, ...]] = []
@@ -288,6 +292,7 @@ class Watching:
     def __call__(self, at: float, command: m.Command) -> None:
         """See a command."""
         self._at = at
+        self.work += 1
         if isinstance(command, m.RingLeg):
             self._ring(at, command)
         elif isinstance(command, m.Play):
@@ -776,9 +781,10 @@ class Explorer:
         order, seen = itertools.count(1), {(): None}
         walked: list[Walked] = []
         cut = ""
+        work = 0
         while heap:
             unusual, _, script, begin = heapq.heappop(heap)
-            if len(walked) >= self._most:
+            if len(walked) >= self._most or work >= MOST_WORK:
                 cut = f"only the {len(walked)} likeliest ways were walked (up to {unusual} unusual answers in one call)"
                 break
             run = _Run(self.ground, script)
@@ -787,6 +793,7 @@ class Explorer:
             for side, watch in zip(self._sides, watches, strict=True):
                 begins.append(len(run.path))
                 told.append(self._walk(run, side, called[side.number], watch, phone))
+            work += sum(watch.work for watch in watches)
             parted = _parted(told)
             turned = tuple(one for one in run.turned if one.chain >= parted and not one.changed)
             kept = [one.mask for one in run.turned if one not in turned]
