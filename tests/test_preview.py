@@ -323,6 +323,17 @@ class TestCommand:
         assert found.output.startswith("+74951234567 → reception, times of Europe/Moscow\n")
         assert "hotline" not in found.output
 
+    @pytest.mark.parametrize("number", ["+74951234567", "84951234567"])
+    def test_routing_may_be_left_out_before_a_number(self, number: str) -> None:
+        args = ["preview", number, "--from", "2026-11-27 12:00", "--count", "1"]
+        found = CliRunner().invoke(main, args, env={"CORDBOARD_ROUTING": str(ROUTING)})
+        assert found.output.startswith("+74951234567 → reception, times of Europe/Moscow\n")
+
+    def test_a_path_that_is_not_there_is_no_number(self) -> None:
+        found = CliRunner().invoke(main, ["preview", "roting"], env={"CORDBOARD_ROUTING": str(ROUTING)})
+        assert found.exit_code == 2
+        assert "there is no file or directory roting" in found.output
+
     def test_all_numbers_are_told_when_none_is_named(self) -> None:
         found = run("--from", "2026-11-27", "--count", "1")
         assert "+78005550101 → hotline, times of Europe/Moscow\n  always: ask\n" in found.output

@@ -168,8 +168,8 @@ _MOMENT = click.DateTime(formats=["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d"
 
 
 @click.command(short_help="When a number opens and closes next.")
-@o.ROUTING
-@click.argument("numbers", nargs=-1, metavar="[NUMBER]...")
+@click.argument("given", nargs=-1, metavar="[ROUTING] [NUMBER]...")
+@click.option("--routing", envvar="CORDBOARD_ROUTING", default="routing", hidden=True, type=click.Path(path_type=Path))
 @o.COMPANY
 @click.option("--from", "start", type=_MOMENT, help="Begin then, in the company's time; without it now.")
 @click.option("--count", default=30, show_default=True, type=click.IntRange(1, 1000), help="How many changes.")
@@ -183,8 +183,8 @@ _MOMENT = click.DateTime(formats=["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d"
     help="For people, or JSON.",
 )
 def preview(
+    given: tuple[str, ...],
     routing: Path,
-    numbers: tuple[str, ...],
     company: str | None,
     start: dt.datetime | None,
     count: int,
@@ -193,15 +193,23 @@ def preview(
 ) -> None:
     """Say when what a caller meets changes, for each NUMBER, or all of the company's.
 
-    ROUTING is a company's file, or a directory of companies; without it CORDBOARD_ROUTING, else routing. Each line has
-    the local time, what begins and for how long, and why that day is special: a public holiday, a date of the file, a
-    change of the clocks. It is told for a caller on no list.
+    ROUTING is a company's file, or a directory of companies; without it CORDBOARD_ROUTING, else routing: what begins
+    with + is a number, and so is what is no file or directory but has digits. Each line has the local time, what begins
+    and for how long, and why that day is special: a public holiday, a date of the file, a change of the clocks. It is
+    told for a caller on no list.
     """
     from callcontrol import policy
     from callcontrol.routing.countries import holiday_names
     from callcontrol.routing.hours import instant
     from callcontrol.workbench import preview as ahead
 
+    numbers = given
+    if given and not given[0].startswith("+") and (Path(given[0]).exists() or not any(map(str.isdigit, given[0]))):
+        routing, numbers = Path(given[0]), given[1:]
+    if not routing.exists():
+        raise click.UsageError(
+            f"there is no file or directory {routing}: name ROUTING, then numbers like +74951234567."
+        )
     found = one_company(routing, company)
     wanted: list[str] = []
     for number in numbers or found.numbers:
@@ -211,10 +219,10 @@ def preview(
             raise click.UsageError(f"{found.company} has no number {number}; it has: {there}")
         wanted.append(known)
     on = {}
-    for given in switches:
-        name, _, state = given.partition("=")
+    for switch in switches:
+        name, _, state = switch.partition("=")
         if state not in ("on", "off"):
-            raise click.UsageError(f"--switch {given}: write it as {name or 'NAME'}=on or {name or 'NAME'}=off")
+            raise click.UsageError(f"--switch {switch}: write it as {name or 'NAME'}=on or {name or 'NAME'}=off")
         on[name] = state == "on"
     at = dt.datetime.now().timestamp() // 60 * 60 if start is None else instant(start, found.timezone)
     language = found.languages[0]

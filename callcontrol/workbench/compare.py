@@ -21,11 +21,14 @@ from typing import Any
 from callcontrol.routing.model import Routing
 from callcontrol.workbench import times
 from callcontrol.workbench.explore import Asked, CallerClass, Explorer, Ground, Told, Walked
+from callcontrol.workbench.unwalked import unwalked
 
 #: What may have changed of a call, the most first.
 ELSEWHERE, WAY, HEARS, PACE = KINDS = ("elsewhere", "another way", "hears", "pace")
 #: Numbers that one line names; of more, the first.
 MOST_NUMBERS = 6
+#: Extensions and codes that are dialled from our own phones; people are alike, and outside calls show most of them.
+MOST_DIALLED = 40
 #: Ways of pressing keys, and ends, that one line names.
 MOST_PRESSED = 4
 MOST_ENDS = 3
@@ -53,11 +56,15 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What changes for these numbers, all alike.  ``cut``: what was not looked at, or nothing."""
+    """What changes for these numbers, all alike.  ``cut``: what was not looked at, or nothing.
+
+    ``phones``: they are extensions and codes, dialled from the company's own telephones.
+    """
 
     numbers: tuple[str, ...]
     lines: tuple[Line, ...]
     cut: str = ""
+    phones: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,7 @@ class Comparison:
     """One company in two versions.
 
     ``notes``: what changed without a call (a number that is new, a person who is gone); ``same``: numbers that do what
-    they did.
+    they did; ``unwalked``: what no call shows, and is therefore compared as it is written.
     """
 
     company: str
@@ -73,17 +80,23 @@ class Comparison:
     changes: tuple[Change, ...] = ()
     same: tuple[str, ...] = ()
     cut: tuple[str, ...] = ()
+    unwalked: tuple[str, ...] = ()
 
     @property
     def differs(self) -> bool:
         """Whether there is anything to tell."""
-        return bool(self.notes or self.changes)
+        return bool(self.notes or self.changes or self.unwalked)
 
     @property
     def data(self) -> dict[str, Any]:
         """The same for machines."""
         changes = [
-            {"numbers": list(one.numbers), "changes": [line.data for line in one.lines], "cut": one.cut}
+            {
+                "numbers": list(one.numbers),
+                "from_our_phones": one.phones,
+                "changes": [line.data for line in one.lines],
+                "cut": one.cut,
+            }
             for one in self.changes
         ]
         return {
@@ -92,6 +105,7 @@ class Comparison:
             "numbers": changes,
             "same": list(self.same),
             "cut": list(self.cut),
+            "unwalked": list(self.unwalked),
         }
 
 
@@ -148,20 +162,41 @@ def compare(old: Routing, new: Routing, since: float) -> Comparison:
             for one in (old.numbers[number], new.numbers[number])
         )
         alike.setdefault(key, []).append(number)
-    told: dict[tuple[tuple[Line, ...], str], list[str]] = {}
+    told: dict[tuple[tuple[Line, ...], str, bool], list[str]] = {}
     same: list[str] = []
     cut: dict[str, None] = {}
-    for numbers in alike.values():
-        found = explorer.walks(numbers[0], numbers[0])
+    entered: set[str] = set()
+    calls: list[tuple[list[str], str | None]] = [(numbers, None) for numbers in alike.values()]
+    dialled = _from_our_phones(explorer, old, new)
+    calls += [([one], phone) for one, phone in dialled[:MOST_DIALLED]]
+    if len(dialled) > MOST_DIALLED:
+        cut[f"of {len(dialled)} extensions and codes, {MOST_DIALLED} were dialled from our own phones"] = None
+    for numbers, phone in calls:
+        found = explorer.walks(numbers[0], numbers[0], phone=phone)
+        entered.update(name for walk in found.walks for one in walk.told for name in one.names)
         lines = _Telling(old, new, ground).lines(found.walks)
         if found.cut:
             cut[f"{', '.join(_named(numbers))}: {found.cut}"] = None
         if lines:
-            told.setdefault((lines, found.cut), []).extend(numbers)
-        else:
+            told.setdefault((lines, found.cut, phone is not None), []).extend(numbers)
+        elif phone is None:
             same += numbers
-    changes = tuple(Change(tuple(numbers), lines, much) for (lines, much), numbers in told.items())
-    return Comparison(new.company, tuple(_notes(old, new)), changes, tuple(same), tuple(cut))
+    changes = tuple(Change(tuple(numbers), lines, much, phones) for (lines, much, phones), numbers in told.items())
+    return Comparison(
+        new.company, tuple(_notes(old, new)), changes, tuple(same), tuple(cut), tuple(unwalked(old, new, entered))
+    )
+
+
+def _from_our_phones(explorer: Explorer, old: Routing, new: Routing) -> list[tuple[str, str]]:
+    """What a telephone of ours may dial and what may do otherwise now, each with one that dials it."""
+    both = [one for one in old.people if one in new.people]
+    before, after = ({flow.code: flow.name for flow in one.flows.values() if flow.code} for one in (old, new))
+    codes = [code for code in before if code in after and (before[code] != after[code] or explorer.parts(after[code]))]
+    found = []
+    for dialled in (*explorer.otherwise(), *codes):
+        phone = next((one for one in both if one != dialled), None)
+        found += [(dialled, phone)] if phone is not None else []
+    return found
 
 
 def _notes(old: Routing, new: Routing) -> Iterator[str]:
@@ -245,10 +280,9 @@ class _Telling:
             elif old != new:
                 self._weaker(walk, weaker)
         merged = _merged(parts, self._ground.everything["times"])
+        less = _joined([*weaker.values()], "callers", lambda part: (part.kind, part.was, part.now, part.place))
         return tuple(
-            line
-            for kind in KINDS
-            for line in self._told([part for part in (*merged, *weaker.values()) if part.kind == kind])
+            line for kind in KINDS for line in self._told([part for part in (*merged, *less) if part.kind == kind])
         )
 
     def _told(self, parts: Sequence[_Part]) -> list[Line]:
@@ -306,32 +340,50 @@ class _Telling:
             came = [name for name in new.names if name not in old.names]
             was, now = (", ".join(dict.fromkeys(names)) or "the same steps" for names in (gone, came))
             self._note(found, walk, WAY, was, now)
-        elif old.heard != new.heard or old.recorded != new.recorded:
-            gone = [_heard(self._old, one) for one in old.heard if one not in new.heard]
-            came = [_heard(self._new, one) for one in new.heard if one not in old.heard]
-            if old.recorded != new.recorded:
-                gone.append("a talk that is recorded" if old.recorded else "a talk that is not recorded")
-                came.append("a talk that is recorded" if new.recorded else "a talk that is not recorded")
-            was, now = (", ".join(dict.fromkeys(names)) or "nothing" for names in (gone, came))
-            if was == now:
-                was, now = "the same sounds", "them in another order"
+        if any(one.question.kind == "full" and one.answer == "yes" for one in walk.asked):
+            return  # who does not get in hears nothing of it
+        for was, now in self._sounds(old, new):
             self._note(found, walk, HEARS, was, now)
-        else:
-            for was, now in _paces(self._new, old, new):
+        for was, now in _paces(self._new, old, new):
+            self._note(found, walk, PACE, was, now)
+        told = any(part.kind in (HEARS, PACE) and part.callers == walk.callers for part in found.values())
+        if old.steps == new.steps and not told:
+            was, now = (f"{told.pace[-1][1]:g} s" for told in (old, new))  # type: ignore[index]
+            if was != now:
                 self._note(found, walk, PACE, was, now)
 
+    def _sounds(self, old: Told, new: Told) -> Iterator[tuple[str, str]]:
+        """What was heard and is heard now, each with what it takes the place of."""
+        gone = [one for one in old.heard if one not in new.heard]
+        came = [one for one in new.heard if one not in old.heard]
+        if not gone and not came and old.heard != new.heard:
+            yield "the same sounds", "them in another order"
+        for one, other in _in_place_of(gone, came):
+            if other is None:
+                yield _heard(self._old, one), "nothing"
+            elif one[0] == "phone":
+                yield _telephones(self._old, self._new, one, other)
+            else:
+                yield _heard(self._old, one), _heard(self._new, other)
+        for one in came:
+            if one[0] != "phone":  # type: ignore[index]
+                yield "nothing", _heard(self._new, one)
+        if old.recorded != new.recorded:
+            words = "a talk that is not recorded", "a talk that is recorded"
+            yield words[old.recorded], words[new.recorded]
+
     def _note(self, found: dict[Hashable, _Part], walk: Walked, kind: str, was: str, now: str) -> None:
-        known = found.get((kind, was, now))
+        """Say it of this walk, too.  Who must press keys to meet it, and who need not, stay apart."""
+        given, pressed = _given(walk, self._new, self._old)[0], _pressed(walk.asked)
+        key = kind, was, now, walk.callers, bool(pressed)
+        known = found.get(key)
         if known is not None:
             known.times |= walk.times
-            known.callers |= walk.callers
             known.turns |= walk.turns
-            known.pressed = tuple(dict.fromkeys((*known.pressed, _pressed(walk.asked))))
-            known.given = tuple(one for one in known.given if one in _given(walk, self._new, self._old)[0])
+            known.pressed = tuple(dict.fromkeys((*known.pressed, pressed)))
+            known.given = tuple(one for one in known.given if one in given)
         else:
-            given = _given(walk, self._new, self._old)[0]
-            pressed = (_pressed(walk.asked),)
-            found[kind, was, now] = _Part(kind, walk.times, walk.turns, walk.callers, pressed, given, (), was, now)
+            found[key] = _Part(kind, walk.times, walk.turns, walk.callers, (pressed,), given, (), was, now)
 
     # ------------------------------------------------------------------------------------------------------ who
 
@@ -385,9 +437,14 @@ def _explained(part: _Part, other: _Part) -> bool:
         return False
     if not set(other.given) <= set(part.given):
         return False
-    return part.core == other.core or all(
-        _earlier(mine, theirs) for mine, theirs in zip(part.ways, other.ways, strict=True)
-    )
+    if [_next(way) for way in part.core] == [_next(way) for way in other.core]:
+        return True  # they part into the same; what comes of it after that is told already
+    return all(_earlier(mine, theirs) for mine, theirs in zip(part.ways, other.ways, strict=True))
+
+
+def _next(way: Sequence[Item]) -> Item:
+    """Where a way goes on; to a queue, whoever is asked there."""
+    return way[0][:2] if way[0][0] == "queue" else way[0]
 
 
 def _earlier(way: Sequence[Item], whole: Sequence[Item]) -> bool:
@@ -505,12 +562,13 @@ def _keys(ways: Sequence[Pressed]) -> str:
     """Who presses what.  Keys that only lead to where other keys are pressed are left out, if those are told."""
     told = {*ways}
     ways = [way for way in dict.fromkeys(ways) if way and not any(way[at:] in told for at in range(1, len(way)))]
-    without = any(not way[0][0] for way in ways)
+    without = any(not any(key for key, _ in way) for way in ways)
     wrong = any(way[0][1] for way in ways)
-    pressed = list(dict.fromkeys(_press(way) for way in ways if way[0][0] and not way[0][1]))
+    pressed = list(dict.fromkeys(_press(way) for way in ways if any(key for key, _ in way) and not way[0][1]))
     some = pressed[:MOST_PRESSED]
     if len(pressed) > len(some):
-        some.append(f"in {len(pressed) - len(some)} other ways")
+        rest = len(pressed) - len(some)
+        some.append(f"in {rest} other ways" if rest > 1 else "in another way")
     said = ["without a key"] if without else []
     said += ["with keys that mean nothing"] if wrong else []
     said += [f"who presses {' or '.join(some)}"] if some else []
@@ -533,6 +591,9 @@ def _given(walk: Walked, *routings: Routing) -> tuple[tuple[str, ...], bool]:
         question, answer = one.question, one.answer
         if question.kind == "switch" and answer == "on":
             found.append(f"while the switch {question.subject} is on")
+        elif question.kind == "full" and answer == "yes":
+            usual = False
+            found.append(f"when the queue {question.subject} is full")
         elif question.kind == "lookup":
             name = question.subject.rpartition("/")[2]
             if isinstance(answer, Mapping):
@@ -605,6 +666,8 @@ def _way(routing: Routing, way: Sequence[Item], agents: bool, again: bool) -> st
             words.append(_rings(routing, item[1]))
         elif item[0] == "turn":
             words.append(f"whoever's turn it is in {item[1]} rings")
+        elif item[0] != "queue":
+            words.append(_end(item))
         elif agents:
             named = _and([_person(routing, agent) for agent in item[2]])
             words.append(f"the queue {item[1]} ({f'which asks {named}' if named else 'which asks nobody'})")
@@ -664,21 +727,53 @@ def _heard(routing: Routing, heard: Any) -> str:
     return str(heard)
 
 
-def _paces(routing: Routing, old: Told, new: Told) -> list[tuple[str, str]]:
-    """How long things took, and take: each that is another."""
-    gone = [one for one in old.pace if one not in new.pace]
-    came = [one for one in new.pace if one not in old.pace]
-    found = []
+def _in_place_of(gone: Sequence[Any], came: list[Any]) -> Iterator[tuple[Any, Any]]:
+    """What was heard, each with what is heard instead, which is taken from ``came``; None: nothing.
+
+    The same telephone takes its own place, the same words in another language theirs; else one sound that of another
+    if there is as much of the one as of the other.
+    """
+    speech = [[one for one in side if one[0] in ("says", "plays", "music")] for side in (gone, came)]
+    as_many = len(speech[0]) == len(speech[1])
     for one in gone:
-        other = next((other for other in came if other[:2] == one[:2] and one[0] != "takes"), None)  # type: ignore[index]
+        other = next((other for other in came if other[:2] == one[:2] and one[0] != "announces"), None)
+        if other is None and one[0] == "announces":
+            other = next((other for other in came if other[0] == "announces"), None)
+        if other is None and as_many and one in speech[0]:
+            other = speech[1][speech[0].index(one)]
+            other = other if other in came else None
         if other is not None:
             came.remove(other)
-            found.append((_pace(routing, one, other), _pace(routing, other, one)))
-    if not found:
-        found = [
-            (_pace(routing, one, other), _pace(routing, other, one)) for one, other in zip(gone, came, strict=False)
-        ]
-    return found or [("as it was", _pace(routing, one, None)) for one in came] or [("as it was", "shorter by parts")]
+        yield one, other
+
+
+def _telephones(old: Routing, new: Routing, one: Any, other: Any) -> tuple[str, str]:
+    """What a telephone showed and played, and does now, without what is alike."""
+    _, who, *before = one
+    *_, whisper, confirm, shown, name = other
+    after = [whisper, confirm, shown, name]
+    for at, (first, second) in enumerate(zip(before, after, strict=True)):
+        if first == second:
+            before[at] = after[at] = None
+    if not any(before[:3]) and not any(after[:3]):
+        person = _person(new, who[0]) if who[0] == who[1] else who[1]
+        return f"{person} shows the name {before[3] or '(none)'}", f"{person} shows the name {after[3] or '(none)'}"
+    was, now = _heard(old, ("phone", who, *before)), _heard(new, ("phone", who, *after))
+    if was == now and before[1] and after[1]:  # the same key is asked for in other words
+        was, now = (f"{words}: {_heard(new, confirm)}" for words, confirm in ((was, before[1]), (now, after[1])))
+    return was, now
+
+
+def _paces(routing: Routing, old: Told, new: Told) -> Iterator[tuple[str, str]]:
+    """How long things took, and take: each that is another, but for the whole."""
+    gone: list[Any] = [one for one in old.pace[:-1] if one not in new.pace]
+    came: list[Any] = [one for one in new.pace[:-1] if one not in old.pace]
+    for one in gone:
+        at = 1 if one[0] == "message" else 2
+        other = next((other for other in came if other[:at] == one[:at]), None)
+        if other is not None:
+            came.remove(other)
+            yield _pace(routing, one, other), _pace(routing, other, one)
 
 
 def _pace(routing: Routing, one: Any, other: Any) -> str:
@@ -686,18 +781,28 @@ def _pace(routing: Routing, one: Any, other: Any) -> str:
         case "rings":
             _, (person, address), seconds, trunks, caps = one
             who = _person(routing, person) if person == address else address
-            if other is None or other[2] != seconds:
+            if other[2] != seconds:
                 return f"{who} rings {seconds:g} s"
             return f"{who} through {', '.join(trunks)}, at most {', '.join(str(most) for _, most in caps)} calls"
         case "waits":
             return ", ".join(
-                f"{_SETTINGS.get(name, name)} of {one[1]}: {_value(value)}"
+                f"{_SETTINGS.get(name, name)} of {one[1]}: {_value(value)}{_unit(name, value)}"
                 for name, value in one[2:]
-                if other is None or (name, value) not in other
+                if (name, value) not in other
             )
-        case "message":
-            return f"a message of {one[1]:g} s at most"
-    return f"{one[1]:g} s until then"
+        case "asks":
+            said = [f"waits {one[2]:g} s for keys"] if one[2] != other[2] else []
+            said += [f"asks {one[3]} times"] if one[3] != other[3] else []
+            return f"a {one[1]} {' and '.join(said)}"
+    return f"a message of {one[1]:g} s at most"
+
+
+#: Settings of a queue that are seconds.
+_SECONDS = ("max_wait", "unstaffed", "ring", "wrap_up")
+
+
+def _unit(name: str, value: Any) -> str:
+    return " s" if name in _SECONDS and value is not None else ""
 
 
 _SETTINGS = {"skills": "skills that are needed"}
@@ -726,18 +831,18 @@ _HEADS = {WAY: "gets there another way", HEARS: "hears something else", PACE: "t
 
 def told(comparison: Comparison) -> list[str]:
     """The comparison as lines to be read."""
-    changed = sum(len(one.numbers) for one in comparison.changes)
-    elsewhere = sum(len(one.numbers) for one in comparison.changes if any(line.kind == ELSEWHERE for line in one.lines))
+    outside = [one for one in comparison.changes if not one.phones]
+    changed = sum(len(one.numbers) for one in outside)
+    elsewhere = sum(len(one.numbers) for one in outside if any(line.kind == ELSEWHERE for line in one.lines))
     if not comparison.differs:
         cut = [f"  {one}" for one in comparison.cut]
         return [f"{comparison.company}: nothing changes", *cut]
     counted = f"{changed} {'number changes' if changed == 1 else 'numbers change'}" if changed else "no number changes"
     if elsewhere < changed:
-        counted += f", {elsewhere or 'none'} of them so that calls end elsewhere" if changed > 1 else ""
-        counted += ", and no call ends elsewhere" if changed == 1 else ""
+        counted += f", {elsewhere} of them so that calls end elsewhere" if elsewhere else ", and no call ends elsewhere"
     lines = [f"{comparison.company}: {counted}", *(f"  {note}" for note in comparison.notes)]
     for change in comparison.changes:
-        lines.append(", ".join(_named(change.numbers)))
+        lines.append(", ".join(_named(change.numbers)) + ", dialled from our own phones" * change.phones)
         last = ""
         for line in change.lines:
             head = line.times if line.kind == ELSEWHERE else f"{line.times}: {_HEADS[line.kind]}"
@@ -747,4 +852,8 @@ def told(comparison: Comparison) -> list[str]:
             lines += [f"    {line.who}", f"      was  {line.was}", f"      now  {line.now}"]
     if comparison.same and comparison.changes:
         lines.append(f"{', '.join(_named(comparison.same))}: no change")
-    return [*lines, *(f"  {one}" for one in comparison.cut)]
+    lines += [f"  {one}" for one in comparison.cut]
+    if comparison.unwalked:
+        lines.append("not walked, only compared as it is written:")
+        lines += [f"  {one}" for one in comparison.unwalked]
+    return lines

@@ -39,6 +39,8 @@ from callcontrol.workbench.walk import AWAY, LOST, Answer, Question, Walk
 HORIZON = 400
 #: Walks of one number at most; those with fewer unusual answers come first.
 MOST_WALKS = 2000
+#: And so much work, counted in commands of the calls: some seconds.
+MOST_WORK = 150_000
 #: Answers of one walk between which there is a choice, at most.
 DEEPEST = 40
 #: A walk that enters more steps goes round for ever.
@@ -228,8 +230,9 @@ def _joined(spans: Iterable[Interval]) -> list[Interval]:
 class Told:
     """What one version did with the call: plain values that compare, and name no step.
 
-    ``chain``: whom and what the call comes to on its way, like ``("rings", (("301", "301"),))`` (person, address) and
-    ``("queue", "sales", agents)``; ``end``: like ``("talk", "301")``, ``("voicemail", ("301",))``,
+    ``chain``: whom and what the call comes to on its way, like ``("rings", (("301", "301"),))`` (person, address),
+    ``("queue", "sales", agents)`` and ``("talk", "301")``, if it goes on after that; ``end``:
+    like ``("talk", "301")``, ``("voicemail", ("301",))``,
     ``("hangup", "busy")``, ``("waits", "sales")``: for ever, and ``("round",)``: it goes round for ever.  ``steps``:
     their verbs; ``heard``: every sound once, and what telephones show and play; ``pace``: how long things take, and
     other numbers; ``recorded``: whether the talk is.  ``names`` are the steps as they are called, for people;
@@ -266,6 +269,8 @@ class Watching:
         self._sounds = sounds
         self._began = self._at = began
         self._chosen = chosen
+        #: How many commands there were.
+        self.work = 0
         #: Each step entered: its name, how many choices were made before, and what was seen until then.
         self.entries: list[Entry] = []
         self.chain: list[tuple[Any, ...]] = []
@@ -275,6 +280,9 @@ class Watching:
         self._heard: dict[Hashable, None] = {}
         self._pace: list[Hashable] = []
         self._recorded = False
+        self._legs: dict[str, str] = {}
+        self._past: tuple[Any, ...] = ()  # a talk or a message after which no other step has come yet
+        self._over: tuple[Any, ...] = ()
         self._queue: str | None = None
         self._agents: dict[str, None] = {}
         self._patience = float("inf")
@@ -284,6 +292,7 @@ class Watching:
     def __call__(self, at: float, command: m.Command) -> None:
         """See a command."""
         self._at = at
+        self.work += 1
         if isinstance(command, m.RingLeg):
             self._ring(at, command)
         elif isinstance(command, m.Play):
@@ -293,13 +302,24 @@ class Watching:
         elif isinstance(command, m.Leave):
             self._leave()
         elif isinstance(command, m.Join):
-            self._recorded = bool(command.record)
+            self._recorded |= bool(command.record)
+            self._leave()
+            self._past = ("talk", self._legs[command.leg])
         elif isinstance(command, m.Record):
             self._pace.append(("message", command.seconds))
-        elif isinstance(command, m.Tell) and command.type == "step.entered":
+        elif isinstance(command, m.Hangup):
+            self._over = ("hangup", command.reason)
+        elif isinstance(command, m.Tell) and command.type in ("message.recorded", "message.empty"):
+            self._past = ("voicemail", tuple(command.data["for"]))
+        elif isinstance(command, m.Tell) and command.type == "step.entered" and not command.data.get("resumed"):
             self._step(command.data)
         if self._queue is not None and at > self._patience:
             raise Enough("waits", self._queue)
+
+    @property
+    def end(self) -> tuple[Any, ...]:
+        """What a walk to the very end has come to, or nothing."""
+        return self._past or self._over
 
     def told(self, end: Sequence[Any], again: int = 0) -> Told:
         """What was seen."""
@@ -316,17 +336,26 @@ class Watching:
         )
 
     def _step(self, data: Mapping[str, Any]) -> None:
+        if self._past:
+            self.chain.append(self._past)
+            self._past = ()
         self._steps.append(data["verb"])
         self.names.append(f"{data['flow']}/{data['step']}")
         seen = (*self.chain, *self._heard, *self._pace, self._at)
         self.entries.append((self.names[-1], len(self._chosen), seen))
         if data["verb"] in ("set", "collect", "lookup"):
             self.changed |= {self.names[-1]}
+        step = self._routing.step(data["flow"], data["step"])
+        if step is not None and "wait" in step.values:
+            asks = ("asks", data["verb"], step.values["wait"], step.values.get("tries"))
+            if asks not in self._pace:
+                self._pace.append(asks)
         if len(self._steps) > MOST_STEPS:
             raise Enough("round")
 
     def _ring(self, at: float, ring: m.RingLeg) -> None:
         who = (ring.phone.person, ring.phone.address)
+        self._legs[ring.leg] = ring.phone.person or ring.phone.address
         if self._queue is not None:
             self._agents[ring.phone.person or ring.phone.address] = None
         elif self.chain and self.chain[-1][0] == "rings" and self._rang == at:
@@ -368,7 +397,7 @@ class Watching:
         if isinstance(sound, m.Speech):
             return ("says", sound.text, sound.language)
         if isinstance(sound, m.SoundFile):
-            return ("plays", sound.name, sound.language, self._sounds.get(sound.name, ""))
+            return ("plays", sound.name, "", self._sounds.get(sound.name, ""))  # a file is one, whoever speaks in it
         return None if sound is None else ("tone" if isinstance(sound, m.Tone) else "music", sound.name)
 
 
@@ -566,6 +595,15 @@ class Common:
             return False
         return first.sets == second.sets and first.record == second.record
 
+    @property
+    def otherwise(self) -> list[str]:
+        """The extensions, known to both, of people who are themselves other, or to whom their calls may go."""
+        return [one for one in self._old.people if one in self._new.people and one not in self._people]
+
+    def parts(self, flow: str) -> bool:
+        """Whether what begins in this flow may part."""
+        return not self._whole or not self._starts(flow) or f"{flow}/{self._old.flows[flow].start}" in self._parting
+
     def throughout(self, called: str) -> bool:
         """Whether a call to this number is the same in both from its beginning to its end."""
         if not self.begin(called, called):
@@ -698,7 +736,16 @@ def _parted(told: Sequence[Told]) -> int:
 
 def _rung(item: tuple[Any, ...]) -> Iterable[str]:
     """Whose telephones an item of a chain rings: addresses, and agents."""
-    return item[2] if item[0] == "queue" else (address for _, address in item[1])
+    if item[0] == "queue":
+        return item[2]  # type: ignore[no-any-return]
+    return (address for _, address in item[1]) if item[0] == "rings" else ()
+
+
+def _goes_on(routing: Routing) -> bool:
+    """Whether a call may go on after a talk or a message, which is where walks end else."""
+    steps = (step for flow in routing.flows.values() for step in flow.steps.values())
+    edges = (step.edges.get("then") for step in steps if step.verb in ("dial", "queue", "voicemail", "menu"))
+    return any(edge is not None and edge.special != "hangup" for edge in edges)
 
 
 class Explorer:
@@ -712,18 +759,32 @@ class Explorer:
             _Side(ground, number, routing, _dialled(routing, people)) for number, routing in enumerate(routings)
         ]
         self._alike = Common(ground, routings[0], routings[-1]) if len(routings) == 2 else None
+        self._to_the_end = any(map(_goes_on, routings))
         #: What published versions know of sound files, if all know it.
         self._sounds = all(one.sounds for one in routings)
 
-    def walks(self, *called: str) -> Explored:
-        """Every walk of a call to a number, which each version may know by another name."""
-        heap: list[tuple[int, int, tuple[Any, ...]]] = [(0, 0, ())]
+    def otherwise(self) -> list[str]:
+        """The extensions, known to both versions, of people who are themselves other, or to whom their calls may go."""
+        return self._alike.otherwise if self._alike is not None else []
+
+    def parts(self, flow: str) -> bool:
+        """Whether calls that begin in this flow may part."""
+        return self._alike is None or self._alike.parts(flow)
+
+    def walks(self, *called: str, phone: str | None = None) -> Explored:
+        """Every walk of a call to a number, which each version may know by another name.
+
+        ``phone``: the extension of our own telephone that dials it; it may dial extensions and codes, too.
+        """
+        #: How unusual, in which order; the script, and from where on its choices still have other answers to be tried.
+        heap: list[tuple[int, int, tuple[Any, ...], int]] = [(0, 0, (), 0)]
         order, seen = itertools.count(1), {(): None}
         walked: list[Walked] = []
         cut = ""
+        work = 0
         while heap:
-            unusual, _, script = heapq.heappop(heap)
-            if len(walked) >= self._most:
+            unusual, _, script, begin = heapq.heappop(heap)
+            if len(walked) >= self._most or work >= MOST_WORK:
                 cut = f"only the {len(walked)} likeliest ways were walked (up to {unusual} unusual answers in one call)"
                 break
             run = _Run(self.ground, script)
@@ -731,7 +792,8 @@ class Explorer:
             told, begins = [], []
             for side, watch in zip(self._sides, watches, strict=True):
                 begins.append(len(run.path))
-                told.append(self._walk(run, side, called[side.number], watch))
+                told.append(self._walk(run, side, called[side.number], watch, phone))
+            work += sum(watch.work for watch in watches)
             parted = _parted(told)
             turned = tuple(one for one in run.turned if one.chain >= parted and not one.changed)
             kept = [one.mask for one in run.turned if one not in turned]
@@ -754,12 +816,14 @@ class Explorer:
                 alike = self._alike.from_here(watches[0].entries, watches[1].entries)
             if alike is not None:
                 shut |= {*range(alike[0], begins[1]), *range(alike[1], len(taken))}
-            others = [(at, one) for at in range(len(script), len(taken)) for one in run.path[at][1][1:]]
+            others = [(at, one) for at in range(begin, len(taken)) for one in run.path[at][1][1:]]
             for at, one in (*others, *run.more):
                 following = (*taken[:at], one)
                 if at not in shut and following not in seen:
                     seen[following] = None
-                    heapq.heappush(heap, (unusual + run.path[at][2], next(order), following))
+                    # What matters no more in this walk may matter where a later choice is another.
+                    again = min((other for other in shut if begin <= other < at), default=len(following))
+                    heapq.heappush(heap, (unusual + run.path[at][2], next(order), following, again))
         return Explored(tuple(walked), cut)
 
     def _settled(self, run: _Run, told: Sequence[Told], parted: int) -> set[int]:
@@ -776,17 +840,28 @@ class Explorer:
     def _watch(self, run: _Run, side: _Side) -> Watching:
         return Watching(side.whole, self.ground.since, side.whole.sounds if self._sounds else {}, run.path)
 
-    def _walk(self, run: _Run, side: _Side, called: str, watch: Watching) -> Told:
+    def _walk(self, run: _Run, side: _Side, called: str, watch: Watching, phone: str | None) -> Told:
         side.run, side.watch = run, watch
         world = _Scripted(run, side, watch)
-        walk = Walk(side.routing, caller=SOMEBODY, called=called, at=self.ground.since, world=world, watch=watch)
+        walk = Walk(
+            side.routing,
+            caller=phone or SOMEBODY,
+            called=called,
+            at=self.ground.since,
+            world=world,
+            watch=watch,
+            phone=phone,
+            to_the_end=self._to_the_end,
+            full=world.full,
+        )
         try:
             journey = walk.run()
         except Enough as enough:
             return watch.told(enough.end, world.again)
         if not journey.ends:
             return watch.told(("waits", journey.queue) if journey.queue else ("stuck", journey.question), world.again)
-        return watch.told(next(iter(journey.ends.items())), world.again)
+        end = watch.end if self._to_the_end else ()
+        return watch.told(end or next(iter(journey.ends.items())), world.again)
 
 
 class _Scripted:
@@ -800,6 +875,7 @@ class _Scripted:
             "agent": self._agent,
             "lookup": self._lookup,
             "switch": lambda question: ("off", "on"),
+            "full": lambda question: ("no", "yes"),
         }
         self._times: dict[Hashable, int] = {}
         self._round: tuple[float, list[str]] = (-1.0, [])
@@ -833,6 +909,11 @@ class _Scripted:
                 run.more += [(at, one) for one in options if one not in run.path[at][1] and one != answer]
         self._after(question, answer)
         return answer  # type: ignore[no-any-return]
+
+    def full(self, queue: str) -> bool:
+        """Whether the queue takes no more callers: a question that no walk puts by itself."""
+        limited = self._side.routing.queues[queue].max_callers is not None
+        return limited and self(Question("full", queue)) == "yes"
 
     def _key(self, question: Question) -> tuple[Hashable, ...]:
         """What makes two versions' questions the same one."""

@@ -232,6 +232,7 @@ class Walk:
 
     ``caller``: E.164, or None: withheld.  ``at``: local to the company's zone, naive; or a UTC epoch.  ``ends_here`` is
     None unless a queue is the expected end.  ``phone``: the extension of our own telephone that dials ``called``.
+    ``full``: whether a queue takes no more callers; without it none ever is.
     """
 
     def __init__(
@@ -247,10 +248,11 @@ class Walk:
         phone: str | None = None,
         to_the_end: bool = False,
         unasked: Unasked = lambda at: None,
+        full: Callable[[str], bool] = lambda queue: False,
     ) -> None:
         self._routing = routing
         self._caller, self._called, self._phone = caller, called, phone
-        self._to_the_end, self._unasked = to_the_end, unasked
+        self._to_the_end, self._unasked, self._full = to_the_end, unasked, full
         self._events = 0
         self._checkpoint = ""
         self._joined = ""  # the leg that the caller was joined with last
@@ -463,6 +465,9 @@ class Walk:
     # ------------------------------------------------------------------------------------------------ queues
 
     def _enter(self, command: m.Enter) -> None:
+        if not command.again and self._full(command.queue):
+            self._later(0.0, m.NotEntered("full"))
+            return
         line = _Line(self._routing.queues[command.queue], command.skills, self._agent, self._now)
         self._line, self._offers = line, command.first - 1
         outcome = line.outcome
