@@ -10,13 +10,15 @@ taken back in the transaction that owed it.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
@@ -124,7 +126,17 @@ def _lines_of(path: Path) -> Iterator[bytes]:
                 yield from _lines_of(one)
         return
     with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-        while line := file.readline(_LONGEST):
+        while line := _read(file, path):
             # A piece without its end is being written, or was cut off: nobody's yet.
             if line.endswith(b"\n") and line.strip():
                 yield line.rstrip(b"\n")
+
+
+def _read(file: BinaryIO, path: Path) -> bytes:
+    """The next line.  Raises OSError with the file's name; what was read before is good."""
+    try:
+        return file.readline(_LONGEST)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise OSError(
+            errno.EIO, f"it is damaged, or no gzip file ({error}); what came before was taken", str(path)
+        ) from None
