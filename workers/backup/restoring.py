@@ -55,7 +55,7 @@ def restore(path: Path, into: Path, redis: Any, database: Database | None = None
         top, _, rest = name.partition("/")
         if top == "state" and rest.partition("/")[0] in NOT_STATE:
             raise ArchiveError(f"{name} is nothing that a backup has")
-    with leftovers.directory(into.parent, f".{into.name}-") as scratch:
+    with leftovers.directory(into.parent, ".cordboard-restore-") as scratch:
         unpack(path, manifest, scratch)
         state = scratch / "state"
         state.mkdir(mode=0o700, exist_ok=True)
@@ -126,9 +126,7 @@ def _refuse_rows(database: Database) -> None:
             if table.name == Position.__tablename__:
                 rows = rows.where(Position.name != GOOD_FOR)
             if table.name in there and connection.execute(rows).first() is not None:
-                raise RestoreError(
-                    "the database has a Cordboard's rows, and nothing is written over: name an empty one"
-                )
+                raise RestoreError("the database has rows of a Cordboard, and nothing is written over: name another")
 
 
 def _fill(here: Connection, database: Database, session: Session) -> None:
