@@ -38,6 +38,8 @@ _NAME = re.compile(rf"(?:config|routing|sounds|state|spool)(?:/{_PART}){{1,8}}|j
 MOST_FILES = 500_000
 _MOST_MANIFEST = 128 * 2**20
 _PIECE = 2**20
+#: Begins the name of one that is being written, whatever it will be called.
+_UNBORN = ".cordboard-backup-"
 #: No backup is of a later moment (the year 5138).
 _LATEST = 1e11
 #: An octal field of a header holds no more; what is larger has the short form of a name only.
@@ -82,8 +84,8 @@ class Writer:
         self._path = path
         if path.exists():
             raise FileExistsError(errno.EEXIST, "there is such a file already", str(path))
-        leftovers.sweep(path.parent, f".{path.name}-")
-        self._unborn = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+        leftovers.sweep(path.parent, _UNBORN)
+        self._unborn = path.with_name(f"{_UNBORN}{secrets.token_hex(8)}")
         descriptor = os.open(self._unborn, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         leftovers.hold(descriptor)
         self._raw = os.fdopen(descriptor, "wb")
@@ -125,8 +127,9 @@ class Writer:
         sync(self._path.parent)
 
     def give_up(self) -> None:
-        """Leave nothing."""
-        self._zip.fileobj = None  # it has nothing to write any more
+        """Leave nothing, also if the disk is full."""
+        with contextlib.suppress(OSError, ValueError):
+            self._zip.close()  # what it still writes goes nowhere
         with contextlib.suppress(OSError, ValueError):
             self._raw.close()
         self._unborn.unlink(missing_ok=True)

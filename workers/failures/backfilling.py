@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
@@ -132,11 +132,10 @@ def _lines_of(path: Path) -> Iterator[bytes]:
                 yield line.rstrip(b"\n")
 
 
-def _read(file: BinaryIO, path: Path) -> bytes:
+def _read(file: IO[bytes] | gzip.GzipFile, path: Path) -> bytes:
     """The next line.  Raises OSError with the file's name; what was read before is good."""
     try:
         return file.readline(_LONGEST)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise OSError(
-            errno.EIO, f"it is damaged, or no gzip file ({error}); what came before was taken", str(path)
-        ) from None
+        why = f"it is damaged, or no gzip file ({error}); what came before was taken"
+        raise OSError(errno.EIO, why, str(path)) from None
