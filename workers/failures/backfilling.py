@@ -66,7 +66,15 @@ def backfill(context: Context, paths: Sequence[Path], *, tell: bool = False) -> 
 def _take(context: Context, lines: Iterable[bytes], filled: Filled, tell: bool) -> None:
     there = iter(lines)
     most = stream.at_once(context.database)
-    while some := list(islice(there, most)):
+    damaged: OSError | None = None
+    while damaged is None:
+        some: list[bytes] = []
+        try:
+            some.extend(islice(there, most))  # with an error it keeps what it has got
+        except OSError as error:
+            damaged = error
+        if not some:
+            break
         filled.read += len(some)
         now = time.time()
         with context.database.reading() as session:
@@ -75,6 +83,8 @@ def _take(context: Context, lines: Iterable[bytes], filled: Filled, tell: bool) 
             continue
         with context.database.writing() as session:
             filled.taken.add(_quietly(session, facts, context.routing, tell))
+    if damaged is not None:
+        raise damaged
 
 
 def _quietly(session: Session, facts: Sequence[Any], routing_of: RoutingOf, tell: bool) -> Taken:
