@@ -54,10 +54,13 @@ def drain(
         code = _tell_handed_over(state, controllers, redis, switches, say, complain)
     if not everything:
         return code
-    while (remains := _remains(state, spool)) and time.monotonic() < deadline:
+    workers = [one.process for one in everybody if one.role == "work"]
+    while (remains := _remains(state, spool)) and any(map(is_running, workers)) and time.monotonic() < deadline:
         time.sleep(_LOOK)
     for line in remains:
         complain(f"cordboard: {line}")
+    if remains and not any(map(is_running, workers)):
+        complain("cordboard: cordboard work does not run here, which would take them away: start it, and drain again")
     for one in everybody:
         if one.role in ("work", "web") and not _ended(one, signal.SIGTERM, max(deadline, time.monotonic() + 15.0)):
             complain(f"cordboard: {one.role} ({one.pid}) is not done within {wait:g} s")

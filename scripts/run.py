@@ -5,11 +5,12 @@ The directory is ``CORDBOARD_ROUTING``, else the example in ``routing/``.
 The first run writes ``etc/`` (mode 0700): the switch's password, ``cordboard.yaml``, and ``switch-vars.xml``
 for the configuration in ``freeswitch/conf``.  Each run makes a password for every phone that has none.  Without
 ``CORDBOARD_REDIS`` a Valkey of its own is started.  The store that the first run writes into cordboard.yaml is started
-as long as it stands there.  ``etc/env`` has the settings of this server: a shell that has read it asks this server.
+as long as it stands there, on the port that stands there.  ``etc/env`` has the settings of this server: a shell that
+has read it asks this server.
 
 ``cordboard serve``, ``work`` and ``web`` run side by side.  SIGTERM or Ctrl-C ends all: first who takes calls, then who
-does what they leave behind, then what both stand on.  If ``serve`` ends by itself, so does everything; ``work`` and
-``web`` look after their own processes.
+does what they leave behind, then what both stand on.  If ``serve`` fails, so does everything; when it was drained,
+``work`` and ``web`` go on with what there is to do until they are ended, too.  They look after their own processes.
 """
 
 from __future__ import annotations
@@ -19,16 +20,18 @@ import re
 import secrets
 import shlex
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 from callcontrol import settings as s
-from callcontrol.embedded import EmbeddedRedis
+from callcontrol.embedded import EmbeddedError, EmbeddedRedis
 from callcontrol.supervisor import die_with_parent
-from scripts.rig import ROOT
+from scripts.rig import ROOT, free_port
 from workers.recordings.local_store import LocalStore
 
 ETC = ROOT / "etc"
@@ -54,15 +57,26 @@ def prepare(directory: Path) -> bool:
     lines = [f'  <X-PRE-PROCESS cmd="set" data="{name}={value}"/>' for name, value in values.items()]
     _secret(directory / "switch-vars.xml", "\n".join(["<include>", *lines, "</include>", ""]))
     _secret(directory / "esl.password", password + "\n")
+    store = LocalStore(STORE, STORE_PORT if _is_free(STORE_PORT) else free_port())
     switch = "{name: switch1, host: 127.0.0.1, port: 8021, password_file: esl.password}"
     (directory / "cordboard.yaml").write_text(
         f"switches:\n  - {switch}\n"
         f"# Recordings go to a store on this machine, which make run starts; name another S3 store here instead.\n"
-        f"{LocalStore(STORE, STORE_PORT).yaml()}"
+        f"{store.yaml()}"
         f"# Webhooks go to public addresses by https only; this admits a subscriber on this machine as well:\n"
         f"# webhooks: {{private: [127.0.0.0/8]}}\n"
     )
     return True
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def settings(environment: Mapping[str, str]) -> dict[str, str]:
@@ -105,12 +119,17 @@ def main() -> int:
             redis = held.enter_context(EmbeddedRedis(ROOT / "state" / "redis"))
             environment["CORDBOARD_REDIS"] = redis.url
             print(f"Started a Valkey of our own at {redis.url} (set CORDBOARD_REDIS to use another).", flush=True)
-        store = LocalStore(STORE, STORE_PORT)
-        configured = _endpoint(Path(environment["CORDBOARD_CONFIG"]))
-        if configured == store.endpoint:
-            held.enter_context(store)
+        named = _storage(Path(environment["CORDBOARD_CONFIG"]))
+        port = _own_port(named)
+        store = LocalStore(STORE, port or STORE_PORT)
+        if port:
+            try:
+                held.enter_context(store)
+            except EmbeddedError as error:
+                print(f"{error}\nIts port stands in {config}, under storage: name another.", file=sys.stderr)
+                return 3
             print(f"Started a store of our own at {store.endpoint}; recordings are in {_short(STORE)}.", flush=True)
-        elif configured is None:
+        elif named is None:
             print(f"Recordings stay in spool/.  For a store of our own, say in {config}:\n  {store.yaml()}", flush=True)
         ETC.mkdir(mode=0o700, exist_ok=True)
         write_env(ETC / "env", settings(environment))
@@ -128,17 +147,24 @@ def main() -> int:
         return _serve(environment, routing)
 
 
-def _endpoint(config: Path) -> str | None:
-    """The store that cordboard.yaml names, if any; empty: somebody's cloud, or what nobody can read."""
+def _storage(config: Path) -> s.Storage | None:
+    """The store that cordboard.yaml names, if any; what nobody can read names somebody's."""
     try:
-        storage = s.read_config(config).storage
+        return s.read_config(config).storage
     except s.SettingsError:
-        return ""  # the server says why
-    return None if storage is None else storage.endpoint or ""
+        return s.Storage("")  # the server says why
+
+
+def _own_port(named: s.Storage | None) -> int | None:
+    """The port of the store that is ours to start: on loopback, with the keys that we made."""
+    if named is None or named.credentials != LocalStore(STORE).credentials:
+        return None
+    found = re.fullmatch(r"http://127\.0\.0\.1:([0-9]{1,5})/?", named.endpoint or "")
+    return int(found[1]) if found else None
 
 
 def _serve(environment: Mapping[str, str], routing: str) -> int:
-    """Run the three until told to stop, or until the server ends.  Its exit code."""
+    """Run the three until told to stop, or until the server ends or all were drained.  The server's exit code."""
     # Ctrl-C reaches us all; who is behind the server waits until it has ended.
     behind = [
         subprocess.Popen(
@@ -148,12 +174,27 @@ def _serve(environment: Mapping[str, str], routing: str) -> int:
     ]
     command = [str(BIN / "cordboard"), "serve", "--routing", routing]
     server = subprocess.Popen(command, env=environment, cwd=ROOT, preexec_fn=die_with_parent)
+    told = threading.Event()
+
+    def stop(number: int, _: object) -> None:
+        told.set()
+        if number == signal.SIGTERM:  # the server hears Ctrl-C itself
+            server.send_signal(number)
+
     try:
-        for heard in (signal.SIGTERM, signal.SIGUSR2):
-            signal.signal(heard, lambda number, _: server.send_signal(number))
+        for heard in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(heard, stop)
+        signal.signal(signal.SIGUSR2, lambda number, _: server.send_signal(number))
         signal.signal(signal.SIGHUP, lambda number, _: _all(server, *behind, number=number))
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server hears Ctrl-C itself
-        return server.wait()
+        code = server.wait()
+        if code == 0 and not told.is_set():
+            print(
+                "Drained: nobody takes calls here.  work and web go on; Ctrl-C, or drain with ALL=1, ends them.",
+                flush=True,
+            )
+            while any(one.poll() is None for one in behind) and not told.wait(0.2):
+                pass
+        return code
     finally:
         for one in behind:
             one.terminate()

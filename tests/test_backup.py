@@ -6,8 +6,11 @@ import gzip
 import io
 import json
 import os
+import resource
+import signal
 import stat
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,8 +29,9 @@ from freeswitch.simulator import Answers
 from scripts.chaos.upgrade import COMPANY, RINGING, TALK
 from scripts.rig import Rig
 from tests.databases import PostgreSQL, migrated_sqlite
-from workers.backup import redis_keys
+from workers.backup import leftovers, redis_keys
 from workers.backup.archive import ArchiveError, Manifest, Writer, verify
+from workers.backup.restoring import restore
 from workers.journal.database import Database
 from workers.journal.stream import FACTS, put
 
@@ -194,8 +198,15 @@ def test_a_journal_goes_from_postgresql_into_a_backup_and_back_into_another(
         session.execute(text(fact), {"data": '{"a": 1}'})
     database.close()
     run({**house, "CORDBOARD_DATABASE": first}, "backup", str(tmp_path / "kept.tar.gz"))
-    connect(house["CORDBOARD_REDIS"], name="test").flushall()
     there = {**house, "CORDBOARD_DATABASE": second}
+    redis = connect(house["CORDBOARD_REDIS"], name="test")
+    redis_keys.refuse(None)
+    with pytest.MonkeyPatch.context() as patch:  # somebody writes there meanwhile
+        patch.setattr(redis_keys, "refuse", lambda redis: None)
+        patch.setattr(redis_keys, "_writing", lambda entry: [("lpush", "cordboard:switches", "1")])
+        run(there, "restore", str(tmp_path / "kept.tar.gz"), "--into", str(tmp_path / "there"), code=1)
+    assert not (tmp_path / "there").exists()
+    redis.flushall()
     run(there, "restore", str(tmp_path / "kept.tar.gz"), "--into", str(tmp_path / "there"))
     assert not (tmp_path / "there/state/journal.db").exists()
     database = Database(second)
@@ -211,6 +222,78 @@ def test_a_journal_goes_from_postgresql_into_a_backup_and_back_into_another(
     )
 
 
+class TestKilled:
+    """kill -9 leaves no half backup under its name, and what it does leave the next one takes away."""
+
+    @pytest.fixture
+    def dead(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(leftovers, "_YOUNG", -1.0)
+
+    @pytest.mark.usefixtures("dead")
+    def test_the_next_backup_sweeps_after_it_and_leaves_living_ones_alone(
+        self, house: dict[str, str], tmp_path: Path
+    ) -> None:
+        state = Path(house["CORDBOARD_STATE"])
+        (tmp_path / "kept").mkdir()
+        killed = "import os, signal, sys; from pathlib import Path; from workers.backup import leftovers; "
+        killed += "from workers.backup.archive import Writer; writer = Writer(Path(sys.argv[1])); "
+        killed += "made = leftovers.directory(Path(sys.argv[2]), '.backup-'); held = made.__enter__(); "
+        killed += "(held / 'journal.db').write_text('secret'); os.kill(os.getpid(), signal.SIGKILL)"
+        subprocess.run([sys.executable, "-c", killed, str(tmp_path / "kept/other.tar.gz"), str(state)])
+        (left,) = (tmp_path / "kept").iterdir()
+        assert left.name.startswith(".")
+        assert stat.S_IMODE(left.stat().st_mode) == 0o600
+        assert [path.name for path in state.glob(".backup-*/*")] == ["journal.db"]
+        living = Writer(tmp_path / "kept/living.tar.gz")
+        run(house, "backup", str(tmp_path / "kept/kept.tar.gz"))
+        assert not left.exists()
+        assert not list(state.glob(".backup-*"))
+        living.finish(Manifest("1.0.0", "r0001", 1.5))
+        assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["kept.tar.gz", "living.tar.gz"]
+        names = verify(tmp_path / "kept/kept.tar.gz", 2**30).files
+        assert not [name for name in names if "backup-" in name]
+
+    def test_a_full_disk_is_said_in_a_line_and_leaves_nothing(self, house: dict[str, str], tmp_path: Path) -> None:
+        (tmp_path / "kept").mkdir()
+        (tmp_path / "routing/noise.bin").write_bytes(os.urandom(2**20))
+
+        def small() -> None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2**19, 2**19))
+
+        program = [str(Path(sys.executable).parent / "cordboard"), "backup", str(tmp_path / "kept/kept.tar.gz")]
+        done = subprocess.run(
+            program, env={**os.environ, **house}, preexec_fn=small, capture_output=True, text=True, timeout=60
+        )
+        assert (done.returncode, done.stdout) == (3, "")
+        assert len(done.stderr.splitlines()) == 1
+        assert "File too large" in done.stderr
+        assert not list((tmp_path / "kept").iterdir())
+        assert not list(Path(house["CORDBOARD_STATE"]).glob(".backup-*"))
+
+
+class TestWhatCannotBeSaved:
+    def test_is_told_and_the_rest_is_saved(self, house: dict[str, str], tmp_path: Path) -> None:
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "routing/linked").symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "routing" / ("x" * 150)).touch()
+        (tmp_path / "cordboard.yaml").write_text("switches: [")
+        requests = Path(house["CORDBOARD_STATE"]) / "requests"
+        requests.mkdir()
+        (requests / "0123456789abcdef.request").write_text("{}")
+        said = run(house, "backup", str(tmp_path / "kept.tar.gz"))
+        assert f"not in it: {tmp_path}/routing/linked: it is a link" in said
+        assert "or such a long one" in said
+        assert "it cannot be read, so the files that it names are not known" in said
+        names = verify(tmp_path / "kept.tar.gz", 2**30).files
+        assert "config/cordboard.yaml" in names
+        assert not [name for name in names if "requests" in name]
+
+    def test_a_backup_is_not_put_where_the_next_would_find_it(self, house: dict[str, str]) -> None:
+        said = run(house, "backup", f"{house['CORDBOARD_STATE']}/kept.tar.gz", code=1)
+        assert "keep backups elsewhere" in said
+
+
 class TestRedis:
     def test_every_kind_of_value_comes_back_and_what_is_among_processes_does_not(self, redis_url: str) -> None:
         redis = connect(redis_url, name="test")
@@ -221,6 +304,7 @@ class TestRedis:
         redis.zadd("cordboard:queue-due", {"acme/301": 12.5})
         redis.rpush("cordboard:wake:somebody", "now")
         redis.set("cordboard:work:sweeper", "somebody")
+        redis.set("cordboard:running:vm-1-2", "{}")  # of controllers of another machine
         redis.set("stranger", "1")
         for number in (1, 2, 3):
             redis.xadd("cordboard:facts", {"fact": f"{number}"}, id=f"{number}-0")
@@ -232,8 +316,21 @@ class TestRedis:
         assert redis.hgetall("cordboard:switches") == {b"acme/*21": b"on"}
         assert redis.zscore("cordboard:queue-due", "acme/301") == 12.5
         assert [id_ for id_, _ in redis.xrange("cordboard:facts")] == [b"2-0", b"3-0"]  # the place, and what is unread
-        assert not redis.exists("cordboard:wake:somebody", "cordboard:work:sweeper", "stranger")
+        assert not redis.exists(
+            "cordboard:wake:somebody", "cordboard:work:sweeper", "stranger", "cordboard:running:vm-1-2"
+        )
         redis.flushall()
+
+    def test_nothing_is_left_of_what_it_takes_only_in_part(self, redis_url: str) -> None:
+        redis = connect(redis_url, name="test")
+        redis.flushall()
+        forged = [
+            {"key": "cordboard:switches", "type": "hash", "ttl": 0, "value": {"acme/*21": "on"}},
+            {"key": "cordboard:facts", "type": "stream", "ttl": 0, "value": [["2-0", {"a": "b"}], ["1-0", {"a": "b"}]]},
+        ]
+        with pytest.raises(redis_keys.KeysError):
+            redis_keys.load(redis, json.dumps(forged).encode())
+        assert not redis.keys()
 
     def test_what_is_not_ours_is_never_written(self, redis_url: str) -> None:
         redis = connect(redis_url, name="test")
@@ -320,6 +417,50 @@ class TestAForgedArchive:
     def test_any_tar_reads_a_good_one(self, tmp_path: Path) -> None:
         with tarfile.open(whole(tmp_path / "kept.tar.gz")) as opened:
             assert opened.getnames() == ["state/x", "MANIFEST.json"]
+
+    @pytest.mark.parametrize(
+        ("name", "change"),
+        [
+            ("at", lambda told: told.update(at="yesterday")),
+            ("at", lambda told: told.update(at=float("inf"))),
+            ("left_out", lambda told: told.update(left_out=[1])),
+            ("left_out", lambda told: told.update(left_out={"x": None})),
+        ],
+    )
+    def test_whose_manifest_says_what_nobody_can_print_is_refused(
+        self, tmp_path: Path, name: str, change: Callable[[dict[str, Any]], None]
+    ) -> None:
+        told: dict[str, Any] = {"cordboard": 1, "release": "1", "schema": "r", "at": 1.0, "notes": {}, "left_out": {}}
+        told["files"] = {}
+        change(told)
+        data = json.dumps(told).encode()
+        part = header("MANIFEST.json", size=len(data)) + data.ljust(-(-len(data) // 512) * 512, b"\0")
+        with pytest.raises(ArchiveError):
+            verify(archive(tmp_path / "forged.tar.gz", part), 2**30)
+
+    def test_that_goes_on_behind_its_end_is_refused_however_late(self, tmp_path: Path) -> None:
+        path = whole(tmp_path / "kept.tar.gz")
+        path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + b"\0" * 2**20 + b"more"))
+        with pytest.raises(ArchiveError, match="behind its end"):
+            verify(path, 2**30)
+
+    @pytest.mark.parametrize("name", ["state/journal.db-wal", "state/lock", "state/requests/0123456789abcdef.request"])
+    def test_with_what_only_a_running_server_has_makes_nothing(self, tmp_path: Path, name: str) -> None:
+        writer = Writer(tmp_path / "forged.tar.gz")
+        writer.add_bytes(name, b"{}")
+        writer.finish(Manifest("1.0.0", "r0001", 1.5))
+        with pytest.raises(ArchiveError, match="is nothing that a backup has"):
+            restore(tmp_path / "forged.tar.gz", tmp_path / "there", None)
+        assert [path.name for path in tmp_path.iterdir()] == ["forged.tar.gz"]
+
+    def test_a_name_that_no_reader_of_ours_would_take_is_never_written(self, tmp_path: Path) -> None:
+        writer = Writer(tmp_path / "kept.tar.gz")
+        short, long = "routing/sounds/acme/" + "ночь " * 10 + ".wav", "routing/" + "x" * 150
+        writer.add_bytes(short, b"abc")
+        with pytest.raises(ArchiveError):
+            writer.add_bytes(long, b"abc")
+        writer.finish(Manifest("1.0.0", "r0001", 1.5))
+        assert set(verify(tmp_path / "kept.tar.gz", 2**30).files) == {short}
 
     def test_nothing_is_left_of_a_backup_that_failed(self, tmp_path: Path) -> None:
         writer = Writer(tmp_path / "kept.tar.gz")

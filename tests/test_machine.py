@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,9 +18,11 @@ from click.testing import CliRunner
 from callcontrol import processes
 from callcontrol.cli import main
 from callcontrol.machine import drain
+from callcontrol.spool import message_file
 from freeswitch.simulator import Answers
 from scripts.chaos.upgrade import COMPANY, MENU, TALK
 from scripts.rig import ROOT, Rig
+from tests.facts import CALL
 
 pytestmark = pytest.mark.tcp
 
@@ -137,6 +140,42 @@ class TestDraining:
             finally:
                 second.terminate()
                 second.wait(30)
+
+    def test_of_all_ends_work_when_nothing_is_left_to_it(self, tmp_path: Path, routing: Path) -> None:
+        with Rig(tmp_path / "rig", routing=routing, clock=None, processes=1) as rig:
+            work = subprocess.Popen([str(rig.program), "work"], env=rig.environment(), stderr=subprocess.DEVNULL)
+            try:
+                state = rig.directory / "state"
+                rig.until(lambda: "work" in {one.role for one in processes.everybody(state)}, 60, "work")
+                caller = rig.switch.call("+79031234567", MENU)
+                caller.wait("heard:speech", 15)
+                said: list[str] = []
+                complained: list[str] = []
+                given = (state, rig.spool, rig.redis_url, ["switch1"], 30.0, True, said.append, complained.append)
+                code = gevent.get_hub().threadpool.apply(drain, given)
+                assert said == [
+                    "1 calls are handed over, 0 remain; talks go on by themselves",
+                    "nothing of Cordboard runs here any more",
+                ]
+                assert code == 1  # since nobody takes the calls of the switch
+                assert len(complained) == 1
+                assert not processes.everybody(state)
+                assert work.wait(1) == 0
+                facts = state / "facts"
+                assert not [path for path in facts.glob("*.facts") if path.stat().st_size]
+                assert list(facts.glob("*.shipped"))
+                caller.hangup()
+            finally:
+                work.kill()
+                work.wait()
+            (rig.spool / message_file("acme", CALL, 1).name).write_bytes(b"RIFF")
+            began = time.monotonic()
+            complained.clear()
+            code = gevent.get_hub().threadpool.apply(drain, given)
+            assert time.monotonic() - began < 10  # nobody is left who could bring it away
+            assert (code, said[-1]) == (1, "nothing runs here any more; see what remains")
+            assert "1 recordings are in" in complained[0]
+            assert "cordboard work does not run here" in complained[1]
 
     def test_of_a_machine_where_nothing_runs_is_refused(self, tmp_path: Path) -> None:
         complained: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -9,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +20,9 @@ from click.testing import CliRunner
 
 from callcontrol.cli import main
 from callcontrol.embedded import EmbeddedRedis
+from callcontrol.settings import Storage
+from scripts.rig import free_port
+from workers.recordings.store import Patience, Store, StoreError
 
 ROOT = Path(__file__).parent.parent
 UNITS = ROOT / "scripts/systemd"
@@ -177,6 +182,55 @@ class TestCompose:
         assert service["healthcheck"]["test"]
         assert {one["target"] for one in service["volumes"]} >= {"/var/lib/cordboard", "/var/spool/cordboard"}
 
+    def test_who_has_one_state_sees_the_processes_of_all_who_have_it(self) -> None:
+        """Else each takes the others for dead: it would remove their accounts and finish their files."""
+        for name in ("serve", "work", "web"):
+            assert self.COMPOSE["services"][name]["pid"] == "host"
+            assert "init" not in self.COMPOSE["services"][name]  # which wants to be the first of its own
+
+    def test_the_switch_reads_what_serve_writes_and_never_mounts_before_it(self) -> None:
+        image = (ROOT / "scripts/Dockerfile").read_text()
+        found = re.search(r"--uid (\d+)", image)
+        assert found
+        switch = self.COMPOSE["services"]["switch"]
+        assert switch["user"] == f"{found[1]}:{found[1]}"
+        assert "serve" in switch["depends_on"]
+
+    def test_the_store_of_our_own_has_its_bucket_and_takes_its_keys(self, tmp_path: Path) -> None:
+        """As compose would start it: the keys quoted as the file says, in a volume that is empty."""
+        text = (ROOT / "scripts/compose.yaml").read_text()
+        found = re.search(r"RCLONE_AUTH_KEY='(.+)'", text)
+        assert found
+        pair = found[1].replace("<access key>", "CB0123456789").replace("<secret key>", "secret0123456789")
+        script = self.COMPOSE["services"]["store"]["entrypoint"][2]
+        port = free_port()
+        script = script.replace("/data", str(tmp_path)).replace("8086", str(port))
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        environment = {"PATH": path, "RCLONE_AUTH_KEY": pair, **self.COMPOSE["services"]["store"]["environment"]}
+        (tmp_path / "keys.yaml").touch(mode=0o600)
+        (tmp_path / "keys.yaml").write_text("{access_key: CB0123456789, secret_key: secret0123456789}")
+        store = subprocess.Popen(["sh", "-c", script], env=environment, stderr=subprocess.PIPE)
+        try:
+            named = Storage("recordings", endpoint=f"http://127.0.0.1:{port}", credentials=tmp_path / "keys.yaml")
+            asked = Store(named, Patience(connect=1.0, read=2.0))
+            end, answered = time.monotonic() + 20, False
+            while not answered and store.poll() is None and time.monotonic() < end:
+                with contextlib.suppress(StoreError):
+                    answered = asked.head("nothing") is None
+            asked.close()
+            assert answered
+            assert (tmp_path / "recordings").is_dir()
+        finally:
+            store.kill()
+            store.communicate()
+
+    def test_the_builder_is_sent_what_the_image_is_made_of_and_nothing_else(self) -> None:
+        image = (ROOT / "scripts/Dockerfile").read_text()
+        copied = {name for line in re.findall(r"^COPY (?!--)(.+) \S+$", image, re.MULTILINE) for name in line.split()}
+        ignored = (ROOT / ".dockerignore").read_text().splitlines()
+        assert "*" in ignored
+        assert {line[1:] for line in ignored if line.startswith("!")} == copied
+
     def test_redis_keeps_what_it_is_told_and_evicts_nothing(self) -> None:
         command = self.COMPOSE["services"]["valkey"]["command"]
         assert "--appendonly yes" in command
@@ -193,6 +247,16 @@ class TestCompose:
 
 
 class TestDaily:
+    def test_the_help_fits_into_a_terminal(self) -> None:
+        said = subprocess.run(["make", "-C", str(ROOT), "help"], capture_output=True, text=True).stdout
+        assert max(map(len, said.splitlines())) <= 100
+
+    @pytest.mark.parametrize("words", [["backup"], ["restore", "FILE=x"], ["replay", "COMPANY=acme", "SINCE=now"]])
+    def test_a_target_without_what_it_needs_says_what(self, words: list[str]) -> None:
+        done = subprocess.run(["make", "-n", "-C", str(ROOT), *words], capture_output=True, text=True)
+        assert done.returncode == 2
+        assert f": make {words[0]} " in done.stderr
+
     @pytest.mark.parametrize("target", sorted(DAILY))
     def test_a_target_is_one_line_over_a_command_and_stands_in_the_readme_and_in_the_help(self, target: str) -> None:
         found = re.search(rf"^{target}:.*## (.+)\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)

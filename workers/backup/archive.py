@@ -11,12 +11,14 @@ file that was cut off has none and is no backup, and reading is two passes: all 
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import io
 import json
 import os
 import re
+import secrets
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -25,17 +27,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from workers.backup import leftovers
+
 FORMAT = 1
 MANIFEST = "MANIFEST.json"
 #: What a file in it may be called: parts without a dot at their beginning, under one of these.
-_PART = r"[A-Za-z0-9_+@][A-Za-z0-9_+@. ,=()-]*"
+_PART = r"[\w+@][\w+@. ,=()'&#!-]*"
 _NAME = re.compile(rf"(?:config|routing|sounds|state|spool)(?:/{_PART}){{1,8}}|journal\.db|redis\.json")
 #: More files than this are no backup of ours; and a manifest is no longer, bytes.
-MOST_FILES = 2_000_000
-_MOST_MANIFEST = 512 * 2**20
+MOST_FILES = 500_000
+_MOST_MANIFEST = 128 * 2**20
 _PIECE = 2**20
-#: An octal field of a header holds no more.
+#: Begins the name of one that is being written, whatever it will be called.
+_UNBORN = ".cordboard-backup-"
+#: No backup is of a later moment (the year 5138).
+_LATEST = 1e11
+#: An octal field of a header holds no more; what is larger has the short form of a name only.
 _SMALL = 8**11 - 1
+_SHORT, _PREFIX = 100, 155
 
 
 class ArchiveError(Exception):
@@ -54,9 +63,15 @@ class Manifest:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
-def may_be_named(name: str) -> bool:
-    """Whether a file of a backup may have this name."""
-    return len(name) <= 240 and _NAME.fullmatch(name) is not None
+def may_be_named(name: str, size: int = 0) -> bool:
+    """Whether a file of a backup may have this name; one without headers that go before it (``ustar``)."""
+    if _NAME.fullmatch(name) is None:
+        return False
+    data = name.encode()
+    if len(data) <= _SHORT:
+        return True
+    cuts = (at for at, sign in enumerate(data) if sign == ord("/"))
+    return size <= _SMALL and any(cut <= _PREFIX and len(data) - cut - 1 <= _SHORT for cut in cuts)
 
 
 class Writer:
@@ -68,9 +83,11 @@ class Writer:
     def __init__(self, path: Path) -> None:
         self._path = path
         if path.exists():
-            raise FileExistsError(17, "there is such a file already", str(path))
-        self._unborn = path.with_name(f".{path.name}-{os.getpid()}")
+            raise FileExistsError(errno.EEXIST, "there is such a file already", str(path))
+        leftovers.sweep(path.parent, _UNBORN)
+        self._unborn = path.with_name(f"{_UNBORN}{secrets.token_hex(8)}")
         descriptor = os.open(self._unborn, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        leftovers.hold(descriptor)
         self._raw = os.fdopen(descriptor, "wb")
         self._zip = gzip.GzipFile(filename="", mode="wb", fileobj=self._raw, compresslevel=6)
         self._files: dict[str, dict[str, Any]] = {}
@@ -80,7 +97,7 @@ class Writer:
 
         Raises ArchiveError for a name that cannot be.
         """
-        if not may_be_named(name) or name in self._files:
+        if not may_be_named(name, size) or name in self._files:
             raise ArchiveError(f"a file of a backup cannot be called {name!r}")
         self._write(name, source, size, mode)
 
@@ -97,12 +114,22 @@ class Writer:
         self._zip.close()
         self._raw.flush()
         os.fsync(self._raw.fileno())
+        try:
+            os.link(self._unborn, self._path)  # fails, unlike a renaming, if somebody else has made it meanwhile
+            self._unborn.unlink()
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            if self._path.exists():  # a disk without second names: a moment remains in which two could meet
+                raise FileExistsError(errno.EEXIST, "there is such a file already", str(self._path)) from None
+            self._unborn.rename(self._path)
         self._raw.close()
-        os.link(self._unborn, self._path)  # fails, unlike a renaming, if somebody else has made it meanwhile
-        self._unborn.unlink()
+        sync(self._path.parent)
 
     def give_up(self) -> None:
-        """Leave nothing."""
+        """Leave nothing, also if the disk is full."""
+        with contextlib.suppress(OSError, ValueError):
+            self._zip.close()  # what it still writes goes nowhere
         with contextlib.suppress(OSError, ValueError):
             self._raw.close()
         self._unborn.unlink(missing_ok=True)
@@ -123,6 +150,15 @@ class Writer:
             left -= len(piece)
         self._zip.write(b"\0" * (-size % 512))
         self._files[name] = {"size": size, "sha256": digest.hexdigest(), "mode": mode & 0o700}
+
+
+def sync(directory: Path) -> None:
+    """Have the names in a directory on disk.  Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _fields(manifest: Manifest) -> dict[str, Any]:
@@ -184,6 +220,8 @@ def unpack(path: Path, manifest: Manifest, directory: Path) -> None:
             for piece in pieces:
                 digest.update(piece)
                 file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
         if digest.hexdigest() != told["sha256"]:
             raise ArchiveError(f"{name} is not what it was when it was verified")
     if left:
@@ -202,7 +240,8 @@ def _manifest(data: bytes) -> Manifest:
                 raise ArchiveError("its manifest is not one of ours")
             if not re.fullmatch("[0-9a-f]{64}", digest):
                 raise ArchiveError("its manifest is not one of ours")
-        if not all(isinstance(one, str) for one in (manifest.release, manifest.schema)):
+        texts = (manifest.release, manifest.schema, *manifest.left_out, *manifest.left_out.values())
+        if not all(isinstance(one, str) for one in texts) or not 0 <= float(manifest.at) < _LATEST:
             raise ArchiveError("its manifest is not one of ours")
         return manifest
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -230,7 +269,8 @@ def _members(path: Path) -> Iterator[tuple[str, int, Iterator[bytes]]]:
             for _ in _pieces(read, left):
                 pass
             read(-info.size % 512)
-        if read(_PIECE).strip(b"\0"):  # and with the end of the file its checksum is compared
+        behind = read(_PIECE)  # and with the end of the file its checksum is compared
+        if len(behind) == _PIECE or behind.strip(b"\0"):
             raise ArchiveError("something stands behind its end")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -99,6 +100,8 @@ def restore(file: Path, into: Path, redis: str, database: str, without_redis: bo
     said |= {"SPOOL": where / "spool", **({"SOUNDS": where / "sounds"} if (where / "sounds").is_dir() else {})}
     for name, path in said.items():
         click.echo(f"  CORDBOARD_{name}={path}")
+    if os.geteuid() == 0:
+        click.echo(f"It is root's, and nobody else may look into it: chown -R to the user that runs serve, {where}")
     for missing, why in sorted(done.manifest.left_out.items()):
         click.echo(f"was not in it: {shown(missing)}: {shown(why)}", err=True)
 

@@ -14,6 +14,8 @@ import fnmatch
 import json
 from typing import Any
 
+import redis as redis_py
+
 from callcontrol.switchboard import STREAM
 
 _OURS = "cordboard:*"
@@ -25,6 +27,9 @@ _NOT = (
     "cordboard:work:*",
     "cordboard:reconciler:*",
     "cordboard:directory:*",
+    "cordboard:running",
+    "cordboard:running:*",
+    "cordboard:running-map:*",
     "cordboard:queue-sweeper",
     "cordboard:queue-processes",
     "cordboard:queue:*:done:*",
@@ -58,8 +63,6 @@ def save(redis: Any, position: str) -> bytes:
 
 def load(redis: Any, data: bytes) -> int:
     """Write the keys, all or none; how many.  Raises KeysError, redis.RedisError."""
-    if any(True for _ in redis.scan_iter(match=_OURS, count=1000)):
-        raise KeysError("Redis has keys of a Cordboard already: restore into one that is empty, or other, with --redis")
     try:
         entries = json.loads(data)
         commands = [one for entry in entries for one in _writing(entry)]
@@ -68,8 +71,25 @@ def load(redis: Any, data: bytes) -> int:
     if len(commands) > _MOST:
         raise KeysError("what is kept of Redis is too much to be true")
     if commands:
-        _many(redis, commands, transaction=True)
+        refuse(redis)
+        try:
+            _many(redis, commands, transaction=True)
+        except redis_py.ResponseError as error:  # Redis has done the others of the transaction all the same
+            unload(redis, data)
+            raise KeysError(f"Redis does not take what is kept of it: {error}"[:200]) from None
     return len(entries)
+
+
+def refuse(redis: Any) -> None:
+    """Raises KeysError if there are keys of ours, redis.RedisError.  ``redis`` None: there are none."""
+    if redis is not None and any(True for _ in redis.scan_iter(match=_OURS, count=1000)):
+        raise KeysError("Redis has keys of a Cordboard already: restore into one that is empty, or other, with --redis")
+
+
+def unload(redis: Any, data: bytes) -> None:
+    """Take back what :func:`load` has written where there was nothing.  Raises redis.RedisError."""
+    keys = [("del", _bytes(entry["key"])) for entry in json.loads(data)]
+    _many(redis, keys)
 
 
 def _reading(key: bytes, kind: str, position: str) -> tuple[Any, ...]:

@@ -13,7 +13,6 @@ import contextlib
 import os
 import sqlite3
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,20 +24,22 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import insert, select
 
 from callcontrol import processes
-from workers.backup import redis_keys
-from workers.backup.archive import Manifest, Writer, may_be_named, verify
+from workers.backup import leftovers, redis_keys
+from workers.backup.archive import ArchiveError, Manifest, Writer, may_be_named, verify
 from workers.journal.database import Database
 from workers.journal.migrating import migrate
 from workers.journal.stream import BEGINNING, FACTS, position_of
 from workers.journal.tables import Base
 
 #: What of STATE means nothing on another machine, or is made anew: by the names of its first part.
-_NOT_STATE = frozenset(
+NOT_STATE = frozenset(
     {"journal.db", "journal.db-wal", "journal.db-shm", "journal.db-journal", "speech", "running", "loaded", "lock"}
-    | {"publishing.lock", "publishing.json", "redis", "store"}
+    | {"publishing.lock", "publishing.json", "requests", "redis", "store"}
 )
 #: Names of files that cordboard.yaml may have, as they stand in it: section and field; "": at the top.
 _FILES = (("", "passwords"), ("", "secrets"), ("storage", "credentials"), ("mail", "password_file"))
+#: Files beside it that nobody need name: of passwords, of lookups, and what the switch is told.
+_BESIDE = frozenset({"passwords.yaml", "secrets.yaml", "switch-vars.xml"})
 ROWS = 1000
 
 
@@ -57,6 +58,9 @@ class Source:
 
 def save(source: Source, path: Path) -> Manifest:
     """Write a backup and read it again; what is in it.  Raises ArchiveError, OSError, SQLAlchemyError, RedisError."""
+    trees = (source.state, source.routing, source.sounds, source.spool)
+    if any(path.is_relative_to(one) for one in trees if one is not None):
+        raise ArchiveError(f"{path} would be in the next backup itself: keep backups elsewhere")
     writer = Writer(path)
     try:
         manifest = _save(source, writer)
@@ -69,16 +73,15 @@ def save(source: Source, path: Path) -> Manifest:
 
 def _save(source: Source, writer: Writer) -> Manifest:
     left_out: dict[str, str] = {}
-    with tempfile.TemporaryDirectory(prefix="cordboard-backup-", dir=source.state) as scratch:
-        copy = Path(scratch) / "journal.db"
+    with leftovers.directory(source.state, ".backup-") as scratch:
+        copy = scratch / "journal.db"
         schema, position = copy_journal(source.database, copy)
         keys = redis_keys.save(source.redis, position)
         with copy.open("rb") as file:
             writer.add("journal.db", file, copy.stat().st_size)
         writer.add_bytes("redis.json", keys)
         _add_config(source.config, writer, left_out)
-        inside = Path(scratch).name
-        _add_tree(writer, "state", source.state, left_out, lambda first: first in _NOT_STATE or first == inside)
+        _add_tree(writer, "state", source.state, left_out, NOT_STATE.__contains__)
         for name, directory in (("routing", source.routing), ("sounds", source.sounds), ("spool", source.spool)):
             if directory is not None:
                 _add_tree(writer, name, directory, left_out)
@@ -130,7 +133,12 @@ def _add_config(config: Path, writer: Writer, left_out: dict[str, str]) -> None:
     """cordboard.yaml as ``config/cordboard.yaml``, and the files that it names, if they stand beside it."""
     text = config.read_bytes()
     writer.add_bytes("config/cordboard.yaml", text)
-    for named in sorted({*_named_files(text), "passwords.yaml", "secrets.yaml"}):
+    try:
+        named_there = set(_named_files(text))
+    except (yaml.YAMLError, ValueError, AttributeError, TypeError):
+        named_there = set()
+        left_out[str(config)] = "it cannot be read, so the files that it names are not known: copy them yourself"
+    for named in sorted(named_there | _BESIDE):
         path = config.parent / named
         if Path(named).is_absolute() or not path.resolve().is_relative_to(config.parent.resolve()):
             left_out[str(path)] = "cordboard.yaml names it, and it does not stand beside it: copy it yourself"
@@ -145,8 +153,9 @@ def _named_files(text: bytes) -> Iterator[str]:
         if isinstance(where, dict) and isinstance(where.get(name), str):
             yield where[name]
     for switch in said.get("switches") or ():
-        yield switch["password_file"]
-    yield from (said.get("music") or {}).values()
+        if isinstance(switch.get("password_file"), str):
+            yield switch["password_file"]
+    yield from (one for one in (said.get("music") or {}).values() if isinstance(one, str))
 
 
 def _add_tree(
@@ -156,23 +165,27 @@ def _add_tree(
     left_out: dict[str, str],
     skipped: Callable[[str], bool] = lambda first: False,
 ) -> None:
-    for path in sorted(_walk(directory)):
+    for path in sorted(_walk(directory, left_out)):
         relative = path.relative_to(directory)
         if skipped(relative.parts[0]) or any(part.startswith(".") for part in relative.parts):
             continue
         _add_file(writer, f"{name}/{relative.as_posix()}", path, left_out)
 
 
-def _walk(directory: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(directory):
+def _walk(directory: Path, left_out: dict[str, str]) -> Iterator[Path]:
+    """Every file, and every link to a directory, which is not followed."""
+
+    def complain(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError) or error.filename == str(directory):
+            left_out[str(error.filename)] = str(error.strerror)
+
+    for parent, folders, names in os.walk(directory, onerror=complain):
         yield from (Path(parent) / name for name in names)
+        yield from (path for name in folders if (path := Path(parent) / name).is_symlink())
 
 
 def _add_file(writer: Writer, name: str, path: Path, left_out: dict[str, str]) -> None:
     """One file, as long as it is now.  What is none, or is gone by now, is not in it."""
-    if not may_be_named(name):
-        left_out[str(path)] = "a file of a backup cannot have such a name"
-        return
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -184,5 +197,8 @@ def _add_file(writer: Writer, name: str, path: Path, left_out: dict[str, str]) -
         known = os.fstat(descriptor)
         if not stat.S_ISREG(known.st_mode):
             left_out[str(path)] = "it is no ordinary file"
+            return
+        if not may_be_named(name, known.st_size):
+            left_out[str(path)] = "a file of a backup cannot have such a name, or such a long one"
             return
         writer.add(name, file, known.st_size, known.st_mode)

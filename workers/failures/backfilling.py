@@ -10,13 +10,15 @@ taken back in the transaction that owed it.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
@@ -64,7 +66,15 @@ def backfill(context: Context, paths: Sequence[Path], *, tell: bool = False) -> 
 def _take(context: Context, lines: Iterable[bytes], filled: Filled, tell: bool) -> None:
     there = iter(lines)
     most = stream.at_once(context.database)
-    while some := list(islice(there, most)):
+    damaged: OSError | None = None
+    while damaged is None:
+        some: list[bytes] = []
+        try:
+            some.extend(islice(there, most))  # with an error it keeps what it has got
+        except OSError as error:
+            damaged = error
+        if not some:
+            break
         filled.read += len(some)
         now = time.time()
         with context.database.reading() as session:
@@ -73,6 +83,8 @@ def _take(context: Context, lines: Iterable[bytes], filled: Filled, tell: bool) 
             continue
         with context.database.writing() as session:
             filled.taken.add(_quietly(session, facts, context.routing, tell))
+    if damaged is not None:
+        raise damaged
 
 
 def _quietly(session: Session, facts: Sequence[Any], routing_of: RoutingOf, tell: bool) -> Taken:
@@ -124,7 +136,16 @@ def _lines_of(path: Path) -> Iterator[bytes]:
                 yield from _lines_of(one)
         return
     with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-        while line := file.readline(_LONGEST):
+        while line := _read(file, path):
             # A piece without its end is being written, or was cut off: nobody's yet.
             if line.endswith(b"\n") and line.strip():
                 yield line.rstrip(b"\n")
+
+
+def _read(file: IO[bytes] | gzip.GzipFile, path: Path) -> bytes:
+    """The next line.  Raises OSError with the file's name; what was read before is good."""
+    try:
+        return file.readline(_LONGEST)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        why = f"it is damaged, or no gzip file ({error}); what came before was taken"
+        raise OSError(errno.EIO, why, str(path)) from None

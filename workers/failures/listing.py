@@ -6,6 +6,7 @@ look at again: words that were no fact, files that are no recording, calls whose
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,10 @@ from workers.recordings import spool
 
 #: The kinds, as ``cordboard failed --kind`` names them.
 KINDS = ("alarm", "call", "delivery", "endpoint", "fact", "job", "mail", "recording", "spool")
+
+
+#: A recording that grew so lately is being made, or its facts are on their way, seconds.
+_QUIET = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +174,8 @@ def _unsent(company: str | None) -> Select[Any]:
 
 def _mail(row: Mail) -> Failure:
     what = f"{row.kind} to {row.recipient}: {row.why or 'given up'}"
-    return Failure(
-        "mail", row.id, row.company, row.created_at, what, "mend the address, then `cordboard retry mail`", True
-    )
+    do = "see to what it says (the address, or the server in cordboard.yaml), then `cordboard retry mail`"
+    return Failure("mail", row.id, row.company, row.created_at, what, do, again=True)
 
 
 def _unstored(company: str | None, since: float) -> Select[Any]:
@@ -209,12 +213,13 @@ def _strangers(session: Session, directory: Path | None) -> Iterator[Failure]:
     seen = spool.look(directory)
     for name, why in sorted(seen.strangers.items()):
         yield Failure("spool", name, None, None, why, f"look at it in {directory}, and take it away")
+    now = time.time()
     names = [one.file.name for one in seen.files]
     known: set[str] = set()
     for start in range(0, len(names), 500):
         known.update(session.scalars(select(Segment.file).where(Segment.file.in_(names[start : start + 500]))))
     for one in seen.files:
-        if one.file.name not in known:
+        if one.file.name not in known and one.changed_at < now - _QUIET:
             do = "`cordboard backfill` finds its facts; without them it is stored an hour after its end all the same"
             what = "a recording of which the journal has not heard"
             yield Failure("spool", one.file.name, one.file.company, one.changed_at, what, do)
