@@ -1008,6 +1008,8 @@ class Inbound(_Connection, greenswitch.esl.InboundESL):  # type: ignore[misc]
         self._stopping = Event()
         self._greenlet: gevent.Greenlet[[Event], None] | None = None
         self._said: str | None = None
+        #: Set by the first attempt that comes to nothing.
+        self.failed = Event()
 
     def start(self) -> None:
         """Begin to connect, and return.  The second time does nothing."""
@@ -1041,6 +1043,7 @@ class Inbound(_Connection, greenswitch.esl.InboundESL):  # type: ignore[misc]
             try:
                 self._establish(stopping)
             except (ConnectionLost, OSError) as error:
+                self.failed.set()
                 if not stopping.is_set():
                     self._say(str(error))
             else:

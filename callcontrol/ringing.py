@@ -10,6 +10,7 @@ UUID, which is also its job's.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import gevent
+import gevent.event
 import structlog
 from gevent.event import AsyncResult
 
@@ -155,6 +157,7 @@ class Line:
         self._waiting: list[_Waiting] = []
         self._placings: dict[str, AsyncResult[str]] = {}
         self._nudging: Any = None
+        self._known = gevent.event.Event()  # the switch has said who it is
         self._log: Any = structlog.get_logger("switch").bind(switch=address.name)
         self._inbound = Inbound(
             address.host,
@@ -173,6 +176,10 @@ class Line:
     def start(self) -> None:
         """Connect, and keep connected until :meth:`stop`."""
         self._inbound.start()
+
+    def reach(self, timeout: float) -> None:
+        """Wait until the switch has said who it is, or cannot be reached; ``timeout`` seconds at most."""
+        gevent.wait([self._known, self._inbound.failed], timeout, count=1)
 
     def stop(self) -> None:
         """Close the connection."""
@@ -343,9 +350,14 @@ class Line:
         known.to.happened(LegFailed(leg, result, cause))
 
     def find(self, to: Listener, call: str, leg: str, *, screened: bool) -> None:
-        """Ask what became of a leg that an earlier owner rang."""
+        """Ask what became of a leg that an earlier owner rang.
+
+        Without a connection it is asked as soon as there is one, however late: it may ring on meanwhile, and whoever
+        took it for gone would end the call over it.
+        """
         self._legs[leg] = _Leg(to, call, screened)
-        self._send(leg, wire.getvar(leg, "cordboard_ready"), on_reply=lambda reply: self._found(leg, reply))
+        with contextlib.suppress(ConnectionLost):
+            self._inbound.send(wire.getvar(leg, "cordboard_ready"), on_reply=partial(self._found, leg))
         self._hurry()
 
     def _found(self, leg: str, reply: Reply) -> None:
@@ -543,7 +555,7 @@ class Line:
             self._waiting = waiting + self._waiting
 
     def _catch_up(self, inbound: Inbound, waiting: list[_Waiting]) -> None:
-        inbound.send(wire.core_uuid(), on_reply=lambda reply: self._on_core(self, reply.text.strip()))
+        inbound.send(wire.core_uuid(), on_reply=self._is_core)
         rung = {entry.leg for entry in waiting}
         for leg in [leg for leg in self._legs if leg not in rung]:  # what happened meanwhile was not heard
             inbound.send(wire.getvar(leg, "cordboard_ready"), on_reply=partial(self._found, leg))
@@ -551,6 +563,10 @@ class Line:
             entry = waiting[0]
             inbound.send(*entry.commands, on_reply=entry.on_reply)
             del waiting[0]
+
+    def _is_core(self, reply: Reply) -> None:
+        self._on_core(self, reply.text.strip())
+        self._known.set()
 
     def _on_down(self, reason: str) -> None:
         """The connection says so itself in the log."""

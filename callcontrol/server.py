@@ -66,6 +66,10 @@ GRACE = 3.0
 LOOK = 0.5
 #: How often one process compares what should live with what does, seconds.
 RECONCILE = 5.0
+#: How long it waits for its switches before it takes calls, seconds.
+REACHING = 5.0
+#: Calls that may wait until they are taken.
+BACKLOG = 1024
 #: How long a drain waits for recordings of callers who have left, seconds.
 DRAIN = 4.0
 #: Ends that this process wrote, remembered so that it does not write them twice while Redis is away.
@@ -169,12 +173,10 @@ class Controller:
     # ------------------------------------------------------------------------------------------- running
 
     def serve(self, listener: socket.socket, ready: Callable[[], object] = lambda: None) -> None:
-        """Accept calls until drained.  ``ready`` is called when the first may come."""
+        """Accept calls on the bound ``listener`` until drained.  ``ready`` is called when the first may come."""
         self._acknowledge(Taken(0))
         self._take_up()
         self._warn_of_secrets()
-        self._ready = True
-        ready()
         self._shipper.start()
         self.switches.read()
         gevent.spawn(self.switches.run)
@@ -185,6 +187,13 @@ class Controller:
         gevent.spawn(self._reconcile_forever)
         gevent.spawn(self._settle_forever)
         self._commanding = gevent.spawn(self.commands.run)
+        self._reach_switches()
+        if self._draining:
+            self._drained.wait(DRAIN + 4.0)
+            return
+        listener.listen(BACKLOG)
+        self._ready = True
+        ready()
         self._server = StreamServer(listener, self._accepted)
         host, port = listener.getsockname()[:2]
         processes.announce(self.settings.state, "controller")
@@ -198,6 +207,16 @@ class Controller:
         self._server.serve_forever()
         if self._draining:  # it returns as soon as its socket is closed, with which a drain begins
             self._drained.wait(DRAIN + 4.0)
+
+    def _reach_switches(self) -> None:
+        """Wait for the ways to the switches: a call that comes before them cannot ring anybody, nor find who rings.
+
+        When one replaces another, hundreds of calls come in the same moment.  A switch that cannot be reached keeps
+        nobody from serving the others.
+        """
+        end = time.monotonic() + REACHING
+        for line in self._lines:
+            line.reach(max(0.0, end - time.monotonic()))
 
     def _accepted(self, sock: socket.socket, address: tuple[str, int]) -> None:
         if not admits(self.settings.peers, address[0]):
@@ -672,14 +691,13 @@ class Controller:
         return line.ask(wire.exists(leg)).strip() == "true"
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
-    """A listening socket that the processes of one machine share.  Raises OSError."""
+def bound_socket(host: str, port: int) -> socket.socket:
+    """A socket that the processes of one machine share; nobody is sent to it before it listens.  Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, stdlib_socket.SO_REUSEPORT, 1)
     listener.bind((host, port))
-    listener.listen(1024)
     return listener
 
 
@@ -687,7 +705,7 @@ def run_child(settings: Settings, beat: int | None) -> int:
     """Be one controller process until drained.  Returns the exit code (3: cannot start)."""
     controller = Controller(settings)
     try:
-        listener = listening_socket(*settings.listen)
+        listener = bound_socket(*settings.listen)
     except OSError as error:
         host, port = settings.listen
         print(f"cordboard: cannot listen on {host}:{port}: {error.strerror or error}", file=sys.stderr)

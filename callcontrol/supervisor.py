@@ -28,6 +28,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -224,6 +225,7 @@ class _Child:
     started: float
     deadline: float
     state: _State = _State.STARTING
+    was_ready: bool = False
     when_ready: set[int] = field(default_factory=set)  # signals that it could not hear yet
 
 
@@ -247,6 +249,7 @@ class _Rolling:
     to_do: list[int] = field(default_factory=list)
     leaving: _Child | None = None
     under_way: bool = False
+    began: float = 0.0
 
 
 class _Supervisor:
@@ -289,6 +292,8 @@ class _Supervisor:
             patience = self._timing.beat if beating else self._timing.first_beat
             state = _State.BEATING if beating else _State.STARTING
             child = _Child(int(told["index"]), _Adopted(pid), process_name(pid), pipe, now, now + patience, state)
+            child.was_ready = beating
+            child.when_ready.update(told.get("when_ready", ()))
             self._children.append(child)
             self._selector.register(pipe, selectors.EVENT_READ, child)
             slot = self._slots[child.index] if child.index < len(self._slots) else None
@@ -325,7 +330,7 @@ class _Supervisor:
                     for signum in _drain_pipe(signals):
                         self._on_signal(signum)
                 elif key.fd == self._reloads.done:
-                    self._on_done(_drain_pipe(key.fd))
+                    self._on_done()
                 elif _drain_pipe(key.fd):
                     self._on_beat(key.data)
                 else:
@@ -404,14 +409,20 @@ class _Supervisor:
             self._rolling.leaving = None
         elif slot.successor is child:
             slot.successor = None
-            self._rolling.to_do.clear()
-            self._rolling.under_way = False
-            if self._succession is not None:
-                self._succession.abandon()
-            _log().error("rolling restart given up: no new process", child=slot.index, code=code)
+            self._give_up_rolling(slot, code)
         elif slot.child is child:
             slot.child, slot.successor = slot.successor, None
             self._set_start(slot, child)
+            # As a successor it was promoted by a death, or it took a dead one's place itself; and cannot fill it.
+            if self._rolling.under_way and child.started >= self._rolling.began and not child.was_ready:
+                self._give_up_rolling(slot, code)
+
+    def _give_up_rolling(self, slot: _Slot, code: int | None) -> None:
+        self._rolling.to_do.clear()
+        self._rolling.under_way = False
+        if self._succession is not None:
+            self._succession.abandon()
+        _log().error("rolling restart given up: no new process", child=slot.index, code=code)
 
     def _set_start(self, slot: _Slot, dead: _Child) -> None:
         now = time.monotonic()
@@ -438,6 +449,7 @@ class _Supervisor:
     def _on_beat(self, child: _Child) -> None:
         if child.state is _State.STARTING:
             child.state = _State.BEATING
+            child.was_ready = True
             _log().info("process ready", child=child.index, pid=child.process.pid)
             for signum in sorted(child.when_ready):
                 _signal(child, signum)
@@ -463,9 +475,11 @@ class _Supervisor:
                 _log().info("stopping", processes=len(self._children))
                 self._systemd.stopping("calls are handed over")
             self._stopping = True
+        elif self._stopping:
+            pass  # whoever comes next does it at their start
         elif signum == signal.SIGHUP:
             self._systemd.reloading()
-            self._reloads.once("the reload", self._reload, signum)
+            self._reloads.once(_RELOAD, self._reload, signum)
         elif signum == signal.SIGUSR1 and self._on_request is not None:
             self._reloads.once("what was asked for", self._on_request, signum)
         elif signum == signal.SIGUSR2:
@@ -480,20 +494,22 @@ class _Supervisor:
             raise _Refused(why)
         return True
 
-    def _on_done(self, told: bytes) -> None:
+    def _on_done(self) -> None:
         """Errands are done, and said what is to follow; each only once, since it is all the same."""
-        for word in sorted({*told} - {_OVER}):
+        for word in sorted({*_drain_pipe(self._reloads.done)} - {_OVER}):
             if word == _TRIED:
                 self._begin_to_roll()
             else:
                 self._pass_on(word)
-        if self._ready and not self._stopping:
+        # Who asked for a reload is told of its own end: not of an earlier one's, nor of something else's.
+        if self._ready and not self._stopping and self._reloads.has_done(_RELOAD):
             self._systemd.ready(self._how_it_is())
 
     def _begin_to_roll(self) -> None:
         _log().info("rolling restart", processes=len(self._slots))
         self._rolling.to_do = [slot.index for slot in self._slots]
         self._rolling.under_way = True
+        self._rolling.began = time.monotonic()
 
     def _reload(self) -> bool:
         if self._on_reload is not None:
@@ -523,21 +539,26 @@ class _Supervisor:
             rolling.to_do.pop(0)
             slot.successor = self._start(slot)
             if slot.successor is None:
-                rolling.to_do.clear()
-                rolling.under_way = False
-                if self._succession is not None:
-                    self._succession.abandon()
-        elif rolling.under_way and not rolling.to_do and self._reloads.idle and self._errands.idle:
+                self._give_up_rolling(slot, None)
+        elif rolling.under_way and not rolling.to_do and self._is_quiet():
             rolling.under_way = False
             _log().info("rolling restart done", processes=len(self._slots))
             if self._succession is not None:
                 self._become(self._succession)
 
+    def _is_quiet(self) -> bool:
+        """Whether every place is filled by a child that beats, nobody else is there, and no errand is under way."""
+        filled = len(self._children) == len(self._slots) == self._beating()
+        return filled and self._reloads.idle and self._errands.idle
+
     def _become(self, succession: Succession) -> None:
         """Become the next release, with every child as it is.  Comes back only if that cannot be."""
         for errands in (self._errands, self._reloads):
             errands.rest()  # a thread would hear what we block
-        heard = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2}
+        self._on_done()  # what came of the last of them since we looked
+        if self._rolling.under_way:
+            return
+        heard = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, *HEARD_LATE, signal.SIGUSR2}
         before = signal.pthread_sigmask(signal.SIG_BLOCK, heard)  # from here on they wait for the next program
         try:
             for signum in _drain_pipe(self._signals_pipe):
@@ -551,9 +572,9 @@ class _Supervisor:
                     "pid": child.process.pid,
                     "pipe": child.pipe,
                     "beating": child.state is _State.BEATING,
+                    "when_ready": sorted(child.when_ready),
                 }
                 for child in self._children
-                if child.state in (_State.STARTING, _State.BEATING)
             ]
             succession.execute(children, [child.pipe for child in self._children])
         finally:
@@ -607,6 +628,7 @@ class _Supervisor:
 
 #: What an errand says when it is done, if it is no signal to be passed on: the next release can be taken; no more.
 _TRIED, _OVER = 254, 255
+_RELOAD = "the reload"
 
 
 class _Refused(Exception):
@@ -620,7 +642,8 @@ class _Errands:
         self.done, self._tell = os.pipe()  # a byte here: something is done, and this signal is to be passed on
         os.set_blocking(self.done, False)
         self._queue: queue.SimpleQueue[tuple[str, Callable[[], object], int] | None] = queue.SimpleQueue()
-        self._given = self._ended = 0
+        self._given: Counter[str] = Counter()
+        self._ended: Counter[str] = Counter()  # counted by the thread, which adds no name
         self._waits: set[str] = set()
         self._name = name
         self._thread = threading.Thread()  # one is started when there is something to do
@@ -630,12 +653,17 @@ class _Errands:
         """Whether all that was given is done."""
         return self._given == self._ended
 
+    def has_done(self, what: str) -> bool:
+        """Whether all that was given of this is done."""
+        return self._given[what] == self._ended[what]
+
     def run(self, what: str, errand: Callable[[], object], tell: int = 0) -> None:
         """Do it when its turn comes; ``tell``: what to write to ``done`` if its answer is true, else ``_OVER``."""
         if not self._thread.is_alive():
             self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
             self._thread.start()
-        self._given += 1
+        self._given[what] += 1
+        self._ended.setdefault(what, 0)
         self._queue.put((what, errand, tell))
 
     def once(self, what: str, errand: Callable[[], bool], tell: int) -> None:
@@ -673,7 +701,7 @@ class _Errands:
             except Exception:
                 _log().exception(f"{what} failed")
                 changed = False
-            self._ended += 1
+            self._ended[what] += 1
             if tell:
                 os.write(self._tell, bytes([tell if changed else _OVER]))
 

@@ -86,7 +86,7 @@ def controller(directory: Path, port: int, switch_port: int, password: str, redi
     import gevent
     import structlog
 
-    from callcontrol.server import Controller, listening_socket
+    from callcontrol.server import Controller, bound_socket
     from callcontrol.settings import Config, Settings, SwitchAddress, networks
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
@@ -132,7 +132,7 @@ def controller(directory: Path, port: int, switch_port: int, password: str, redi
         gevent.spawn(tick)
         say(ready=True)
 
-    process.serve(listening_socket("127.0.0.1", port), ready)
+    process.serve(bound_socket("127.0.0.1", port), ready)
 
 
 class _Controller:

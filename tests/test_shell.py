@@ -129,6 +129,20 @@ class TestLine:
         ]  # fmt: skip
         assert rung.inbound.sent[2] == f"api uuid_setvar {CALL} socket_resume false"
 
+    def test_a_leg_that_an_earlier_owner_rang_is_asked_for_however_late_the_connection_comes(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It may ring on meanwhile: a caller whose phones ring is not told that nobody can be reached."""
+        monkeypatch.setattr(ringing, "_PATIENCE", 0.01)
+        rung = Rung()
+        rung.inbound.broken = True
+        rung.line.find(rung.listener, CALL, LEG, screened=False)
+        gevent.sleep(0.1)
+        assert rung.listener.events == []
+        rung.inbound.broken = False
+        rung.line._on_up(cast(Any, rung.inbound))
+        assert f"api uuid_getvar {LEG} cordboard_ready" in rung.inbound.sent
+
     @pytest.mark.parametrize("adopted", [False, True])
     def test_the_switch_is_nudged_while_a_leg_may_say_something_and_no_longer(
         self, monkeypatch: pytest.MonkeyPatch, adopted: bool
@@ -394,6 +408,93 @@ class FakeLine:
     @property
     def transfers(self) -> int:
         return sum("uuid_transfer" in text for text in self.asked)
+
+
+class TestServing:
+    """When a controller begins to take calls."""
+
+    @pytest.fixture
+    def switch(self, controller: Controller, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+        """A switch's end of the connection: a bare socket, so that nothing is answered before we do."""
+        made = socket.socket()
+        made.bind(("127.0.0.1", 0))
+        made.listen(1)
+        config = Config((SwitchAddress("switch1", *made.getsockname(), "x"),))
+        controller._lines[:] = [
+            Line(address, "cordboard.test", config, FakeCounts(), lambda *_: None, controller._knows_core)
+            for address in config.switches
+        ]
+        for silent in (controller.queues, controller._shipper, controller.switches, controller.commands):
+            for name in ("start", "run", "read", "stop"):
+                monkeypatch.setattr(silent, name, lambda *_: None, raising=False)
+        monkeypatch.setattr(controller, "_catch_up", lambda line: None)
+        monkeypatch.setattr(controller, "_directory", SimpleNamespace(tell=lambda *_: None))
+        monkeypatch.setattr(controller, "_running", SimpleNamespace(report=lambda *_: None, forget=lambda: None))
+        monkeypatch.setattr(controller, "_take_up", lambda: None)
+        yield made
+        made.close()
+
+    def begin(self, controller: Controller) -> tuple[gevent.event.Event, tuple[str, int]]:
+        listener = server.bound_socket("127.0.0.1", 0)
+        ready = gevent.event.Event()
+        gevent.spawn(controller.serve, listener, ready.set)
+        return ready, listener.getsockname()
+
+    def takes_calls(self, address: tuple[str, int]) -> bool:
+        with socket.socket() as probe:
+            return bool(probe.connect_ex(address) == 0)
+
+    def test_not_before_the_switch_has_answered_since_whoever_rings_could_not_be_found(
+        self, controller: Controller, switch: socket.socket
+    ) -> None:
+        ready, address = self.begin(controller)
+        peer, _ = switch.accept()
+        gevent.sleep(0.05)  # it is connected, and has not been greeted
+        assert not ready.is_set()
+        assert not self.takes_calls(address)
+        peer.sendall(b"Content-Type: auth/request\n\n")
+        heard = peer.makefile("rb")
+        assert b"auth" in heard.readline()
+        peer.sendall(b"Content-Type: command/reply\nReply-Text: +OK\n\n" * 2)
+        assert any(wire.core_uuid().text.encode() in line for line in heard)
+        assert not self.takes_calls(address)
+        peer.sendall(b"Content-Type: api/response\nContent-Length: 36\n\n" + b"a" * 36)
+        assert ready.wait(5)
+        assert self.takes_calls(address)
+        controller.drain()
+        peer.close()
+
+    def test_a_switch_that_is_not_there_keeps_nobody_from_serving_the_others(
+        self, controller: Controller, switch: socket.socket
+    ) -> None:
+        switch.close()
+        ready, address = self.begin(controller)
+        assert ready.wait(2)  # by far sooner than it would wait for one that says nothing
+        assert self.takes_calls(address)
+        controller.drain()
+
+    def test_one_that_says_nothing_is_waited_for_a_while(
+        self, controller: Controller, switch: socket.socket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(server, "REACHING", 0.2)
+        ready, address = self.begin(controller)
+        assert ready.wait(2)
+        assert self.takes_calls(address)
+        controller.drain()
+
+    def test_never_if_it_is_told_to_end_meanwhile(
+        self, controller: Controller, switch: socket.socket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(server, "REACHING", 0.2)
+        listener = server.bound_socket("127.0.0.1", 0)
+        ready = gevent.event.Event()
+        serving = gevent.spawn(controller.serve, listener, ready.set)
+        switch.accept()
+        controller.drain()
+        serving.join(5)
+        assert serving.successful()
+        assert not ready.is_set()
+        assert not self.takes_calls(listener.getsockname())
 
 
 class TestReconciler:
