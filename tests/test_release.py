@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -119,7 +120,7 @@ class TestPins:
 
     @pytest.mark.parametrize("more", [{}, {"yes": True}, {"dry_run": True}])
     def test_without_a_terminal_pins_stay_which_is_said_and_is_no_failure(
-        self, desk: Desk, more: dict[str, bool]
+        self, desk: Desk, more: dict[str, Any]
     ) -> None:
         first = desk.live["beta"]
         desk.pin()
@@ -199,7 +200,12 @@ class TestBetweenTheQuestionAndTheEnd:
         self, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before = desk.live
-        monkeypatch.setattr(Asker, "_agreed", lambda *_: desk.write("gamma", "declined") or True)
+
+        def agreed(*_: object) -> bool:
+            desk.write("gamma", "declined")
+            return True
+
+        monkeypatch.setattr(Asker, "_agreed", agreed)
         (desk.routing / "beta.yaml").rename(desk.routing / "gamma.yaml")
         assert desk.publish() == 1
         assert "cordboard: refused, nothing was changed: what would become of gamma is not" in desk.complained[-1]
@@ -218,7 +224,12 @@ class TestBetweenTheQuestionAndTheEnd:
         looked: list[float] = []
         monkeypatch.setattr(asking, "leave", too_late)
         monkeypatch.setattr(release, "ask", lambda *_: "")
-        sleep = lambda seconds: looked.append(seconds) or (len(looked) % 3 == 0 and desk.serve())  # noqa: E731
+
+        def sleep(seconds: float) -> None:
+            looked.append(seconds)
+            if len(looked) % 3 == 0:
+                desk.serve()
+
         monkeypatch.setattr(release, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
         desk.write("beta", "declined")
         assert desk.publish() == 0

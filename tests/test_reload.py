@@ -230,13 +230,13 @@ def test_a_server_starts_while_somebody_looks_whether_one_runs(tmp_path: Path, m
         pass
     looking = (tmp_path / "lock").open()
     fcntl.flock(looking, fcntl.LOCK_SH)
-    monkeypatch.setattr(outcomes.time, "sleep", lambda _: looking.close())
+    monkeypatch.setattr(time, "sleep", lambda _: looking.close())
     with outcomes.held(tmp_path):
         assert outcomes.holder(tmp_path) == process_name()
     looked: list[int] = []
     another = (tmp_path / "lock").open()
     fcntl.flock(another, fcntl.LOCK_EX)
-    monkeypatch.setattr(outcomes.time, "sleep", lambda _: looked.append(1))
+    monkeypatch.setattr(time, "sleep", lambda _: looked.append(1))
     with pytest.raises(BlockingIOError), outcomes.held(tmp_path):
         pass
     assert 0 < len(looked) < 10
