@@ -101,6 +101,8 @@ def _webhooks(behind: Behind, company: str, say: Say) -> None:
 
 
 def _mail(behind: Behind, say: Say) -> None:
+    """A message comes by mail once its recording is in the store, and therefore after everything else."""
+    _until(lambda: any([*mail.iter_attachments()] for mail in mailbox.read(behind.mailbox)))
     mails = mailbox.read(behind.mailbox)
     files = [[str(part.get_filename()) for part in mail.iter_attachments()] for mail in mails]
     say(f"\n   Mail: {len(mails)} caught.")
