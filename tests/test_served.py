@@ -7,6 +7,7 @@ and ``test_publishing_requests.py``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -335,11 +336,13 @@ class TestPublish:
     def test_a_server_that_dies_meanwhile_is_noticed(self, served: Served) -> None:
         served.change(RIGHT, OTHER)
         asked = served.ask("publish")
-        served.stopped_publisher()
+        publisher = served.stopped_publisher()
         os.kill(served.rig.server_pid, signal.SIGKILL)
         assert served.rig._server is not None
         served.rig._server.wait()
         served.rig._server = None
+        with contextlib.suppress(ProcessLookupError):  # it dies with the server, unless it had hardly begun
+            os.kill(publisher, signal.SIGCONT)
         code, said, complained = served.answer(asked)
         assert (code, said) == (3, "")
         assert "the server ended meanwhile" in complained
