@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, MutableMapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -593,7 +594,8 @@ def test_a_full_disk_is_told_with_its_place(
     monkeypatch.setattr(os, "nice", lambda _: None)
     monkeypatch.setattr("callcontrol.serving.configure_logs", lambda: None)
     monkeypatch.setattr(Publisher, "publish", full)
-    (tmp_path / "cordboard.yaml").write_text("switches: []\n")
+    config = SimpleNamespace(voices={}, music={}, longest_call=1.0)
+    monkeypatch.setattr(publishing, "_config", lambda *_: (config, ""))
     line = publishing.command(
         directory, directory, store.state, tmp_path / "cordboard.yaml", "cordboard.test", os.getppid()
     )
