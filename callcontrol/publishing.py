@@ -739,8 +739,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     answer_requests(publisher)
                 else:
                     publisher.publish(given.how)
-    except (LoadError, SettingsError, OSError) as error:
+    except (LoadError, SettingsError) as error:
         print(error, flush=True)
+        return CANNOT_START
+    except OSError as error:  # a full disk does not say of which file
+        print(f"{error.filename or given.state}: {error.strerror or error}", flush=True)
         return CANNOT_START
     return 0
 

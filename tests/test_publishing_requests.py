@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, MutableMapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -581,6 +582,25 @@ def test_a_disk_that_is_full_at_any_write_leaves_all_of_it_or_nothing_and_is_tol
         if writes <= full:
             break
     assert kinds == {(True, False), (True, True), (False, True)}
+
+
+def test_a_full_disk_is_told_with_its_place(
+    directory: Path, store: VersionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(publishing, "die_with_parent", lambda _: None)
+    monkeypatch.setattr(os, "nice", lambda _: None)
+    monkeypatch.setattr("callcontrol.serving.configure_logs", lambda: None)
+    monkeypatch.setattr(Publisher, "publish", full)
+    config = SimpleNamespace(voices={}, music={}, longest_call=1.0)
+    monkeypatch.setattr(publishing, "_config", lambda *_: (config, ""))
+    line = publishing.command(
+        directory, directory, store.state, tmp_path / "cordboard.yaml", "cordboard.test", os.getppid()
+    )
+    assert publishing.main(line[line.index("callcontrol.publishing") + 1 :]) == 3
+    assert capsys.readouterr().out == f"{store.state}: No space left on device\n"
 
 
 # ------------------------------------------------------------------------------------- files that are none
