@@ -119,11 +119,11 @@ def waiting(session: Session, *, company: str | None = None, kinds: tuple[str, .
     ):
         if kind not in kinds:
             continue
-        query: Select[Any] = select(func.count(), func.min(since), func.max(why)).select_from(table)
+        query: Any = select(func.count(), func.min(since), func.max(why)).select_from(table)
         query = _of(query.where(table.state == state, since < before), table, company)
         if table is Delivery:  # what is owed to a paused one waits for somebody, who is told of the endpoint
             query = query.where(Delivery.endpoint.in_(select(Endpoint.id).where(Endpoint.state == "active")))
-        count, oldest, said = session.execute(query).tuples().one()
+        count, oldest, said = session.execute(query).one()
         if count:
             found.append(Waiting(kind, count, oldest, said))
     return found
