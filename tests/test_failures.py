@@ -179,11 +179,12 @@ class TestBackfilling:
         self, context: Context, environment: dict[str, str], damage: Callable[[bytes], bytes]
     ) -> None:
         kept = context.state / "old.jsonl.gz"
-        kept.write_bytes(damage(gzip.compress(lines(answered_call() * 50), 0)))
+        kept.write_bytes(damage(gzip.compress(lines(answered_call()), 0)))
         done = CliRunner().invoke(main, ["backfill", str(kept)], env=environment)
         assert done.exit_code == 3
         assert f"cordboard: {kept}: it is damaged, or no gzip file" in done.output
-        assert count(context, Fact) == (0 if b"no gzip" in kept.read_bytes() else len(answered_call()))
+        whole = 0 if b"no gzip" in kept.read_bytes() else len(answered_call()) - 1
+        assert count(context, Fact) == whole
 
     def test_what_is_owed_already_stays_owed(self, context: Context) -> None:
         endpoint(context)
