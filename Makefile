@@ -33,7 +33,7 @@ lint: $(READY) ## Check the style and the types only
 demo: $(READY) ## Place calls on a stand-in switch and tell what happened (KEEP=1 keeps it up)
 	@KEEP="$(KEEP)" $(BIN)/python -m scripts.demo
 
-run: $(READY) ## Serve routing/ (ROUTING=directory) with workers, API and a store (then: . etc/env)
+run: $(READY) ## Serve routing/ (ROUTING=dir) with workers, API and a store (then: . etc/env)
 	@$(if $(ROUTING),CORDBOARD_ROUTING="$(abspath $(ROUTING))") $(BIN)/python -m scripts.run
 
 publish: $(READY) ## Publish routing/ after saying what changes and asking (WHY="a reason")
