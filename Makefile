@@ -33,7 +33,7 @@ lint: $(READY) ## Check the style and the types only
 demo: $(READY) ## Place calls on a stand-in switch and tell what happened (KEEP=1 keeps it up)
 	@KEEP="$(KEEP)" $(BIN)/python -m scripts.demo
 
-run: $(READY) ## Serve routing/ (or ROUTING=directory) to a real switch, with workers and API (then: . etc/env)
+run: $(READY) ## Serve routing/ (ROUTING=dir) with workers, API and a store (then: . etc/env)
 	@$(if $(ROUTING),CORDBOARD_ROUTING="$(abspath $(ROUTING))") $(BIN)/python -m scripts.run
 
 publish: $(READY) ## Publish routing/ after saying what changes and asking (WHY="a reason")
@@ -91,7 +91,7 @@ check: $(READY) ## Check routing/
 rehearse: $(READY) ## Walk the rehearsals of routing/
 	@$(BIN)/cordboard rehearse routing
 
-manual: $(READY) ## Write the manual, the JSON Schemas, the README's picture and the list of events anew
+manual: $(READY) ## Write the manual, the JSON Schemas, the picture and the list of events anew
 	@$(BIN)/cordboard manual > routing/MANUAL.md.new
 	@mv routing/MANUAL.md.new routing/MANUAL.md
 	@$(BIN)/cordboard schema > routing/cordboard.schema.json.new

@@ -20,11 +20,14 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
-from callcontrol import outcomes
+from callcontrol import history, outcomes
 from callcontrol.cli import main
 from callcontrol.embedded import EmbeddedRedis
+from callcontrol.history import Record
+from callcontrol.planning import Pin
 from callcontrol.queueboard import QueueBoard
 from callcontrol.switchboard import Switchboard, connect
+from callcontrol.versions import VersionStore, version_of
 from freeswitch.simulator import Answers
 from scripts.chaos.upgrade import COMPANY, RINGING, TALK
 from scripts.rig import Rig
@@ -220,6 +223,32 @@ def test_a_journal_goes_from_postgresql_into_a_backup_and_back_into_another(
     assert "nothing is written over" in run(
         there, "restore", str(tmp_path / "kept.tar.gz"), "--into", str(tmp_path / "other"), "--without-redis", code=1
     )
+
+
+def test_pins_versions_and_their_history_come_back_and_no_process_of_the_old_machine_does(
+    house: dict[str, str], tmp_path: Path
+) -> None:
+    state = Path(house["CORDBOARD_STATE"])
+    store, texts = VersionStore(state), [b"one", b"two"]
+    first, second = (version_of(data) for data in texts)
+    for data in texts:
+        store.put("acme", version_of(data), data)
+    store.publish("acme", first)
+    history.add(state, Record(1, 10.0, "publish", "anna", "to begin", changes={"acme": ("", first)}))
+    history.add(state, Record(2, 20.0, "publish", "anna", "friday", changes={"acme": (first, second)}))
+    back = Record(3, 30.0, "rollback", "boris", "worse", changes={"acme": (second, first)}, pinned={"acme": first})
+    pins = {"acme": Pin(first, "boris", 30.0, "worse")}
+    moment = outcomes.now()
+    outcomes.write_outcome(state, outcomes.Outcome(3, moment, moment, 30.0, {"acme": first}, pins=pins, record=back))
+    here = run(house, "versions", "acme")
+    assert all(word in here for word in (first, second, "pinned", "boris", "friday"))
+    connect(house["CORDBOARD_REDIS"], name="test").hset("cordboard:running", "vm-1-2", "{}")
+    run(house, "backup", str(tmp_path / "kept.tar.gz"))
+    connect(house["CORDBOARD_REDIS"], name="test").flushall()
+    run(house, "restore", str(tmp_path / "kept.tar.gz"), "--into", str(tmp_path / "there"))
+    there = {**house, "CORDBOARD_STATE": str(tmp_path / "there/state")}
+    assert run(there, "versions", "acme") == here
+    assert not connect(house["CORDBOARD_REDIS"], name="test").exists("cordboard:running")
 
 
 class TestKilled:

@@ -52,7 +52,7 @@ def make(rig: Rig, *words: str) -> str:
     shown = subprocess.run(
         ["make", "-n", "-C", str(ROOT), *words], env=environment, capture_output=True, text=True, timeout=60
     ).stdout
-    found = re.search(r"bin/cordboard (.*)$", shown, re.MULTILINE)
+    found = re.search(r"bin/cordboard (.*?)(?: \|\| .*)?$", shown, re.MULTILINE)
     assert found, shown
     done = gevent.get_hub().threadpool.apply(CliRunner().invoke, (main, shlex.split(found[1])), {"env": environment})
     return str(done.output)

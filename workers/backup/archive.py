@@ -127,9 +127,7 @@ class Writer:
         sync(self._path.parent)
 
     def give_up(self) -> None:
-        """Leave nothing, also if the disk is full."""
-        with contextlib.suppress(OSError, ValueError):
-            self._zip.close()  # what it still writes goes nowhere
+        """Leave nothing."""
         with contextlib.suppress(OSError, ValueError):
             self._raw.close()
         self._unborn.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -49,7 +50,7 @@ def failed(
     stored or not there, mail that could not be sent, facts that could not be read, strange files in the spool, jobs
     that failed, calls whose end nobody saw, and the alarms that are raised. Each says what to do.
 
-    Exit code 1 if there is any.
+    What waits and is tried again by itself is counted below. Exit code 1 if anything failed.
     """
     with _context(given) as context, context.database.reading() as session:
         redis = context.redis if listing.reachable(context.redis) else None
@@ -62,8 +63,11 @@ def failed(
             company=company,
             kinds=kinds or listing.KINDS,
         )
+        waiting = listing.waiting(session, company=company, kinds=kinds or listing.KINDS)
     if as_json:
-        click.echo(json.dumps({"counts": found.counts, "failures": [one.data() for one in found.found]}, indent=2))
+        failed_data = [one.data() for one in found.found]
+        waits = [asdict(one) for one in waiting]
+        click.echo(json.dumps({"counts": found.counts, "failures": failed_data, "waiting": waits}, indent=2))
     else:
         for one in found.found:
             at = "" if one.at is None else time.strftime("  %Y-%m-%d %H:%M UTC", time.gmtime(one.at))
@@ -73,6 +77,12 @@ def failed(
             click.echo(f"    do: {shown(one.do)}")
         counts = ", ".join(f"{count} {kind}" for kind, count in found.counts.items())
         click.echo(f"in all: {counts}" if counts else "nothing has failed")
+        for late in waiting:
+            began = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(late.since))
+            click.echo(shown(f"waits  {late.count} {late.kind}, the oldest since {began}"))
+            if late.why:
+                click.echo(f"    {shown(late.why[:300])}")
+            click.echo(f"    do: nothing, it is tried on; `cordboard retry {late.kind}` hurries it")
     if redis is None:
         click.echo("cordboard: Redis is away: jobs that failed are not in it", err=True)
     sys.exit(1 if found.counts else 0)

@@ -1,7 +1,8 @@
 """Everything that needs somebody: each with what is wrong and what to do about it.
 
-Reads only.  What waits for its next try by itself is not here; what has given up is, and so is what nobody will ever
-look at again: words that were no fact, files that are no recording, calls whose end nobody saw.
+Reads only.  What waits for its next try by itself is not among them, and is told as so many of a kind.  What has given
+up is, and so is what nobody will ever look at again: words that were no fact, files that are no recording, calls whose
+end nobody saw.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ KINDS = ("alarm", "call", "delivery", "endpoint", "fact", "job", "mail", "record
 
 #: A recording that grew so lately is being made, or its facts are on their way, seconds.
 _QUIET = 600.0
+#: What is older and not done waits for something, seconds.
+_SOON = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,37 @@ def failures(
             counts[kind] = len(more)
             found += more[:most]
     return Failures(found, {kind: count for kind, count in counts.items() if count})
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What is tried again by itself, of one kind.  ``since``: of the oldest, UTC epoch; ``why``: of one of them."""
+
+    kind: str
+    count: int
+    since: float
+    why: str | None
+
+
+def waiting(session: Session, *, company: str | None = None, kinds: tuple[str, ...] = KINDS) -> list[Waiting]:
+    """What waits longer than it would if all were well.  Raises SQLAlchemyError."""
+    before = time.time() - _SOON
+    found = []
+    for kind, table, state, since, why in (
+        ("delivery", Delivery, "pending", Delivery.created_at, Delivery.why),
+        ("mail", Mail, "pending", Mail.created_at, Mail.why),
+        ("recording", Recording, "finished", Recording.began, None),
+    ):
+        if kind not in kinds:
+            continue
+        query: Any = select(func.count(), func.min(since), func.max(why)).select_from(table)
+        query = _of(query.where(table.state == state, since < before), table, company)
+        if table is Delivery:  # what is owed to a paused one waits for somebody, who is told of the endpoint
+            query = query.where(Delivery.endpoint.in_(select(Endpoint.id).where(Endpoint.state == "active")))
+        count, oldest, said = session.execute(query).one()
+        if count:
+            found.append(Waiting(kind, count, oldest, said))
+    return found
 
 
 def _rows(
