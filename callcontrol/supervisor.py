@@ -286,14 +286,12 @@ class _Supervisor:
         """Take up the children of the program that this process was before."""
         now = time.monotonic()
         for told in children:
-            pid, pipe, beating = int(told["pid"]), int(told["pipe"]), bool(told["beating"])
+            pid, pipe = int(told["pid"]), int(told["pipe"])
             os.set_inheritable(pipe, False)
             os.set_blocking(pipe, False)
-            patience = self._timing.beat if beating else self._timing.first_beat
-            state = _State.BEATING if beating else _State.STARTING
-            child = _Child(int(told["index"]), _Adopted(pid), process_name(pid), pipe, now, now + patience, state)
-            child.was_ready = beating
-            child.when_ready.update(told.get("when_ready", ()))
+            patience = now + self._timing.beat
+            child = _Child(int(told["index"]), _Adopted(pid), process_name(pid), pipe, now, patience, _State.BEATING)
+            child.was_ready = True
             self._children.append(child)
             self._selector.register(pipe, selectors.EVENT_READ, child)
             slot = self._slots[child.index] if child.index < len(self._slots) else None
@@ -566,15 +564,8 @@ class _Supervisor:
                     os.kill(os.getpid(), signum)
             if signal.sigpending() & {signal.SIGTERM, signal.SIGINT}:
                 return  # we are to end, not to begin
-            children = [
-                {
-                    "index": child.index,
-                    "pid": child.process.pid,
-                    "pipe": child.pipe,
-                    "beating": child.state is _State.BEATING,
-                    "when_ready": sorted(child.when_ready),
-                }
-                for child in self._children
+            children = [  # all of them beat, so nothing waits for them, and nobody else is to be buried
+                {"index": child.index, "pid": child.process.pid, "pipe": child.pipe} for child in self._children
             ]
             succession.execute(children, [child.pipe for child in self._children])
         finally:

@@ -15,14 +15,19 @@ import gevent
 import pytest
 from click.testing import CliRunner
 
-from callcontrol import processes
+from callcontrol import outcomes, processes, serving
 from callcontrol.cli import main
 from callcontrol.machine import drain
+from callcontrol.publishing import Publisher, publish
+from callcontrol.settings import Settings, read_config
 from callcontrol.spool import message_file
+from callcontrol.versions import VersionStore
 from freeswitch.simulator import Answers
 from scripts.chaos.upgrade import COMPANY, MENU, TALK
 from scripts.rig import ROOT, Rig
 from tests.facts import CALL
+from tests.releases import asked, request
+from tests.test_publishing import BETA
 
 pytestmark = pytest.mark.tcp
 
@@ -77,6 +82,40 @@ def test_every_daily_target_does_something_real(rig: Rig, tmp_path: Path) -> Non
     said = make(rig, "restore", f"FILE={tmp_path}/kept.tar.gz", f"INTO={tmp_path}/there")
     assert "Redis has keys of a Cordboard already" in said
     assert {"serve", "controller", "work"} <= {one.role for one in processes.everybody(rig.directory / "state")}
+
+
+def test_neither_a_start_nor_the_trial_of_a_next_release_touches_what_is_pinned(tmp_path: Path) -> None:
+    routing, store = tmp_path / "routing", VersionStore(tmp_path / "state")
+    routing.mkdir()
+    (routing / "beta.yaml").write_text(BETA)
+    (tmp_path / "esl.password").write_text("x")
+    (tmp_path / "esl.password").chmod(0o600)
+    (tmp_path / "cordboard.yaml").write_text(
+        "switches: [{name: switch1, host: 127.0.0.1, port: 1, password_file: esl.password}]\n"
+    )
+    good = publish(routing, store).live["beta"]
+    (routing / "beta.yaml").write_text(BETA.replace("hangup: busy", "hangup: declined"))
+    assert publish(routing, store).live["beta"] != good
+    asked(Publisher(routing, store), request("rollback", "beta"))
+    settings = Settings(
+        routing=routing,
+        listen=("127.0.0.1", 0),
+        redis="redis://127.0.0.1:1/0",
+        config_path=tmp_path / "cordboard.yaml",
+        config=read_config(tmp_path / "cordboard.yaml"),
+        peers=(),
+        state=store.state,
+        sounds=tmp_path / "sounds",
+        spool=tmp_path / "spool",
+        processes=1,
+        domain="cordboard.test",
+    )
+    assert serving._try(settings) == 0
+    assert serving._publish(settings, "start")
+    after = outcomes.read_outcome(store.state)
+    assert after is not None
+    assert after.live == {"beta": good} == {"beta": store.current("beta")}
+    assert after.pins["beta"].version == good
 
 
 class TestDraining:

@@ -419,8 +419,7 @@ class TestServing:
         made = socket.socket()
         made.bind(("127.0.0.1", 0))
         made.listen(1)
-        host, port = made.getsockname()
-        config = Config((SwitchAddress("switch1", host, port, "x"),))
+        config = Config((SwitchAddress("switch1", "127.0.0.1", made.getsockname()[1], "x"),))
         controller._lines[:] = [
             Line(address, "cordboard.test", config, FakeCounts(), lambda *_: None, controller._knows_core)
             for address in config.switches

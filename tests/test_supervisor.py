@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -43,6 +44,19 @@ PARENT = """
         if (directory / "bad").exists():
             raise ValueError("bad routing")
         log.info("reload")
+    class Next:
+        def prepare(self):
+            return ""
+        def abandon(self):
+            log.info("abandoned")
+        def execute(self, children, descriptors):
+            log.info("becoming")
+            while (directory / "slow exec").exists():
+                time.sleep(0.01)
+            for descriptor in descriptors:
+                os.set_inheritable(descriptor, True)
+            handed = {"HANDED": json.dumps(children)}
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **handed})
     def request():
         log.info("request")
         return (directory / "changed").exists()
@@ -52,6 +66,8 @@ PARENT = """
         on_child_death=lambda name: log.info("buried", name=name),
         on_reload=reload,
         on_request=request,
+        succession=Next() if (directory / "next").exists() else None,
+        adopted=json.loads(os.environ.pop("HANDED", "[]")),
         timing=Timing(**json.loads(sys.argv[3]))))
 """
 
@@ -133,10 +149,18 @@ class Supervised:
 
     def wait_for(self, event: str, **fields: Any) -> dict[str, Any]:
         """The next such line, not one of those that were waited for before."""
-        while (line := self.next()) is not None:
+        end = time.monotonic() + 30
+        while time.monotonic() < end and (line := self.next()) is not None:
             if line["event"] == event and all(line.get(key) == value for key, value in fields.items()):
                 return line
         raise AssertionError(f"never said: {event} {fields}; said: {self.events}")
+
+    def wait_for_each(self, *events: str) -> None:
+        """All of these, in whatever order they come."""
+        missing = set(events)
+        while missing and (line := self.next()) is not None:
+            missing.discard(line["event"])
+        assert not missing, f"never said: {missing}; said: {self.events}"
 
     def ready(self, count: int) -> list[int]:
         """The pids of the next ``count`` children that become ready."""
@@ -161,12 +185,19 @@ class Supervised:
     def close(self) -> None:
         self.process.kill()
         for line in self.seen:
-            if line["event"] == "process started" and is_running(line["pid"]):
-                os.kill(line["pid"], signal.SIGKILL)
-        self._reader.join(30)
+            self._kill_started(line)
+        while self._reader.is_alive():  # one that was started last may wait for something, and hold the pipe open
+            with contextlib.suppress(queue.Empty):
+                self._kill_started(self._lines.get(timeout=0.05) or {"event": ""})
+        self._reader.join()
         assert self.process.stdout is not None
         self.process.stdout.close()
         self.process.wait(30)
+
+    @staticmethod
+    def _kill_started(line: dict[str, Any]) -> None:
+        if line["event"] == "process started" and is_running(line["pid"]):
+            os.kill(line["pid"], signal.SIGKILL)
 
 
 def is_running(pid: int) -> bool:
@@ -434,8 +465,7 @@ def test_a_child_that_is_still_starting_hears_of_both_when_it_is_ready(run: Run,
     it.wait_for("deaf")
     it.send(signal.SIGUSR1)  # asked for before it can be heard
     (tmp_path / "published").touch()
-    it.wait_for("child waits")
-    it.wait_for("request")
+    it.wait_for_each("child waits", "request")
     it.send(signal.SIGHUP)
     it.wait_for("reload")
     (tmp_path / "gate").write_text("open")
@@ -472,6 +502,46 @@ def test_a_rolling_restart_stops_at_a_version_that_does_not_come_up(run: Run) ->
     heard = {it.wait_for("child hup")["pid"], it.wait_for("child hup")["pid"]}
     assert heard == set(old)
     assert it.events.count("process started") == 2 + 1
+
+
+@pytest.mark.parametrize(("signum", "done"), [(signal.SIGUSR1, "request"), (signal.SIGHUP, "reload")])
+def test_what_is_asked_for_while_it_becomes_the_next_release_is_done_by_that(
+    run: Run, tmp_path: Path, signum: int, done: str
+) -> None:
+    for name in ("next", "slow exec", "changed"):
+        (tmp_path / name).touch()
+    (tmp_path / "mode").write_text("follows")
+    it = run(1)
+    it.ready(1)
+    it.send(signal.SIGUSR2)
+    [new] = it.ready(1)
+    it.wait_for("becoming")
+    it.send(signum)
+    (tmp_path / "slow exec").unlink()
+    it.wait_for("children taken over")
+    it.wait_for(done)
+    assert it.wait_for("child hup" if done == "reload" else "child usr1")["pid"] == new
+    it.send(signal.SIGTERM)
+    assert it.end() == 0
+
+
+def test_a_new_one_that_takes_a_dead_ones_place_and_never_is_ready_ends_the_upgrade(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "next").touch()
+    os.mkfifo(tmp_path / "gate")
+    it = run(1)
+    [old] = it.ready(1)
+    it.mode("gated")
+    it.send(signal.SIGUSR2)
+    it.wait_for("child waits")
+    os.kill(old, signal.SIGKILL)
+    it.wait_for("process ended", pid=old)
+    it.mode("good")
+    (tmp_path / "gate").write_text("shut")
+    it.wait_for("abandoned")
+    it.ready(1)
+    it.send(signal.SIGTERM)
+    assert it.end() == 0
+    assert "becoming" not in it.events
 
 
 def test_children_end_when_the_supervisor_is_killed(run: Run) -> None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,15 +119,55 @@ def test_without_a_manager_or_with_one_that_is_gone_nothing_happens(tmp_path: Pa
 
 #: A supervisor whose children hang as soon as a file says so.
 PARENT = """
-    import os, sys
+    import os, sys, time
     from callcontrol.supervisor import Timing, supervise
     from callcontrol.systemd import Systemd
     child = "import os, sys, time; from callcontrol.supervisor import heartbeat, heartbeat_fd\\n"
     child += "hang = lambda s: time.sleep(1000 if os.path.exists(sys.argv[1]) else s)\\n"
     child += "time.sleep(1000) if os.path.exists(sys.argv[1]) else heartbeat(heartbeat_fd(), sleep=hang)"
-    sys.exit(supervise(lambda i: [sys.executable, "-c", child, sys.argv[1]], 1,
+    begun = []
+    def reload():
+        begun.append(1)
+        path = sys.argv[1] + f"-reload-{len(begun)}"
+        open(path, "w").close()
+        while os.path.exists(path):
+            time.sleep(0.01)
+        raise ValueError("bad routing")
+    sys.exit(supervise(lambda i: [sys.executable, "-c", child, sys.argv[1]], 1, on_reload=reload,
                        timing=Timing(beat=1.0, first_beat=60.0, drain=0.1), systemd=Systemd.of_environment()))
 """
+
+
+def test_a_reload_is_over_when_its_own_is_and_if_it_failed(tmp_path: Path) -> None:
+    """Who asked for the second is not told of the end of the first."""
+    manager = Manager(str(tmp_path / "notify"))
+    environment = {**os.environ, "NOTIFY_SOCKET": manager.address}
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(PARENT), str(tmp_path / "x")], env=environment, cwd=Path.cwd()
+    )
+    try:
+        manager.until("READY=1")
+        for number in (1, 2):
+            parent.send_signal(signal.SIGHUP)
+            manager.until("RELOADING=1")
+            if number == 1:
+                wait_for(tmp_path / "x-reload-1")
+        (tmp_path / "x-reload-1").unlink()
+        wait_for(tmp_path / "x-reload-2")
+        assert manager.nothing()
+        (tmp_path / "x-reload-2").unlink()
+        assert manager.next()[0] == "READY=1"
+    finally:
+        parent.kill()
+        parent.wait(30)
+        manager.close()
+
+
+def wait_for(path: Path) -> None:
+    end = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} never came"
+        time.sleep(0.01)
 
 
 def test_a_supervisor_says_that_it_lives_only_while_somebody_takes_calls(tmp_path: Path) -> None:

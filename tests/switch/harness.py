@@ -421,8 +421,15 @@ class Serve:
     """``cordboard serve`` for one switch, as an operator would start it.  A context manager."""
 
     def __init__(
-        self, switch: Switch, port: int, redis_url: str, routing: Path | None = None, processes: int = 2
+        self,
+        switch: Switch,
+        port: int,
+        redis_url: str,
+        routing: Path | None = None,
+        processes: int = 2,
+        program: str = CORDBOARD,
     ) -> None:
+        self.program = program
         self.directory = switch.home
         self.processes = processes
         self._facts = self.directory / "state" / "facts"
@@ -442,7 +449,7 @@ class Serve:
     def __enter__(self) -> Self:
         with (self.directory / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                [CORDBOARD, "serve"],
+                [self.program, "serve"],
                 env=self._environment,
                 stdout=log,
                 stderr=log,
@@ -481,7 +488,7 @@ class Serve:
 
     def cordboard(self, *arguments: str) -> str:
         """What ``cordboard`` with these arguments prints for an operator of the same machine."""
-        done = subprocess.run([CORDBOARD, *arguments], env=self._environment, capture_output=True, text=True)
+        done = subprocess.run([self.program, *arguments], env=self._environment, capture_output=True, text=True)
         if done.returncode:
             raise Missing(f"cordboard {' '.join(arguments)} ended with {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
