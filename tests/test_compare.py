@@ -298,13 +298,14 @@ FRIDAY: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
 #: Those that the second number shows; the others are walked without it.
 HOTLINE = ("a lookup that fails", "a lookup's address", "caller ID", "a label")
 (LABELLED,) = (line for line in ACME.splitlines(keepends=True) if line.startswith('  "+78005550101": {flow: hotline'))
+ONE_NUMBER = ACME.replace(LABELLED, "").partition("\nrehearsals:")[0]
 
 
 class TestFriday:
     @pytest.mark.parametrize("name", FRIDAY)
     def test_a_change_is_found_and_told_where_it_is(self, name: str) -> None:
         edits, words = FRIDAY[name]
-        text = before = ACME if name in HOTLINE else ACME.replace(LABELLED, "")
+        text = before = ACME if name in HOTLINE else ONE_NUMBER
         for old, new in edits:
             assert old in text, old
             text = text.replace(old, new, 1)
@@ -451,7 +452,7 @@ def test_of_any_company_s_change_a_walk_finds_nothing_that_is_neither_told_nor_c
     assume(old is not None and new is not None)
     assert old is not None
     assert new is not None
-    found = compare(old, mutated(new, chance), NOW)
+    found = compare(old, mutated(new, chance), NOW, work=10_000 * EXAMPLES)
     elsewhere = {n for one in found.changes if any(line.kind == ELSEWHERE for line in one.lines) for n in one.numbers}
     for _ in range(12):
         one, called, at = chance.randrange(2**32), chance.choice([*old.numbers]), NOW + chance.randrange(14 * 24) * 3600

@@ -153,8 +153,8 @@ def _moves(routing: Routing, others: Mapping[str, str | None], word: str) -> lis
     return [f"{number} moves {word} the company {other}" for number, other in there.items()]
 
 
-def compare(old: Routing, new: Routing, since: float) -> Comparison:
-    """One company in two versions."""
+def compare(old: Routing, new: Routing, since: float, work: int = WHOLE_WORK) -> Comparison:
+    """One company in two versions.  ``work``: how many commands of its calls may be looked at."""
     both = [number for number in new.numbers if number in old.numbers]
     ground = Ground((new, old), since)
     explorer = Explorer(ground, (old, new))
@@ -174,7 +174,7 @@ def compare(old: Routing, new: Routing, since: float) -> Comparison:
     calls += [([one], phone) for one, phone in dialled[:MOST_DIALLED]]
     if len(dialled) > MOST_DIALLED:
         cut[f"of {len(dialled)} extensions and codes, {MOST_DIALLED} were dialled from our own phones"] = None
-    left = WHOLE_WORK
+    left = work
     for at, (numbers, phone) in enumerate(calls):
         share = max(min(left // (len(calls) - at), MOST_WORK), LEAST_WORK)
         found = explorer.walks(numbers[0], numbers[0], phone=phone, most_work=share)
