@@ -33,8 +33,8 @@ lint: $(READY) ## Check the style and the types only
 demo: $(READY) ## Place calls through routing/ on a stand-in switch, tell what happened and what is left (KEEP=1 keeps it up)
 	@KEEP="$(KEEP)" $(BIN)/python -m scripts.demo
 
-run: $(READY) ## Serve routing/ to a real switch, with workers, API and a store; `. etc/env` has every command ask it
-	@$(BIN)/python -m scripts.run
+run: $(READY) ## Serve routing/ (ROUTING=directory) to a real switch, with workers, API and a store; `. etc/env` has commands ask it
+	@$(if $(ROUTING),CORDBOARD_ROUTING="$(abspath $(ROUTING))") $(BIN)/python -m scripts.run
 
 publish: $(READY) ## Publish routing/ after saying what changes and asking what must be asked (WHY="a reason", while make run serves it)
 	@$(BIN)/cordboard publish $(if $(WHY),--why "$(WHY)")
@@ -86,13 +86,15 @@ check: $(READY) ## Check routing/
 rehearse: $(READY) ## Walk the rehearsals of routing/
 	@$(BIN)/cordboard rehearse routing
 
-manual: $(READY) ## Write routing/MANUAL.md, everything that can stand in a routing file, its JSON Schemas, and webhooks/EVENTS.md
+manual: $(READY) ## Write what is made from the program: the manual, the JSON Schemas, the picture in the README, webhooks/EVENTS.md
 	@$(BIN)/cordboard manual > routing/MANUAL.md.new
 	@mv routing/MANUAL.md.new routing/MANUAL.md
 	@$(BIN)/cordboard schema > routing/cordboard.schema.json.new
 	@mv routing/cordboard.schema.json.new routing/cordboard.schema.json
 	@$(BIN)/cordboard schema --rehearsals > routing/rehearsals.schema.json.new
 	@mv routing/rehearsals.schema.json.new routing/rehearsals.schema.json
+	@$(BIN)/cordboard graph routing --company acme --flow reception -o - > routing/reception.svg.new
+	@mv routing/reception.svg.new routing/reception.svg
 	@$(BIN)/cordboard events --document > webhooks/EVENTS.md.new
 	@mv webhooks/EVENTS.md.new webhooks/EVENTS.md
 

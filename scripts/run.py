@@ -1,4 +1,6 @@
-"""``make run``: serve routing/ to a real switch, with everything a first time needs.
+"""``make run``: serve a directory of routing to a real switch, with everything a first time needs.
+
+The directory is ``CORDBOARD_ROUTING``, else the example in ``routing/``.
 
 The first run writes ``etc/`` (mode 0700): the switch's password, ``cordboard.yaml``, and ``switch-vars.xml``
 for the configuration in ``freeswitch/conf``.  Each run makes a password for every phone that has none.  Without
@@ -93,7 +95,8 @@ def main() -> int:
         print(f"Wrote {ETC.name}/: the switch's password, switch-vars.xml, cordboard.yaml.", flush=True)
     environment = {"CORDBOARD_CONFIG": str(ETC / "cordboard.yaml"), **os.environ}
     # Some of its files may have errors: their companies keep the phones that they have.
-    made = subprocess.run([str(BIN / "cordboard"), "passwords", str(ROOT / "routing")], env=environment)
+    routing = settings(environment)["CORDBOARD_ROUTING"]
+    made = subprocess.run([str(BIN / "cordboard"), "passwords", routing], env=environment)
     if made.returncode not in (0, 1):
         return made.returncode
     config = _short(environment["CORDBOARD_CONFIG"])
@@ -117,12 +120,12 @@ def main() -> int:
             f"  CORDBOARD_SWITCH_VARS={ETC}/switch-vars.xml freeswitch -nf -nonat -conf {ROOT}/freeswitch/conf\n"
             "In another terminal, so that it asks this server:\n"
             f"  . {_short(ETC / 'env')}\n"
-            "  cordboard passwords --show acme 301     # what to put into a telephone\n"
+            "  cordboard passwords --show COMPANY 301  # what to put into a telephone\n"
             "  cordboard tokens create operator NAME   # a token of the API\n"
             "  cordboard live, calls, why, recordings, endpoints, agents, queue: cordboard --help lists all\n",
             flush=True,
         )
-        return _serve(environment)
+        return _serve(environment, routing)
 
 
 def _endpoint(config: Path) -> str | None:
@@ -134,7 +137,7 @@ def _endpoint(config: Path) -> str | None:
     return None if storage is None else storage.endpoint or ""
 
 
-def _serve(environment: Mapping[str, str]) -> int:
+def _serve(environment: Mapping[str, str], routing: str) -> int:
     """Run the three until told to stop, or until the server ends.  Its exit code."""
     # Ctrl-C reaches us all; who is behind the server waits until it has ended.
     behind = [
@@ -143,7 +146,7 @@ def _serve(environment: Mapping[str, str]) -> int:
         )
         for name in ("work", "web")
     ]
-    command = [str(BIN / "cordboard"), "serve", "--routing", str(ROOT / "routing")]
+    command = [str(BIN / "cordboard"), "serve", "--routing", routing]
     server = subprocess.Popen(command, env=environment, cwd=ROOT, preexec_fn=die_with_parent)
     try:
         for heard in (signal.SIGTERM, signal.SIGUSR2):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import re
+import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import time_machine
 from click.testing import CliRunner
 
 from callcontrol import queue_rows, queue_views, queueing
@@ -37,35 +35,117 @@ def shown(command: str) -> str:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    shutil.copytree(ROOT / "routing", tmp_path / "routing")
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the README's operator is: an empty folder, then what ``cordboard new`` wrote."""
     monkeypatch.chdir(tmp_path)
-    with time_machine.travel(dt.datetime(2026, 11, 26, 12, tzinfo=dt.UTC)):  # its dates are to come
-        yield tmp_path
+    monkeypatch.delenv("CORDBOARD_ROUTING", raising=False)
+    return tmp_path
 
 
-def change(directory: Path, word: str) -> None:
-    file = directory / "routing/acme.yaml"
-    before = "      otherwise: anna "
-    assert before in file.read_text()
-    file.write_text(file.read_text().replace(before, f"      otherwise: {word} "))
+NEW = 'cordboard new lumen --number "+65 6123 4567" --person "Wei Ling"'
+SEVEN = (("mon-fri: 09:00-18:00", "mon-fri: 09:00-19:00"), ("otherwise: desk  ", "otherwise: message  "))
 
 
-def test_the_slip_of_the_finger_is_found_as_shown(here: Path) -> None:
-    change(here, "servce")
-    assert CliRunner().invoke(main, ["check", "routing"]).output == shown("make check")
+def says(command: str) -> str:
+    """What a command of the README says."""
+    return CliRunner().invoke(main, shlex.split(command)[1:]).output
 
 
-def test_the_rehearsals_are_told_as_shown(here: Path) -> None:
-    change(here, "service")
-    assert f"`{CliRunner().invoke(main, ['check', 'routing']).output.strip()}`" in README
-    assert CliRunner().invoke(main, ["rehearse", "routing"]).output == shown("make rehearse")
+def change(*changes: tuple[str, str]) -> None:
+    file = Path("routing/lumen.yaml")
+    text = file.read_text(encoding="utf-8")
+    for old, new in changes:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    file.write_text(text, encoding="utf-8")
 
 
-def test_the_rehearsal_shown_is_in_the_file() -> None:
-    found = re.search(r"rehearsals:\n(  Wrong keys.*?)```", README, re.DOTALL)
-    assert found
-    assert found[1] in (ROOT / "routing/acme.yaml").read_text(encoding="utf-8")
+class TestFromAnEmptyFolder:
+    """The operator's way, as the README tells it."""
+
+    def test_the_first_file_is_made_and_has_nothing_wrong(self, here: Path) -> None:
+        assert says(NEW).startswith(shown(NEW).partition("  …")[0])
+        assert says("cordboard check routing") == ""
+        assert "2 rehearsals: 2 passed, 0 failed" in says("cordboard rehearse routing")
+
+    def test_the_slip_of_the_finger_is_found_and_explained_as_shown(self, here: Path) -> None:
+        says(NEW)
+        change(("otherwise: message  ", "otherwise: mesage   "))
+        found, _, more = shown("cordboard check routing").partition("$ cordboard explain E201\n")
+        assert says("cordboard check routing") == found
+        assert says("cordboard explain E201").startswith(more.partition("…")[0])
+
+    def test_the_rehearsal_shown_is_in_the_file(self, here: Path) -> None:
+        says(NEW)
+        found = re.search(r"rehearsals:\n(  Who presses 1.*?)```", README, re.DOTALL)
+        assert found
+        day = re.compile(r"at: [0-9-]+")
+        assert day.sub("", found[1]) in day.sub("", Path("routing/lumen.yaml").read_text(encoding="utf-8"))
+
+    def test_the_rehearsal_that_fails_is_told_as_shown(self, here: Path) -> None:
+        says(NEW)
+        change(("keys: {1: desk, 2: message}", "keys: {1: message, 2: desk}"))
+        assert says("cordboard check routing") == ""
+        assert says("cordboard rehearse routing") == shown("cordboard rehearse routing")
+
+    def test_a_call_is_tried_and_told_as_shown(self, here: Path) -> None:
+        says(NEW)
+        command = (
+            'cordboard try --from +6581234567 --to +6561234567 --at "2026-11-27 11:00" --press 1 --phone 301=no_answer'
+        )
+        assert says(command) == shown(command)
+
+    def test_what_a_change_does_is_told_as_shown(self, here: Path) -> None:
+        says(NEW)
+        shutil.copytree("routing", "before")
+        change(*SEVEN)
+        assert says("cordboard rehearse routing").endswith("2 rehearsals: 2 passed, 0 failed\n")
+        told = shown("cordboard diff").partition("$ cordboard publish")[0]
+        assert says("cordboard diff before routing --no-calls") == told
+
+    def test_when_it_opens_is_told_as_shown(self, here: Path) -> None:
+        says(NEW)
+        change(*SEVEN)
+        command = 'cordboard preview routing --from "2026-12-24 10:00" --count 4'
+        assert says(command) == shown(command)
+
+    def test_the_picture_shown_is_the_flow_of_the_example_company(self, here: Path) -> None:
+        assert CliRunner().invoke(
+            main, ["graph", str(ROOT / "routing"), "--company", "acme", "--flow", "reception", "-o", "-"]
+        ).output == (ROOT / "routing/reception.svg").read_text(encoding="utf-8"), "make manual"
+
+
+@pytest.mark.tcp
+def test_a_change_is_published_taken_back_and_told_as_shown(here: Path) -> None:
+    says(NEW)
+    with Rig(here / "rig", routing=here / "routing", clock=None) as rig:
+
+        def asked(command: str) -> list[str]:
+            line = [str(rig.program), *shlex.split(command)[1:]]
+            done = subprocess.run(line, env={**os.environ, **rig.environment()}, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            return forms(done.stdout)
+
+        change(*SEVEN)
+        assert asked('cordboard publish --why "open till seven"') == forms(shown_in("cordboard publish --why"))
+        assert asked('cordboard rollback lumen --why "callers are lost"') == forms(shown_in("cordboard rollback lumen"))
+        assert asked("cordboard versions lumen") == forms(shown_in("cordboard versions lumen"))
+
+
+def shown_in(command: str) -> str:
+    """What the README shows below a command that begins so, up to the next command."""
+    found = re.search(rf"\$ {re.escape(command)}[^\n]*\n(.*?)(?=^\$|^```)", README, re.DOTALL | re.MULTILINE)
+    assert found, f"the README does not show {command}"
+    return found[1]
+
+
+def forms(text: str) -> list[str]:
+    """Lines without what differs from run to run: versions, moments, names of machines, widths of columns."""
+    text = re.sub(r"\b[0-9a-f]{16}\b|\([0-9a-f]{12}\)", "VERSION", text)
+    text = re.sub(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2} UTC", "MOMENT", text)
+    text = re.sub(r"^\S+ +\S+-[0-9]+ ", "PROCESS ", text, flags=re.MULTILINE)
+    text = re.sub(r"\b\S+ on the command line", "SOMEBODY", text)
+    return [re.sub(r" +", " ", line).rstrip() for line in text.splitlines()]
 
 
 def test_every_verb_is_listed_as_built_or_not() -> None:
