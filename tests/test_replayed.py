@@ -155,6 +155,19 @@ class TestVerdicts:
         found = judge(TITLED).judge(read(left_a_message(epoch("2026-11-23 12:00"))))
         assert (found.what, found.why) == (UNSAID, "nobody knows what the caller would have pressed in reception/greet")
 
+    def test_a_queue_that_was_full_is_full_again(self) -> None:
+        one = told().tell("step.left", flow="reception", step="greet", outcome="→ sales", keys=["1"])
+        one.tell("step.entered", flow="reception", step="sales", verb="queue")
+        one.tell("queue.refused", queue="sales", outcome="full")
+        one.tell("step.left", flow="reception", step="sales", outcome="full → message")
+        one.tell("step.entered", flow="reception", step="message", verb="voicemail")
+        call = read(ended(one.tell("message.recorded", for_=["301", "302"], files=["x"], seconds=3)))
+        assert judge(TITLED).judge(call).what == ALIKE
+        found = judge(acme(("sales: {queue: sales, otherwise", "sales: {queue: sales, full: reject, otherwise")))
+        assert found.judge(call).would == "the queue sales, then the busy tone"
+        larger = judge(acme(("max_callers: 20", "max_callers: 30"))).judge(call)
+        assert (larger.what, larger.why[:27]) == (UNSAID, "the queue sales was full, a")
+
     def test_a_switch_is_as_the_call_saw_it(self) -> None:
         facts = left_a_message(epoch("2026-11-23 12:00"))
         at = next(at for at, fact in enumerate(facts) if fact["data"].get("step") == "night")

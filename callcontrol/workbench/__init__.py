@@ -7,6 +7,7 @@
 ``trying.py``      one walk told, asking a person
 ``explore.py``     every walk there is: the same call with every answer to every question
 ``compare.py``     two versions, walk for walk: what ends elsewhere
+``unwalked.py``    what of a change no walk shows, as it is written
 ``times.py``       times in words: intervals back to ``Mon–Fri 18:00–19:00``
 ``preview.py``     a number's next openings and closings
 ``graph.py``       a flow as a picture: what it shows

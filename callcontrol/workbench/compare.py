@@ -20,11 +20,14 @@ from typing import Any
 
 from callcontrol.routing.model import Routing
 from callcontrol.workbench import times
-from callcontrol.workbench.explore import Asked, CallerClass, Explorer, Ground, Told, Walked
+from callcontrol.workbench.explore import MOST_WORK, Asked, CallerClass, Explorer, Ground, Told, Walked
 from callcontrol.workbench.unwalked import unwalked
 
 #: What may have changed of a call, the most first.
 ELSEWHERE, WAY, HEARS, PACE = KINDS = ("elsewhere", "another way", "hears", "pace")
+#: Work for a company, in commands of its calls: a number that takes less leaves the rest to the others; and for one
+#: number at least, so that its likeliest ways are walked.
+WHOLE_WORK, LEAST_WORK = 400_000, 1_000
 #: Numbers that one line names; of more, the first.
 MOST_NUMBERS = 6
 #: Extensions and codes that are dialled from our own phones; people are alike, and outside calls show most of them.
@@ -150,8 +153,8 @@ def _moves(routing: Routing, others: Mapping[str, str | None], word: str) -> lis
     return [f"{number} moves {word} the company {other}" for number, other in there.items()]
 
 
-def compare(old: Routing, new: Routing, since: float) -> Comparison:
-    """One company in two versions."""
+def compare(old: Routing, new: Routing, since: float, work: int = WHOLE_WORK) -> Comparison:
+    """One company in two versions.  ``work``: how many commands of its calls may be looked at."""
     both = [number for number in new.numbers if number in old.numbers]
     ground = Ground((new, old), since)
     explorer = Explorer(ground, (old, new))
@@ -171,8 +174,11 @@ def compare(old: Routing, new: Routing, since: float) -> Comparison:
     calls += [([one], phone) for one, phone in dialled[:MOST_DIALLED]]
     if len(dialled) > MOST_DIALLED:
         cut[f"of {len(dialled)} extensions and codes, {MOST_DIALLED} were dialled from our own phones"] = None
-    for numbers, phone in calls:
-        found = explorer.walks(numbers[0], numbers[0], phone=phone)
+    left = work
+    for at, (numbers, phone) in enumerate(calls):
+        share = max(min(left // (len(calls) - at), MOST_WORK), LEAST_WORK)
+        found = explorer.walks(numbers[0], numbers[0], phone=phone, most_work=share)
+        left -= found.work
         entered.update(name for walk in found.walks for one in walk.told for name in one.names)
         lines = _Telling(old, new, ground).lines(found.walks)
         if found.cut:

@@ -40,11 +40,12 @@ HORIZON = 400
 #: Walks of one number at most; those with fewer unusual answers come first.
 MOST_WALKS = 2000
 #: And so much work, counted in commands of the calls: some seconds.
-MOST_WORK = 150_000
+MOST_WORK = 120_000
 #: Answers of one walk between which there is a choice, at most.
 DEEPEST = 40
-#: A walk that enters more steps goes round for ever.
+#: A walk that enters more steps, or so often the same one in vain, goes round for ever.
 MOST_STEPS = 120
+MOST_VISITS = 8
 #: Somebody who called, where nothing depends on who it was.
 SOMEBODY = "+12025550143"
 #: What a lookup may bring for a variable that is dialled, if it is nobody's extension.
@@ -277,6 +278,8 @@ class Watching:
         self._rang = -1.0
         self._steps: list[str] = []
         self.names: list[str] = []
+        #: How often each step was entered, with which variables set.
+        self._visits: dict[tuple[str, frozenset[str]], int] = {}
         self._heard: dict[Hashable, None] = {}
         self._pace: list[Hashable] = []
         self._recorded = False
@@ -350,7 +353,8 @@ class Watching:
             asks = ("asks", data["verb"], step.values["wait"], step.values.get("tries"))
             if asks not in self._pace:
                 self._pace.append(asks)
-        if len(self._steps) > MOST_STEPS:
+        visits = self._visits[self.names[-1], self.changed] = self._visits.get((self.names[-1], self.changed), 0) + 1
+        if len(self._steps) > MOST_STEPS or visits > MOST_VISITS:
             raise Enough("round")
 
     def _ring(self, at: float, ring: m.RingLeg) -> None:
@@ -438,10 +442,14 @@ class Walked:
 
 @dataclass(frozen=True, slots=True)
 class Explored:
-    """Every walk, those with fewer unusual answers first; ``cut``: what was left out, for people, or nothing."""
+    """Every walk, those with fewer unusual answers first; ``cut``: what was left out, for people, or nothing.
+
+    ``work``: how many commands it took.
+    """
 
     walks: tuple[Walked, ...]
     cut: str = ""
+    work: int = 0
 
 
 class _Run:
@@ -771,7 +779,7 @@ class Explorer:
         """Whether calls that begin in this flow may part."""
         return self._alike is None or self._alike.parts(flow)
 
-    def walks(self, *called: str, phone: str | None = None) -> Explored:
+    def walks(self, *called: str, phone: str | None = None, most_work: int = MOST_WORK) -> Explored:
         """Every walk of a call to a number, which each version may know by another name.
 
         ``phone``: the extension of our own telephone that dials it; it may dial extensions and codes, too.
@@ -784,7 +792,7 @@ class Explorer:
         work = 0
         while heap:
             unusual, _, script, begin = heapq.heappop(heap)
-            if len(walked) >= self._most or work >= MOST_WORK:
+            if len(walked) >= self._most or work >= most_work:
                 cut = f"only the {len(walked)} likeliest ways were walked (up to {unusual} unusual answers in one call)"
                 break
             run = _Run(self.ground, script)
@@ -824,7 +832,7 @@ class Explorer:
                     # What matters no more in this walk may matter where a later choice is another.
                     again = min((other for other in shut if begin <= other < at), default=len(following))
                     heapq.heappush(heap, (unusual + run.path[at][2], next(order), following, again))
-        return Explored(tuple(walked), cut)
+        return Explored(tuple(walked), cut, work)
 
     def _settled(self, run: _Run, told: Sequence[Told], parted: int) -> set[int]:
         """Choices that matter no more: of telephones that are rung only where the versions have parted already."""

@@ -77,6 +77,7 @@ class Happened:
     stopped: set[str] = field(default_factory=set)
     agents: dict[str, str] = field(default_factory=dict)
     queues: list[str] = field(default_factory=list)
+    full: list[str] = field(default_factory=list)  # queues that took no more callers
     away: str = "logged_out"
     lookups: list[Answer] = field(default_factory=list)
     switched: dict[str, bool] = field(default_factory=dict)  # as the call saw them
@@ -88,7 +89,14 @@ class Happened:
         return (
             *(self.version, self.end, self.why_not, tuple(self.visits), tuple(self.keys), tuple(self.queue_keys)),
             *(tuple((one, *results) for one, results in self.phones.items()), frozenset(self.stopped)),
-            *(tuple(self.agents.items()), tuple(self.queues), self.away, self.switches, tuple(self.switched.items())),
+            *(
+                tuple(self.agents.items()),
+                tuple(self.queues),
+                tuple(self.full),
+                self.away,
+                self.switches,
+                tuple(self.switched.items()),
+            ),
             tuple(one if isinstance(one, str) else tuple((one or {}).items()) for one in self.lookups),
         )
 
@@ -185,7 +193,7 @@ class _Reading:
                 found.queues.append(str(data.get("queue")))
                 found.away = "paused" if outcome == "paused" else "logged_out"
                 if outcome == "full":
-                    found.why_not = "the queue was full"
+                    found.full.append(str(data.get("queue")))
 
 
 def read(
@@ -337,6 +345,7 @@ def _walk(
         world=world,
         watch=watch,
         ends_here=waits if call.end == ("left",) and call.queues else None,
+        full=lambda queue: queue in call.full,
     )
     try:
         journey = walk.run()
@@ -352,7 +361,7 @@ class _Waits:
     """Where a caller gave up: in the last of the queues that they stood in."""
 
     def __init__(self, call: Happened) -> None:
-        self._left = len(call.queues)
+        self._left = len(call.queues) - len(call.full)
 
     def __call__(self, queue: str, visits: Sequence[Any]) -> bool:
         self._left -= 1
@@ -451,6 +460,14 @@ class Judge:
         return call.key, call.called, time, tuple(turns), tuple(lists), call.caller is None
 
     def _judged(self, call: Happened, had: Routing) -> Verdict:
+        for name in call.full:
+            if (
+                len({one.queues[name].max_callers if name in one.queues else 0 for one in (had, self._old, self._new)})
+                > 1
+            ):
+                return Verdict(
+                    UNSAID, why=f"the queue {name} was full, and another number of callers would have filled it"
+                )
         agents = frozenset(one.agent for name in call.queues if name in had.queues for one in had.queues[name].agents)
         real = _walk(had, call, call.called, agents)
         trouble = _not_reproduced(call, real)

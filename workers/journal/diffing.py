@@ -84,6 +84,7 @@ class _Calls:
 @click.option("--since", type=Moment(), default="1d", show_default=True, help="Calls since then: 2h, 3d, 2026-11-23.")
 @click.option("--no-calls", is_flag=True, help="Compare the routing only, and look at no calls.")
 @click.option("--all", "whole", is_flag=True, help=f"List all of the calls that differ, not only {MOST_LISTED}.")
+@click.option("--callers", is_flag=True, help="Show who called in full; else only how their numbers begin.")
 @click.option(
     "--format",
     "form",
@@ -101,6 +102,7 @@ def diff(
     since: float,
     no_calls: bool,
     whole: bool,
+    callers: bool,
     form: str,
     database: str,
     state: Path,
@@ -121,7 +123,7 @@ def diff(
     calls: dict[str, _Calls] = {}
     trouble = ""
     if not no_calls:
-        calls, trouble = _calls(pairs, VersionStore(state), database, state, since, now, whole)
+        calls, trouble = _calls(pairs, VersionStore(state), database, state, since, now, whole, callers)
     if form == "json":
         data = [{**one.data, "calls": _data(calls.get(one.company))} for one in found]
         click.echo(json.dumps({"companies": data, "since": since, "trouble": trouble or None}, indent=2))
@@ -238,6 +240,7 @@ def _calls(
     since: float,
     now: float,
     whole: bool,
+    callers: bool,
 ) -> tuple[dict[str, _Calls], str]:
     """What the journal's calls say, by company; and why there is nothing, or no more, to say."""
     found: dict[str, _Calls] = {}
@@ -246,7 +249,7 @@ def _calls(
     try:
         with _journal(database, state) as journal:
             for company, (old, new) in pairs.items():
-                found[company] = _of_company(journal, store, company, old, new, since, now, whole)
+                found[company] = _of_company(journal, store, company, old, new, since, now, whole, callers)
     except SettingsError as error:
         return found, str(error)
     except SQLAlchemyError as error:
@@ -265,6 +268,7 @@ def _of_company(
     since: float,
     now: float,
     whole: bool,
+    callers: bool,
 ) -> _Calls:
     def version(wanted: str) -> Routing | None:
         data = store.get(company, wanted)
@@ -278,7 +282,8 @@ def _of_company(
         for call in comparing.read(session, company, since, now, judge.plain):
             verdict = judge.judge(call)
             found.total += 1
-            listed = comparing.Judged(call.call, call.began, call.caller, call.called, verdict)
+            caller = call.caller if callers else _beginning(call.caller)
+            listed = comparing.Judged(call.call, call.began, caller, call.called, verdict)
             if verdict.what == comparing.ELSEWHERE:
                 found.many += 1
                 if whole or len(found.elsewhere) < MOST_LISTED:
@@ -290,6 +295,11 @@ def _of_company(
             else:
                 found.alike += 1
     return found
+
+
+def _beginning(caller: str | None) -> str | None:
+    """A number without its end, which is personal data: enough to see from where it was."""
+    return f"{caller[:5]}…" if caller else caller
 
 
 @contextlib.contextmanager
@@ -343,7 +353,8 @@ def _called(calls: _Calls | None, pair: tuple[Routing, Routing] | None, since: f
     for (was, would), group in alike.items():
         yield from (f"  was    {was}", f"  would  {would}")
         for one in group:
-            yield f"    {_moment(one.began, zone)}  {shown(one.caller or 'anonymous')} to {shown(one.called)}"
+            who = shown(one.caller or "anonymous")
+            yield f"    {_moment(one.began, zone)}  {who} to {shown(one.called)}  {one.call}"
     if calls.many > len(calls.elsewhere):
         yield f"  and {calls.many - len(calls.elsewhere)} more: --all lists them"
     order = sorted(calls.reasons.items(), key=lambda reason: -reason[1])
