@@ -117,11 +117,6 @@ def test_a_forward_may_lead_to_the_telephone_of_another() -> None:
 
 def test_a_circle_of_thousands_is_told_in_a_line() -> None:
     many = {1000 + n: 1000 + (n + 1) % 2000 for n in range(2000)}
-    circle = "".join(f"  {one}: {{name: P, forward: {{busy: {{to: {to}}}}}}}\n" for one, to in many.items())
-    head = (
-        HEAD.partition("people:")[0]
-        + f"people:\n{circle}  301: {{name: A}}\n  302: {{name: B}}\n"
-        + HEAD[HEAD.index("groups:") :]
-    )
-    (found,) = problems(PLAY, head=head)
-    assert "1000 → 1001 → 1002 → 1003 → 1004 → 1005 → 1994 others → 1000; each" in found
+    circle = "".join(f"  {one}: {{name: P, forward: {{busy: {to}}}}}\n" for one, to in many.items())
+    found = problems(PLAY, head=HEAD.replace("people:\n", f"people:\n{circle}"))
+    assert "1000 → 1001 → 1002 → 1003 → 1004 → 1005 → 1994 others → 1000; each" in found[-1]
