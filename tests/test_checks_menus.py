@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from callcontrol.routing.checks import pressing
@@ -160,6 +163,34 @@ def test_keys_are_heard_in_the_languages_that_are_known(language: str, text: str
 )
 def test_other_numbers_are_no_keys(language: str, text: str) -> None:
     assert pressing.named(text, language) == {}
+
+
+SPELT = {"*": "star", "#": "hash"}
+#: What offices say, with all that is in it besides keys: language, the keys that are heard, the text.
+OFFICES = [line.split("|") for line in (Path(__file__).parent / "offices.txt").read_text("utf-8").splitlines()]
+
+
+@pytest.mark.parametrize(("language", "keys", "text"), OFFICES)
+def test_offices_are_heard_as_they_speak(language: str, keys: str, text: str) -> None:
+    assert "".join(sorted(pressing.named(text, language))) == keys
+    assert all(pressing.mentions(text, language, key) for key in keys)
+
+
+@pytest.mark.parametrize(("language", "keys", "text"), [one for one in OFFICES if one[1]])
+def test_a_menu_as_offices_have_it_is_not_warned_of_and_a_key_that_is_not_there_is(
+    language: str, keys: str, text: str
+) -> None:
+    head = HEAD.replace("[en, ru]", f"[{language}]")
+
+    def menu(there: str) -> list[str]:
+        spelt = ", ".join(f"{SPELT.get(key, key)}: hangup" for key in there)
+        prompt = json.dumps(text, ensure_ascii=False)
+        found = problems(f"main:\n  a: {{menu: {prompt}, keys: {{{spelt}}}, otherwise: hangup}}", head=head)
+        return [line for line in found if line[:4] in ("W529", "W530")]
+
+    assert menu(keys) == []
+    for key in keys:
+        assert "W529" in "".join(menu(keys.replace(key, "") or "8"))
 
 
 def test_a_row_of_keys_goes_on_only_behind_a_word_for_pressing() -> None:

@@ -113,3 +113,10 @@ def test_a_forward_may_lead_to_the_telephone_of_another() -> None:
     head = anna('mobile: "+79161112233", phones: ["+79161112233"], forward: {busy: "+79161112233"}')
     head = head.replace("{name: Boris}", '{name: Boris, forward: {busy: "+79161112233"}}')
     assert problems(PLAY, more="outbound: {trunk: carrier}\n", head=head) == []
+
+
+def test_a_circle_of_thousands_is_told_in_a_line() -> None:
+    many = {1000 + n: 1000 + (n + 1) % 2000 for n in range(2000)}
+    circle = "".join(f"  {one}: {{name: P, forward: {{busy: {to}}}}}\n" for one, to in many.items())
+    found = problems(PLAY, head=HEAD.replace("people:\n", f"people:\n{circle}"))
+    assert "1000 → 1001 → 1002 → 1003 → 1004 → 1005 → 1994 others → 1000; each" in found[-1]

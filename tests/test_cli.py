@@ -122,6 +122,13 @@ def test_every_reader_of_routing_takes_a_file_a_directory_or_none_and_a_company(
             assert (code, "there is no company acmee here; there is: acme\n" in text) == (2, True)
 
 
+@pytest.mark.parametrize("command", list(READERS))
+def test_what_was_typed_is_shown_on_one_line_and_moves_no_cursor(command: str) -> None:
+    code, text = run(command, str(ROUTING), "--company", "a\nE999 forged\u202e\x9b")
+    assert code == 2
+    assert "a\\nE999 forged\\u202e\\x9b here; there is: acme\n" in text
+
+
 def test_a_directory_without_a_company_is_no_success(tmp_path: Path) -> None:
     assert run("check", str(tmp_path))[0] == 1
     assert run("rehearse", str(tmp_path))[0] == 1

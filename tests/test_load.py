@@ -422,3 +422,20 @@ class TestOneCompany:
     def test_a_name_of_nobody_is_told_with_those_there_are(self, tmp_path: Path) -> None:
         with pytest.raises(LoadError, match="there is no company three here; there is: one"):
             load_company(self.files(tmp_path, "one"), "three")
+
+
+def test_joiners_stand_in_what_people_hear_and_read_and_in_no_other_word() -> None:
+    persian = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
+    text = """cordboard: 1
+company: TEXT
+country: RU
+timezone: UTC
+languages: [en]
+people: {301: {name: TEXT}}
+numbers: {"+74951234567": {flow: main, set: {brand: VALUE}}}
+flows: {main: {a: {play: TEXT, title: TEXT}}}
+"""
+    good = text.replace("TEXT", persian).replace("VALUE", "x")
+    assert load_text(good, path="f", company="t").problems == []
+    for bad in (good.replace("x}", f"{persian}}}"), good.replace("main", persian), good.replace("RU", persian)):
+        assert "E115" in {found.code for found in load_text(bad, path="f", company="t").problems}

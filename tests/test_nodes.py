@@ -309,3 +309,18 @@ def test_deep_trees_do_not_lean_on_pythons_stack() -> None:
         assert codes("[" * 31 + "]" * 31) == []
     finally:
         sys.setrecursionlimit(limit)
+
+
+@pytest.mark.parametrize("word", ["\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0915\u094d\u200d\u0937"])
+def test_a_joiner_stands_inside_the_words_that_are_spelt_with_it_and_nowhere_else(word: str) -> None:
+    tree, found = nodes.read(f"a: {word}\n", "f")
+    assert (nodes.plain(tree), found) == ({"a": word}, [])
+    twice = word.replace("\u200c", "\u200c\u200c").replace("\u200d", "\u200d\u200d")
+    for hiding in (f"{word}\u200c", f"\u200d{word}", twice):
+        assert "E115" in problems(f"a: {hiding}\n")[0]
+    assert "E115" in problems("a: ad\u200cmin\n")[0]
+
+
+def test_a_file_of_nothing_but_mistakes_is_not_read_to_its_end() -> None:
+    _, found = nodes.read("a: 1\n" * 100_000, "f")
+    assert len(found) == nodes.MOST_MISTAKES

@@ -57,9 +57,9 @@ def load_company(path: Path | str, company: str | None = None) -> Loaded:
     """
     found = _chosen(Path(path), company)
     if not found:
-        raise LoadError(f"{path}: there is no company here: no file that ends in .yaml")
+        raise LoadError(on_one_line(f"{path}: there is no company here: no file that ends in .yaml"))
     if len(found) > 1:
-        raise LoadError(f"{path}: several companies: name one with --company: {_listed(found)}")
+        raise LoadError(on_one_line(f"{path}: several companies: name one with --company: {_listed(found)}"))
     return _load(found[0], found[0].parent / "sounds", None)
 
 
@@ -69,7 +69,7 @@ def _chosen(path: Path, company: str | None) -> list[Path]:
     found = [file for file in files if company in (None, file.stem)]
     if company is not None and not found:
         there = f"there is: {_listed(files)}" if files else "no file here ends in .yaml"
-        raise LoadError(f"{path}: there is no company {company} here; {there}")
+        raise LoadError(on_one_line(f"{path}: there is no company {company} here; {there}"))
     return found
 
 
@@ -88,7 +88,7 @@ def company_files(directory: Path) -> list[Path]:
     try:
         return sorted(file for file in directory.iterdir() if file.suffix in (".yaml", ".yml") and file.name[0] != ".")
     except OSError as error:
-        raise LoadError(f"the directory {directory} cannot be read: {error.strerror}") from None
+        raise LoadError(on_one_line(f"the directory {directory} cannot be read: {error.strerror}")) from None
 
 
 def read_file(file: Path) -> bytes | Loaded:

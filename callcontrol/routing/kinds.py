@@ -380,6 +380,8 @@ class Kind(ma.fields.Field[Any]):
     about: ClassVar[str] = ""
     samples: ClassVar[tuple[str, ...]] = ()
     options: type[ma.Schema] | None = None
+    #: Whether joiners may stand inside its words, since people hear or read them and nothing is named by them.
+    joins: ClassVar[bool] = False
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         return self.read(value)
@@ -393,8 +395,13 @@ class Kind(ma.fields.Field[Any]):
         raise NotImplementedError
 
     def text(self, node: Tree) -> str:
-        """The text of ``node``; raises Wrong if it is a list or a mapping."""
+        """The text of ``node``; raises Wrong if it is a list or a mapping, or has joiners that do not belong there."""
         if isinstance(node, Scalar):
+            if not self.joins and (hidden := nodes.joiner(node.text)):
+                message = (
+                    f"in this word hides {hidden}, which cannot be seen; it may stand in texts and names of people"
+                )
+                raise wrong("E115", node, message)
             return node.text
         if isinstance(node, Broken):
             raise Wrong()
@@ -456,6 +463,7 @@ class TextField(Kind):
 
     about = "Free text. Lines are joined; put it in quotes when it holds a colon, a hash or braces."
     samples = ("Acme Windows", '"Doors: sale #1"')
+    joins = True
 
     def __init__(self, longest: int = 200, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -1436,6 +1444,7 @@ class PromptField(Kind):
     )
     samples = ("We are back at two.", '"Welcome to {brand}."', "night.wav", "{en: Good evening., ru: night.wav}")
     wants = "text, a sound file, or a mapping of languages to them"
+    joins = True
 
     def __init__(self, *, position: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -9,6 +9,7 @@ Units: durations are seconds; telephone numbers are E.164 with ``+``; extensions
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,18 @@ if TYPE_CHECKING:
     from callcontrol.steps.base import Step
 
 
+#: Letters and marks of the scripts whose words may need a joiner: Arabic (Persian, Urdu) and those of India.
+JOINING = "\u0620-\u065f\u0671-\u06d3\u0750-\u077f\u08a0-\u08ff\u0900-\u0963\u0970-\u0dff"
+#: A zero width joiner or non-joiner inside such a word, where it belongs to the spelling; anywhere else it only hides.
+JOINER = re.compile(f"(?<=[{JOINING}])[\u200c\u200d](?=[{JOINING}])")
+
+
 def on_one_line(text: str) -> str:
     """Text of others on one line that moves no cursor and turns no direction: what cannot be seen is escaped."""
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    spelt = {found.start() for found in JOINER.finditer(text)}
+    return "".join(one if one.isprintable() or at in spelt else ascii(one)[1:-1] for at, one in enumerate(text))
 
 
 @dataclass(frozen=True, slots=True, order=True)

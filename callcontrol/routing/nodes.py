@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from callcontrol.routing.codes import problem
-from callcontrol.routing.model import Place, Problem
+from callcontrol.routing.model import JOINER, JOINING, Place, Problem
 
 #: Bytes of UTF-8; 5,000 people are under one million.
 LARGEST_FILE = 4_000_000
@@ -95,9 +95,11 @@ class Broken(Node):
 
 Tree = Scalar | Mapping | Sequence | Broken
 
-# Cc without tab and line ends, Cf (bidi, zero width, soft hyphen, tags), Zl, Zp, surrogates, non-characters.
+# Cc without tab and line ends, Cf (bidi, zero width, soft hyphen, tags), Zl, Zp, surrogates, non-characters; joiners
+# but for those inside words that are spelt with them.
 _UNSEEN = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b-\u200f\u2028-\u202e"
+    f"(?<![{JOINING}])[\u200c\u200d]|[\u200c\u200d](?![{JOINING}])|"
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b\u200e\u200f\u2028-\u202e"
     "\u2060-\u206f\ufeff\ufff0-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e0fff]"
 )
 _ODD_SPACE = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
@@ -132,6 +134,12 @@ def plain(tree: Tree | None) -> Any:
 def unseen(text: str) -> str | None:
     """The first character of ``text`` that cannot be seen or controls something, as ``U+202E``; None: none."""
     found = _UNSEEN.search(text)
+    return f"U+{ord(found[0]):04X}" if found else None
+
+
+def joiner(text: str) -> str | None:
+    """The first joiner inside a word of ``text``, as ``U+200C``: right in what is heard and read, and in no word."""
+    found = None if text.isascii() else JOINER.search(text)
     return f"U+{ord(found[0]):04X}" if found else None
 
 

@@ -77,6 +77,7 @@ def try_(
     left out is asked for on the terminal, when the call comes to it; ? shows the answers, Ctrl-D ends. First letters
     will do. At the end the walk is printed as a rehearsal, ready to be pasted.
     """
+    from callcontrol.routing.model import on_one_line
     from callcontrol.workbench import keeping, trying
 
     name = more.pop("save")
@@ -88,7 +89,7 @@ def try_(
     except trying.Stopped as stopped:
         sys.exit(_stopped(stopped.wanted))
     except trying.Wrong as error:
-        raise click.UsageError(str(error)) from None
+        raise click.UsageError(on_one_line(str(error))) from None
     click.echo(f"           ends: {tried.end}")
     title = name or trying.named(whole, tried.rehearsal)
     text = tried.text(title)
@@ -303,6 +304,7 @@ def graph(routing: Path, company: str | None, flows: tuple[str, ...], output: Pa
     ROUTING is a company's file, or a directory of companies; without it CORDBOARD_ROUTING, else routing. Nothing but
     this program is needed, and no network. The same routing gives the same bytes, so pictures can be kept and compared.
     """
+    from callcontrol.routing.model import on_one_line
     from callcontrol.workbench import drawing
     from callcontrol.workbench import graph as graphs
 
@@ -325,7 +327,7 @@ def graph(routing: Path, company: str | None, flows: tuple[str, ...], output: Pa
         output.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
             (output / name).write_text(text, encoding="utf-8", newline="\n")
-            click.echo(output / name)
+            click.echo(on_one_line(str(output / name)))
     except OSError as error:
         click.echo(f"cordboard: {output} cannot be written: {error.strerror}", err=True)
         sys.exit(1)

@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from callcontrol.workbench.graph import KINDS, Arrow, Label, Node, Picture
+from callcontrol.workbench.graph import KINDS, Arrow, Label, Node, Picture, plain
 from callcontrol.workbench.layout import LOOP, Layout, Link, Points, Rect, Size, arrange
 
 #: Where a step of a flow is shown: (flow, step or "") → an address, "" if nowhere.
@@ -96,18 +96,10 @@ def _cut(text: str, room: float, size: float, bold: bool) -> int:
     return max(cut, 1)
 
 
-def _plain(text: str) -> str:
-    """Text as XML may have it, on one line or more: what XML forbids, and what would turn lines round, is shown."""
-    return "".join(
-        one if one == "\n" or one.isprintable() or unicodedata.category(one) == "Zs" else "\N{REPLACEMENT CHARACTER}"
-        for one in text
-    )
-
-
 def escaped(text: str) -> str:
     """Text between tags and in quotes."""
-    plain = _plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return plain.replace('"', "&quot;").replace("'", "&#39;")
+    safe = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return safe.replace('"', "&quot;").replace("'", "&#39;")
 
 
 def _leads_left(text: str) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -583,10 +584,19 @@ def _in_short(node: Node) -> str:
     return "\n".join([head, *(text if len(text) <= 60 else f"{text[:59]}…" for text in said)])
 
 
+def plain(text: str) -> str:
+    """Text as pictures may have it, on one line or more: what XML forbids, or turns lines round, is shown as such."""
+    return "".join(
+        one
+        if one in "\n\u200c\u200d" or one.isprintable() or unicodedata.category(one) == "Zs"
+        else "\N{REPLACEMENT CHARACTER}"
+        for one in text
+    )
+
+
 def _quoted(text: str) -> str:
     """A string of the DOT language; a backslash of the text's own is no escape."""
-    plain = "".join(one if one == "\n" or one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
-    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    return '"' + plain(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
 def _entities(text: str) -> str:

@@ -35,6 +35,8 @@ MARGIN = 16
 #: How often the rows are ordered anew, and the places improved.
 _ORDERINGS = 24
 _PATIENCE = 6
+#: Boxes and bends that are ordered anew, all turns together: a tangle of hundreds of steps stays one however long.
+_EFFORT = 40_000
 _PLACINGS = 24
 
 
@@ -232,7 +234,7 @@ def _ordered(items: Sequence[_Item], order: list[list[int]]) -> list[list[int]]:
     """The rows in an order with few crossings: each row by the middle of its neighbours, down and up in turns."""
     best, fewest = [list(row) for row in order], _crossings(items, order)
     better = 0
-    for turn in range(_ORDERINGS):
+    for turn in range(max(2, min(_ORDERINGS, _EFFORT // max(1, len(items))))):
         if not fewest or turn - better > _PATIENCE:
             break
         down = turn % 2 == 0

@@ -134,7 +134,8 @@ def named(text: str, language: str) -> dict[str, str]:
         while (key := words.key.match(text, at)) is not None:
             found.setdefault(words.meaning(key["key"]), f"{text[start:at]}{key['key']}".strip())
             after = key.end("key")
-            joined = (words.further and words.further.match(text, after)) or words.joined.match(text, after)
+            further = words.further.match(text, after) if words.further else None
+            joined = further or words.joined.match(text, after)
             if joined is None:
                 break
             start = at = joined.end()
