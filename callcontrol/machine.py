@@ -15,6 +15,7 @@ from callcontrol import processes
 from callcontrol.commands import CommandError, ask
 from callcontrol.outcomes import is_running
 from callcontrol.processes import SUPERVISORS, Running
+from callcontrol.queue_views import counted
 from callcontrol.spool import read_name
 
 #: How often files are looked at, seconds.
@@ -89,7 +90,11 @@ def _tell_handed_over(
     known = [account for account in accounts if account is not None]
     # One that a process handed to another, which was told to stop in the same moment, is one call.
     calls, left = ({call for one in known for call in getattr(one, name)} for name in ("calls", "left"))
-    say(f"{len(calls - left)} calls are handed over, {len(left)} remain; talks go on by themselves")
+    over = len(calls - left)
+    say(
+        f"{counted(over, 'call')} {'is' if over == 1 else 'are'} handed over, "
+        f"{len(left)} {'remains' if len(left) == 1 else 'remain'}; talks go on by themselves"
+    )
     code = _FINE
     if left:
         complain("cordboard: those that remain are brought to another controller by the switch, a little later")
