@@ -65,7 +65,8 @@ def load_company(path: Path | str, company: str | None = None) -> Loaded:
 
 def _chosen(path: Path, company: str | None) -> list[Path]:
     """A company's file, or those of a directory; the one of ``company`` if it is given.  Raises LoadError."""
-    files = [path] if path.is_file() else company_files(path)
+    # What is there and no directory is taken for a file: a pipe or a device is told as none when it is read.
+    files = [path] if path.exists() and not path.is_dir() else company_files(path)
     found = [file for file in files if company in (None, file.stem)]
     if company is not None and not found:
         there = f"there is: {_listed(files)}" if files else "no file here ends in .yaml"
