@@ -271,7 +271,8 @@ def versions(company: str, state: Path, redis: str, as_json: bool) -> None:
     try:
         outcome = outcomes.read_outcome(state)
         records = history.read(state, outcome.record if outcome else None)
-        reports = running.reports(redis)
+        told = running.reports(redis)
+        reports = None if told is None else running.living(told, state.resolve())
     except OSError as error:
         click.echo(f"cordboard: {cannot_ask(state, error)}", err=True)
         sys.exit(3)

@@ -24,6 +24,7 @@ from typing import Any
 
 import redis
 
+from callcontrol.outcomes import is_running
 from callcontrol.processes import release
 from callcontrol.routing.packing import program
 from callcontrol.switchboard import Switchboard, connect
@@ -135,6 +136,12 @@ def reports(url: str) -> list[Report] | None:
         client.close()
     whole = [Report(**{**asdict(report), "versions": _versions(maps[report.digest])}) for report in found]
     return sorted(whole, key=lambda report: (report.node, report.process))
+
+
+def living(found: Sequence[Report], state: Path) -> list[Report]:
+    """Without those of this machine with this STATE that run no more: who was killed took no report back."""
+    here = os.uname().nodename
+    return [one for one in found if (one.node, one.state) != (here, str(state)) or is_running(one.process)]
 
 
 def _text(raw: Any) -> str:

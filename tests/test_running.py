@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from callcontrol.planning import Pin
 from callcontrol.queue_views import Table, plain
 from callcontrol.routing.packing import program
 from callcontrol.running import Report, Running, digest_of, reports
+from callcontrol.supervisor import process_name
 from callcontrol.switchboard import Switchboard
 
 OLD, NEW = "0" * 16, "1" * 16
@@ -203,3 +205,14 @@ def test_a_thousand_companies_are_a_line_each_and_a_process_that_has_others_is_n
     found = text(outcome=replace(OUTCOME, live=live, pins={}), records=[], reports=every)
     assert len(found) == 1 + 1000 + 1 + 2
     assert f"! company-0 {NEW}, company-1 {NEW}, company-10 {NEW} and 997 more" in found[-1]
+
+
+def test_one_of_here_that_was_killed_is_not_counted_and_one_of_another_machine_is(tmp_path: Path) -> None:
+    def report(process: str, node: str, state: Path) -> Report:
+        return Report(process, node, str(state), [], 1, "", "", "", AT)
+
+    here = os.uname().nodename
+    ours = report(process_name(), here, tmp_path)
+    killed = report("host-1-a", here, tmp_path)
+    others = [report("host-1-a", "elsewhere", tmp_path), report("host-2-b", here, tmp_path / "of another")]
+    assert running.living([ours, killed, *others], tmp_path) == [ours, *others]

@@ -184,20 +184,19 @@ class Supervised:
 
     def close(self) -> None:
         self.process.kill()
-        for line in self.seen:
-            self._kill_started(line)
-        while self._reader.is_alive():  # one that was started last may wait for something, and hold the pipe open
-            with contextlib.suppress(queue.Empty):
-                self._kill_started(self._lines.get(timeout=0.05) or {"event": ""})
-        self._reader.join()
+        self.process.wait(30)
+        while self._reader.is_alive():  # children hold the pipe open; the last may have been started and never told of
+            self._kill_children()
+            self._reader.join(0.05)
         assert self.process.stdout is not None
         self.process.stdout.close()
-        self.process.wait(30)
 
-    @staticmethod
-    def _kill_started(line: dict[str, Any]) -> None:
-        if line["event"] == "process started" and is_running(line["pid"]):
-            os.kill(line["pid"], signal.SIGKILL)
+    def _kill_children(self) -> None:
+        child = os.fsencode(self.directory / "child.py")
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if child in path.read_bytes().split(b"\0"):
+                    os.kill(int(path.parent.name), signal.SIGKILL)
 
 
 def is_running(pid: int) -> bool:
