@@ -553,6 +553,7 @@ class _Supervisor:
         """Become the next release, with every child as it is.  Comes back only if that cannot be."""
         for errands in (self._errands, self._reloads):
             errands.rest()  # a thread would hear what we block
+        _until_alone()
         self._on_done()  # what came of the last of them since we looked
         if self._rolling.under_way:
             return
@@ -695,6 +696,17 @@ class _Errands:
             self._ended[what] += 1
             if tell:
                 os.write(self._tell, bytes([tell if changed else _OVER]))
+
+
+def _until_alone(patience: float = 1.0) -> None:
+    """Wait until this process has one thread: one that Python has joined may hear signals for a moment more.
+
+    At most ``patience`` seconds; not at all where there is no ``/proc``.
+    """
+    until = time.monotonic() + patience
+    with contextlib.suppress(OSError):
+        while len(os.listdir("/proc/self/task")) > 1 and time.monotonic() < until:
+            time.sleep(0.001)
 
 
 def _drain_pipe(fd: int) -> bytes:

@@ -193,7 +193,7 @@ class TestDraining:
                 given = (state, rig.spool, rig.redis_url, ["switch1"], 30.0, True, said.append, complained.append)
                 code = gevent.get_hub().threadpool.apply(drain, given)
                 assert said == [
-                    "1 calls are handed over, 0 remain; talks go on by themselves",
+                    "1 call is handed over, 0 remain; talks go on by themselves",
                     "nothing of Cordboard runs here any more",
                 ]
                 assert code == 1  # since nobody takes the calls of the switch

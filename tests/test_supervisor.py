@@ -58,8 +58,9 @@ PARENT = """
             handed = {"HANDED": json.dumps(children)}
             os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **handed})
     def request():
+        changed = (directory / "changed").exists()  # before it is said, at which a test may change it
         log.info("request")
-        return (directory / "changed").exists()
+        return changed
     sys.exit(supervise(
         lambda i: [sys.executable, str(directory / "child.py"), str(i)],
         int(sys.argv[2]),
@@ -142,7 +143,10 @@ class Supervised:
         self._lines.put(None)  # nobody is left who could write
 
     def next(self) -> dict[str, Any] | None:
-        line = self._lines.get(timeout=30)
+        try:
+            line = self._lines.get(timeout=30)
+        except queue.Empty:
+            raise AssertionError(f"nothing more was said; said: {self.events}") from None
         if line is not None:
             self.seen.append(line)
         return line
@@ -517,9 +521,9 @@ def test_what_is_asked_for_while_it_becomes_the_next_release_is_done_by_that(
     it.wait_for("becoming")
     it.send(signum)
     (tmp_path / "slow exec").unlink()
-    it.wait_for("children taken over")
-    it.wait_for(done)
-    assert it.wait_for("child hup" if done == "reload" else "child usr1")["pid"] == new
+    heard = "child hup" if done == "reload" else "child usr1"
+    it.wait_for_each("children taken over", done, heard)
+    assert [line["pid"] for line in it.seen if line["event"] == heard] == [new]
     it.send(signal.SIGTERM)
     assert it.end() == 0
 

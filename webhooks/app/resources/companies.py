@@ -87,7 +87,7 @@ class SwitchSet(ma.Schema):
 def list_companies() -> Any:
     """The companies that the token is good for."""
     one = door.named_company()
-    found = [desk.routing_or_none(name) for name in ([one] if one else desk.companies())]
+    found = [desk.routing_or_none(name) for name in ([one] if one else sorted(desk.companies()))]
     return {"items": [routing for routing in found if routing is not None]}
 
 
